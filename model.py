@@ -1,0 +1,327 @@
+"""The networks of the course: small image classifiers with an exchangeable normalization.
+
+Read from top to bottom: the architectures as tables, the four normalizations (by hand, then as
+PyTorch layers), the network, and what can be counted without running it.
+
+Shapes, everywhere: N images in a batch, C channels, H x W positions, G groups of channels.
+
+Batch normalization     Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167
+Layer normalization     Ba, Kiros and Hinton 2016, https://arxiv.org/abs/1607.06450
+Instance normalization  Ulyanov, Vedaldi and Lempitsky 2016, https://arxiv.org/abs/1607.08022
+Group normalization     Wu and He 2018, https://arxiv.org/abs/1803.08494
+"""
+
+import difflib
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+# ------------------------------------------------------------------------------- architectures
+class Row(NamedTuple):
+    """One layer of an architecture: a convolution (stride 1) or a pooling (stride = kernel)."""
+
+    layer: str  # conv, maxpool or avgpool
+    channels: int  # channels that come out
+    kernel: int
+    padding: int = 0
+    after: str = ""  # what follows a convolution: "block", "act" (ReLU only) or nothing
+
+
+class Architecture(NamedTuple):
+    """A table of rows, and what all of its blocks have in common."""
+
+    image: tuple[int, int]  # channels and height (= width) of the input
+    bias: bool  # do the convolutions have a bias?
+    order: str  # order within a block, after the convolution
+    dropout_maps: bool  # does dropout zero whole channels (Dropout2d) or single elements?
+    rows: tuple[Row, ...]
+
+
+ARCHITECTURES = {
+    "mnist_7k": Architecture((1, 28), False, "act-drop-norm", False, (
+        Row("conv",     8, 3, 0, "act"),    # 26 x 26 positions come out
+        Row("conv",    16, 3, 0, "block"),  # 24
+        Row("conv",     8, 1, 0),           # 24
+        Row("maxpool",  8, 2),              # 12
+        Row("conv",    16, 3, 0, "block"),  # 10
+        Row("conv",     8, 3, 0, "block"),  # 8
+        Row("conv",    16, 3, 0, "block"),  # 6
+        Row("conv",    16, 3, 0, "block"),  # 4
+        Row("avgpool", 16, 4),              # 1
+        Row("conv",    10, 1, 0),           # 1
+    )),
+    "mnist_10k": Architecture((1, 28), True, "act-norm-drop", True, (
+        Row("conv",    10, 3, 1, "block"),  # 28
+        Row("conv",    16, 3, 1, "block"),  # 28
+        Row("maxpool", 16, 2),              # 14
+        Row("conv",     8, 1, 0, "block"),  # 14
+        Row("conv",    16, 3, 1, "block"),  # 14
+        Row("conv",    16, 3, 1, "block"),  # 14
+        Row("conv",    16, 3, 1, "block"),  # 14
+        Row("maxpool", 16, 2),              # 7
+        Row("conv",     8, 1, 0, "block"),  # 7
+        Row("conv",    10, 3, 0, "block"),  # 5
+        Row("conv",    16, 3, 0, "block"),  # 3
+        Row("conv",    10, 1, 0),           # 3
+        Row("avgpool", 10, 3),              # 1
+    )),
+    "cifar_35k": Architecture((3, 32), False, "norm-act-drop", False, (
+        Row("conv",    24, 3, 1, "block"),  # 32
+        Row("conv",    24, 3, 1, "block"),  # 32
+        Row("conv",    16, 1, 0),           # 32
+        Row("maxpool", 16, 2),              # 16
+        Row("conv",    24, 3, 1, "block"),  # 16
+        Row("conv",    24, 3, 1, "block"),  # 16
+        Row("conv",    24, 3, 1, "block"),  # 16
+        Row("conv",    16, 1, 0),           # 16
+        Row("maxpool", 16, 2),              # 8
+        Row("conv",    24, 3, 1, "block"),  # 8
+        Row("conv",    24, 3, 1, "block"),  # 8
+        Row("conv",    24, 3, 1, "block"),  # 8
+        Row("avgpool", 24, 8),              # 1
+        Row("conv",    10, 1, 0),           # 1
+    )),
+}
+
+NORMS = ("batch", "group", "layer", "instance", "none")
+ALIASES = {"bn": "batch", "gn": "group", "ln": "layer", "in": "instance"}
+LAYER_AFFINES = ("element", "channel")
+ORDERS = tuple("-".join(parts) for parts in itertools.permutations(("act", "drop", "norm")))
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return value if it is one of the allowed; else raise a ValueError that suggests the fix."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}={value!r} is not known. Choose one of: {', '.join(allowed)}.{hint}")
+
+
+def check_norm(norm: str) -> str:
+    """Full name of a normalization: one of NORMS, or an alias (BN, GN, LN, IN) in any case."""
+    name = str(norm).lower()
+    return check_choice("norm", ALIASES.get(name, name if name in NORMS else norm), NORMS)
+
+
+# ------------------------------------------------------------------- normalization, by hand
+def mean_index(shape: tuple[int, int, int, int], norm: str, groups: int = 2) -> Tensor:
+    """Number of the mean that each element of a batch is normalized with.
+
+    shape: (N, C, H, W). Returns an integer tensor of that shape: two elements share a mean (and a
+    variance) exactly when their numbers are equal; the highest number + 1 is how many there are.
+    """
+    n, c, h, w = shape
+    image, channel = torch.arange(n).view(n, 1, 1, 1), torch.arange(c).view(1, c, 1, 1)
+    index = {
+        "batch": channel,  # one mean a channel, over the whole batch
+        "layer": image,  # one mean an image
+        "group": image * groups + channel // (c // groups),  # one mean an image and group
+        "instance": image * c + channel,  # one mean an image and channel
+    }[check_norm(norm)]
+    return index.expand(n, c, h, w)
+
+
+def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tensor:
+    """Normalize a batch by hand: (x - mean) / sqrt(variance + eps), in training mode, no affine.
+
+    x: (N, C, H, W), floating point; the result has the same shape. Which axes are averaged over is
+    all that tells the four normalizations apart. The variance is the biased one (divide by the
+    number of elements). torch's layers do the same, then multiply by a gain and add a bias.
+    """
+    n, c, h, w = x.shape
+    norm = check_norm(norm)
+    if norm == "none":
+        return x
+    if norm == "group":  # split the channel axis in two: group, and channel within the group
+        x = x.view(n, groups, c // groups, h, w)
+    axes = {"batch": (0, 2, 3), "layer": (1, 2, 3), "group": (2, 3, 4), "instance": (2, 3)}[norm]
+    mean = x.mean(axes, keepdim=True)
+    variance = ((x - mean) ** 2).mean(axes, keepdim=True)
+    return ((x - mean) / torch.sqrt(variance + eps)).view(n, c, h, w)
+
+
+# ------------------------------------------------------------------------------- the network
+def make_norm(
+    norm: str, channels: int, size: int, groups: int = 2, layer_affine: str = "element"
+) -> nn.Module:
+    """PyTorch's layer for a normalization of (N, channels, size, size).
+
+    layer_affine: "element" is LayerNorm([C, H, W]) with a gain and a bias per element; "channel" is
+    GroupNorm(1, C), the same statistics with a gain and a bias per channel.
+    Raises ValueError for an unknown norm or layer_affine, or groups that do not divide channels.
+    """
+    norm = check_norm(norm)
+    check_choice("layer_affine", layer_affine, LAYER_AFFINES)
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if norm == "group":
+        check_groups(groups, [channels])
+        return nn.GroupNorm(groups, channels)
+    if norm == "layer":
+        element = layer_affine == "element"
+        return nn.LayerNorm([channels, size, size]) if element else nn.GroupNorm(1, channels)
+    if norm == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.Identity()
+
+
+def check_groups(groups: int, channels: Iterable[int]) -> None:
+    """Raise ValueError unless groups divides every one of the channel counts."""
+    channels = sorted(set(channels))
+    allowed = [g for g in range(1, channels[0] + 1) if all(c % g == 0 for c in channels)]
+    if groups not in allowed:
+        raise ValueError(
+            f"groups={groups!r} does not divide {' and '.join(map(str, channels))} channels. "
+            f"Choose one of: {', '.join(map(str, allowed))}."
+        )
+
+
+POOLS = {"maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d}
+
+
+class Block(nn.Sequential):
+    """A convolution and what follows it; with skip, the input is added to the output.
+
+    He, Zhang, Ren and Sun 2015, https://arxiv.org/abs/1512.03385
+    """
+
+    def __init__(self, parts: "OrderedDict[str, nn.Module]", skip: bool):
+        super().__init__(parts)
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x) if self.skip else super().forward(x)
+
+
+def keeps_shape(spec: Architecture) -> list[bool]:
+    """For each row: is it a block whose output has the shape of its input?"""
+    before = [spec.image[0], *(row.channels for row in spec.rows)]
+    return [
+        row.after == "block" and row.channels == channels and row.kernel == 2 * row.padding + 1
+        for row, channels in zip(spec.rows, before)
+    ]
+
+
+class Net(nn.Module):
+    """Any of the ARCHITECTURES: images (N, C, H, W) in, log-probabilities (N, classes) out.
+
+    norm, groups, layer_affine: see make_norm. dropout: a probability; 0 leaves the layers out.
+    order: of norm, act and drop within a block; "" is the architecture's own. skip: add its input
+    to the output of every block that keeps the shape. Raises ValueError before building anything.
+    """
+
+    def __init__(
+        self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
+        layer_affine: str = "element", dropout: float = 0.0, order: str = "", skip: bool = False,
+        classes: int = 10,
+    ):
+        super().__init__()
+        spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
+        norm, order = check_norm(norm), check_choice("order", order or spec.order, ORDERS)
+        check_choice("layer_affine", layer_affine, LAYER_AFFINES)
+        if norm == "group":
+            check_groups(groups, [row.channels for row in spec.rows if row.after == "block"])
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout!r} is not a probability. Choose 0 <= dropout < 1.")
+        if skip and not any(keeps_shape(spec)):
+            able = [name for name, spec in ARCHITECTURES.items() if any(keeps_shape(spec))]
+            raise ValueError(
+                f"skip=True needs a block that keeps the shape of its input; {arch} has none. "
+                f"Choose skip=False, or arch from: {', '.join(able)}."
+            )
+
+        self.layers = nn.Sequential()
+        channels = spec.image[0]
+        last_conv = max(i for i, row in enumerate(spec.rows) if row.layer == "conv")
+        for i, (row, keeps) in enumerate(zip(spec.rows, keeps_shape(spec))):
+            parts = OrderedDict()
+            if row.layer == "conv":
+                out = classes if i == last_conv else row.channels
+                parts["conv"] = nn.Conv2d(
+                    channels, out, row.kernel, padding=row.padding, bias=spec.bias
+                )
+                channels = out
+            else:
+                parts["pool"] = POOLS[row.layer](row.kernel)
+            for part in {"block": order.split("-"), "act": ["act"], "": []}[row.after]:
+                if part == "act":
+                    parts["act"] = nn.ReLU()
+                elif part == "drop" and dropout > 0:
+                    parts["drop"] = (nn.Dropout2d if spec.dropout_maps else nn.Dropout)(dropout)
+                elif part == "norm" and norm != "none":
+                    size = receptive_field(arch)[i].size_out
+                    parts["norm"] = make_norm(norm, channels, size, groups, layer_affine)
+            self.layers.append(Block(parts, skip=skip and keeps))
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = self.layers(images)  # (N, classes, 1, 1)
+        return F.log_softmax(scores.flatten(1), dim=1)
+
+
+# --------------------------------------------------------------- what can be known beforehand
+class Field(NamedTuple):
+    """One row of a receptive-field table; sizes and jumps in pixels of the input image."""
+
+    layer: str
+    kernel: int
+    stride: int
+    padding: int
+    rf_in: int  # receptive field: pixels that one element sees, along an axis
+    size_in: int  # positions along an axis
+    jump_in: int  # distance between neighbouring elements
+    rf_out: int
+    size_out: int
+    jump_out: int
+
+
+def receptive_field(arch: str) -> list[Field]:
+    """Receptive field, size and jump before and after each row of an architecture.
+
+    Araujo, Norris and Sim 2019, https://distill.pub/2019/computing-receptive-fields
+    """
+    spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
+    rf, size, jump, table = 1, spec.image[1], 1, []
+    for row in spec.rows:
+        stride = 1 if row.layer == "conv" else row.kernel
+        before = (rf, size, jump)
+        rf += (row.kernel - 1) * jump
+        size = (size + 2 * row.padding - row.kernel) // stride + 1
+        jump *= stride
+        table.append(Field(row.layer, row.kernel, stride, row.padding, *before, rf, size, jump))
+    return table
+
+
+class Counts(NamedTuple):
+    parameters: int  # trained by gradient descent
+    buffers: int  # numbers kept, not trained: batch norm's running statistics and step counters
+    means: int  # means computed in one training pass over a batch (and as many variances)
+
+
+def count(model: nn.Module, batch_size: int = 1) -> Counts:
+    """Parameters and buffers of a model, and the means it computes for a batch of batch_size."""
+    means_of = {
+        nn.BatchNorm2d: lambda norm: norm.num_features,
+        nn.LayerNorm: lambda norm: batch_size,
+        nn.GroupNorm: lambda norm: batch_size * norm.num_groups,
+        nn.InstanceNorm2d: lambda norm: batch_size * norm.num_features,
+    }
+    return Counts(
+        sum(p.numel() for p in model.parameters()),
+        sum(b.numel() for b in model.buffers()),
+        sum(means_of[type(m)](m) for m in model.modules() if type(m) in means_of),
+    )
+
+
+def multiply_adds(model: nn.Module, arch: str) -> int:
+    """Multiply-adds of the convolutions, for one image: weights times positions."""
+    positions = [field.size_out**2 for field in receptive_field(arch)]
+    convolutions = [getattr(block, "conv", None) for block in model.layers]
+    return sum(c.weight.numel() * p for c, p in zip(convolutions, positions) if c is not None)

@@ -1,0 +1,331 @@
+"""Tests of model.py: the exact numbers of the course, and normalization against PyTorch's layers.
+
+Everything here is about untrained networks: no data, a few seconds.
+"""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import model
+from model import ARCHITECTURES, NORMS, ORDERS, Net, count, make_norm, receptive_field
+
+NORM_TYPES = {
+    "batch": nn.BatchNorm2d, "group": nn.GroupNorm, "layer": nn.LayerNorm,
+    "instance": nn.InstanceNorm2d,
+}
+
+
+def random_images(arch: str, n: int = 2) -> torch.Tensor:
+    channels, size = ARCHITECTURES[arch].image
+    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def says(*words):
+    """For pytest.raises(match=...): a message with all of these words, in any order."""
+    return "(?s)" + "".join(f"(?=.*{re.escape(str(word))})" for word in words)
+
+
+# ------------------------------------------------------------------------------------- counts
+@pytest.mark.parametrize(("arch", "options", "parameters"), [
+    ("mnist_7k", {"norm": "none"}, 7_272),
+    ("mnist_7k", {"norm": "batch"}, 7_416),
+    ("mnist_7k", {"norm": "instance"}, 7_416),
+    ("mnist_7k", {"norm": "group", "groups": 1}, 7_416),
+    ("mnist_7k", {"norm": "group", "groups": 2}, 7_416),
+    ("mnist_7k", {"norm": "group", "groups": 4}, 7_416),
+    ("mnist_7k", {"norm": "group", "groups": 8}, 7_416),
+    ("mnist_7k", {"norm": "layer"}, 31_592),
+    ("mnist_7k", {"norm": "layer", "layer_affine": "channel"}, 7_416),
+    ("mnist_10k", {"norm": "none"}, 9_992),
+    ("mnist_10k", {"norm": "batch"}, 10_224),
+    ("mnist_10k", {"norm": "instance"}, 10_224),
+    ("mnist_10k", {"norm": "group", "groups": 2}, 10_224),
+    ("mnist_10k", {"norm": "layer"}, 74_284),
+    ("mnist_10k", {"norm": "layer", "layer_affine": "channel"}, 10_224),
+    ("cifar_35k", {"norm": "none"}, 34_488),
+    ("cifar_35k", {"norm": "batch"}, 34_872),
+    ("cifar_35k", {"norm": "instance"}, 34_872),
+    ("cifar_35k", {"norm": "group", "groups": 8}, 34_872),
+    ("cifar_35k", {"norm": "layer"}, 178_872),
+    ("cifar_35k", {"norm": "layer", "layer_affine": "channel"}, 34_872),
+])
+def test_parameter_count_is_exact(arch, options, parameters):
+    assert count(Net(arch, **options)).parameters == parameters
+    assert count(Net(arch, dropout=0.1, **options)).parameters == parameters
+    if arch != "mnist_7k":
+        assert count(Net(arch, skip=True, **options)).parameters == parameters
+
+
+def test_multiply_adds_of_cifar_35k():
+    assert round(model.multiply_adds(Net("cifar_35k"), "cifar_35k") / 1e6, 2) == 10.89
+
+
+@pytest.mark.parametrize(("norm", "means"), [
+    ("batch", 16), ("layer", 4), ("group", 4 * 2), ("instance", 4 * 16), ("none", 0),
+])
+def test_number_of_means_for_a_batch_of_4_with_16_channels(norm, means):
+    assert count(make_norm(norm, 16, 5, groups=2), batch_size=4).means == means
+
+
+def test_only_the_number_of_batch_norm_means_does_not_depend_on_the_batch():
+    for n in (4, 8):
+        assert count(Net("mnist_7k", "batch"), n).means == 72  # channels of its 5 norms together
+        assert count(Net("mnist_7k", "layer"), n).means == 5 * n
+        assert count(Net("mnist_7k", "group", groups=4), n).means == 5 * 4 * n
+        assert count(Net("mnist_7k", "instance"), n).means == 72 * n
+
+
+def test_buffers_are_counted_apart_from_parameters():
+    assert count(make_norm("batch", 16, 5)) == (2 * 16, 2 * 16 + 1, 16)
+    assert count(Net("mnist_7k", "batch")).buffers == 2 * 72 + 5
+    assert [count(Net("mnist_7k", norm)).buffers for norm in NORMS if norm != "batch"] == [0] * 4
+
+
+# --------------------------------------------------------------------------- receptive field
+CIFAR_TABLE = """
+conv     1  32  1  1  1  3   3  32   1
+conv     3  32  1  1  1  3   5  32   1
+maxpool  5  32  1  2  0  2   6  16   2
+conv     6  16  2  1  1  3  10  16   2
+conv    10  16  2  1  1  3  14  16   2
+conv    14  16  2  1  1  3  18  16   2
+maxpool 18  16  2  2  0  2  20   8   4
+conv    20   8  4  1  1  3  28   8   4
+conv    28   8  4  1  1  3  36   8   4
+conv    36   8  4  1  1  3  44   8   4
+avgpool 44   8  4  8  0  8  72   1  32
+"""  # layer, rf_in, size_in, jump_in, stride, padding, kernel, rf_out, size_out, jump_out
+
+
+def test_receptive_field_of_cifar_35k_row_by_row():
+    cells = [row.split() for row in CIFAR_TABLE.strip().splitlines()]
+    expected = [(layer, *map(int, numbers)) for layer, *numbers in cells]
+    rows = [
+        (f.layer, f.rf_in, f.size_in, f.jump_in, f.stride, f.padding, f.kernel, f.rf_out,
+         f.size_out, f.jump_out)
+        for f in receptive_field("cifar_35k") if f.kernel > 1
+    ]
+    assert rows == expected
+
+
+@pytest.mark.parametrize(("arch", "fields"), [
+    ("mnist_7k", [3, 5, 5, 6, 10, 14, 18, 22, 28, 28]),
+    ("mnist_10k", [3, 5, 6, 6, 10, 14, 18, 20, 20, 28, 36, 36, 44]),
+])
+def test_receptive_field_grows_as_in_the_documents(arch, fields):
+    assert [field.rf_out for field in receptive_field(arch)] == fields
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_receptive_field_sizes_are_those_of_real_tensors(arch):
+    net, sizes = Net(arch), []
+    for block in net.layers:
+        block.register_forward_hook(
+            lambda _, inputs, output: sizes.append((*inputs[0].shape[2:], *output.shape[2:]))
+        )
+    net(random_images(arch))
+    assert sizes == [(f.size_in, f.size_in, f.size_out, f.size_out) for f in receptive_field(arch)]
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_receptive_field_is_what_the_gradient_reaches(arch):
+    fields, size = receptive_field(arch), ARCHITECTURES[arch].image[1]
+    rows = max(i for i, f in enumerate(fields) if f.rf_out <= size / 2) + 1  # clear of the edges
+    net = Net(arch, norm="none")
+    for parameter in net.parameters():  # positive weights: no ReLU cuts a path
+        nn.init.ones_(parameter)
+    for block in net.layers:
+        if hasattr(block, "pool"):  # a maximum would pass the gradient to one element only
+            block.pool = nn.AvgPool2d(block.pool.kernel_size)
+    images = torch.ones_like(random_images(arch)).requires_grad_()
+    output = net.layers[:rows](images)
+    middle = output.shape[2] // 2
+    output[0, 0, middle, middle].backward()
+    reached = images.grad[0].sum((0, 2)).nonzero().flatten()
+    assert reached[-1] - reached[0] + 1 == fields[rows - 1].rf_out
+
+
+# ------------------------------------------------------------------- normalization by hand
+BY_HAND = [("batch", 2), ("layer", 2), ("instance", 2), *(("group", g) for g in (1, 2, 4, 8))]
+
+
+@pytest.mark.parametrize(("norm", "groups"), BY_HAND)
+@pytest.mark.parametrize("layer_affine", model.LAYER_AFFINES)
+def test_normalize_equals_torchs_layer_forward_and_gradient(norm, groups, layer_affine):
+    draw = torch.Generator().manual_seed(0)
+    x = 3 + 2 * torch.randn(4, 8, 5, 5, generator=draw, dtype=torch.float64)
+    upstream = torch.randn(x.shape, generator=draw, dtype=torch.float64)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    by_hand = model.normalize(ours, norm, groups)
+    by_torch = make_norm(norm, 8, 5, groups, layer_affine).double()(theirs)
+    torch.testing.assert_close(by_hand, by_torch, rtol=0, atol=1e-12)
+    (by_hand * upstream).sum().backward()
+    (by_torch * upstream).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("norm", "groups"), BY_HAND)
+def test_mean_index_says_which_elements_share_a_mean(norm, groups):
+    x = torch.randn(4, 8, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    index = model.mean_index(tuple(x.shape), norm, groups).flatten()
+    size = torch.bincount(index)
+    mean = (torch.bincount(index, x.flatten()) / size)[index].view_as(x)
+    square = torch.bincount(index, (x - mean).flatten() ** 2)
+    variance = (square / size)[index].view_as(x)
+    torch.testing.assert_close(
+        (x - mean) / (variance + 1e-5).sqrt(), model.normalize(x, norm, groups), rtol=0, atol=1e-12
+    )
+    means = count(make_norm(norm, 8, 3, groups), batch_size=4).means
+    assert index.unique().tolist() == list(range(means))
+
+
+def test_normalize_none_changes_nothing():
+    x = random_images("mnist_7k")
+    assert torch.equal(model.normalize(x, "none"), x)
+
+
+# ------------------------------------------------------------------------------- the network
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_output_is_log_probabilities(arch, norm):
+    output = Net(arch, norm, dropout=0.1)(random_images(arch, 3))
+    assert output.shape == (3, 10)
+    torch.testing.assert_close(output.exp().sum(1), torch.ones(3))
+
+
+def test_number_of_classes_can_be_chosen():
+    assert Net("mnist_10k", classes=7)(random_images("mnist_10k", 3)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_only_the_chosen_norm_exists_once_a_block(arch, norm):
+    blocks = sum(row.after == "block" for row in ARCHITECTURES[arch].rows)
+    found = [type(m) for m in Net(arch, norm).modules() if type(m) in NORM_TYPES.values()]
+    assert found == ([] if norm == "none" else [NORM_TYPES[norm]] * blocks)
+
+
+def test_layer_affine_channel_is_group_norm_with_one_group():
+    norms = [m for m in Net(norm="layer", layer_affine="channel").modules()
+             if type(m) in NORM_TYPES.values()]
+    assert [(type(m), m.num_groups) for m in norms] == [(nn.GroupNorm, 1)] * 5
+
+
+@pytest.mark.parametrize(("alias", "norm"), [
+    ("BN", "batch"), ("bn", "batch"), ("Bn", "batch"), ("BATCH", "batch"), ("GN", "group"),
+    ("gN", "group"), ("LN", "layer"), ("ln", "layer"), ("IN", "instance"), ("None", "none"),
+])
+def test_alias_in_any_case_gives_the_same_network(alias, norm):
+    assert model.check_norm(alias) == norm
+    assert str(Net(norm=alias)) == str(Net(norm=norm))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_block_has_its_parts_in_the_chosen_order(arch, order):
+    net = Net(arch, dropout=0.1, order=order)
+    for block, row in zip(net.layers, ARCHITECTURES[arch].rows):
+        if row.after == "block":
+            assert list(dict(block.named_children())) == ["conv", *order.split("-")]
+
+
+@pytest.mark.parametrize(("arch", "order"), [
+    ("mnist_7k", "act-drop-norm"), ("mnist_10k", "act-norm-drop"), ("cifar_35k", "norm-act-drop"),
+])
+def test_default_order_is_that_of_the_documents(arch, order):
+    assert str(Net(arch, dropout=0.1)) == str(Net(arch, dropout=0.1, order=order))
+
+
+@pytest.mark.parametrize(("arch", "kind"), [
+    ("mnist_7k", nn.Dropout), ("mnist_10k", nn.Dropout2d), ("cifar_35k", nn.Dropout),
+])
+def test_dropout_is_of_the_right_kind_and_absent_at_zero(arch, kind):
+    def dropouts(p: float) -> list[tuple]:
+        kinds = (nn.Dropout, nn.Dropout2d)
+        return [(type(m), m.p) for m in Net(arch, dropout=p).modules() if isinstance(m, kinds)]
+
+    blocks = sum(row.after == "block" for row in ARCHITECTURES[arch].rows)
+    assert dropouts(0.1) == [(kind, 0.1)] * blocks
+    assert dropouts(0.0) == []
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("arch", "skipping"), [
+    ("mnist_10k", {5, 6}), ("cifar_35k", {1, 5, 6, 10, 11}),
+])
+def test_skip_adds_the_input_of_blocks_that_keep_the_shape(arch, skipping, norm):
+    net, images = Net(arch, norm, skip=True).double(), random_images(arch).double()
+    x = images
+    for i, block in enumerate(net.layers):
+        y = x
+        for part in block.children():
+            y = part(y)
+        x = x + y if i in skipping else y
+    expected = x.flatten(1).log_softmax(1)
+    torch.testing.assert_close(net(images), expected, rtol=0, atol=1e-10)
+
+
+# --------------------------------------------------------------------------- wrong arguments
+@pytest.mark.parametrize(("arguments", "words"), [
+    ({"norm": "btach"}, ["norm", "btach", "batch"]),
+    ({"norm": ""}, ["norm", "''", "batch"]),
+    ({"norm": "group", "groups": 3}, ["groups", "3", "1, 2, 4, 8"]),
+    ({"norm": "group", "groups": 0}, ["groups", "0", "1, 2, 4, 8"]),
+    ({"norm": "gn", "groups": 16}, ["groups", "16", "1, 2, 4, 8"]),
+    ({"norm": "group", "groups": 4, "arch": "mnist_10k"}, ["groups", "4", "1, 2"]),
+    ({"arch": "mnist7k"}, ["arch", "mnist7k", "mnist_7k"]),
+    ({"dropout": 1.5}, ["dropout", "1.5", "< 1"]),
+    ({"dropout": 1.0}, ["dropout", "1.0", "< 1"]),
+    ({"dropout": -0.1}, ["dropout", "-0.1", "0 <="]),
+    ({"dropout": float("nan")}, ["dropout", "nan", "0 <="]),
+    ({"arch": "mnist_7k", "skip": True}, ["skip", "True", "mnist_7k", "cifar_35k"]),
+    ({"order": "norm-act"}, ["order", "norm-act", "norm-act-drop"]),
+    ({"layer_affine": "chanel"}, ["layer_affine", "chanel", "channel"]),
+])
+def test_wrong_argument_is_refused_before_anything_is_built(monkeypatch, arguments, words):
+    def fail(*args, **kwargs):
+        pytest.fail("something was built before all arguments were checked")
+
+    monkeypatch.setattr(model, "make_norm", fail)
+    monkeypatch.setattr(nn, "Conv2d", fail)
+    with pytest.raises(ValueError, match=says(*words)):
+        Net(**arguments)
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (("btach", 8, 5), ["btach", "batch"]),
+    (("group", 8, 5, 3), ["3", "1, 2, 4, 8"]),
+    (("layer", 8, 5, 2, "chanel"), ["chanel", "channel"]),
+])
+def test_make_norm_refuses_wrong_arguments(arguments, words):
+    with pytest.raises(ValueError, match=says(*words)):
+        make_norm(*arguments)
+
+
+@pytest.mark.parametrize("function", [
+    receptive_field, lambda arch: model.multiply_adds(Net(), arch),
+])
+def test_unknown_architecture_is_refused_everywhere(function):
+    with pytest.raises(ValueError, match=says("mnist_8k", "mnist_7k")):
+        function("mnist_8k")
+
+
+@pytest.mark.parametrize("function", [
+    lambda norm: model.normalize(torch.ones(2, 8, 3, 3), norm),
+    lambda norm: model.mean_index((2, 8, 3, 3), norm),
+])
+def test_unknown_norm_is_refused_by_hand_too(function):
+    with pytest.raises(ValueError, match=says("btach", "batch")):
+        function("btach")
+
+
+@pytest.mark.parametrize("function", [
+    lambda groups: model.normalize(torch.ones(2, 8, 3, 3), "group", groups),
+    lambda groups: model.mean_index((2, 8, 3, 3), "group", groups),
+])
+def test_groups_that_do_not_divide_the_channels_are_refused_by_hand_too(function):
+    with pytest.raises(ValueError, match=says("3", "1, 2, 4, 8")):
+        function(3)
