@@ -119,13 +119,16 @@ def mean_index(shape: tuple[int, int, int, int], norm: str, groups: int = 2) -> 
     variance) exactly when their numbers are equal; the highest number + 1 is how many there are.
     """
     n, c, h, w = shape
+    norm = check_choice("norm", check_norm(norm), NORMS[:4])  # without a norm there is no mean
+    if norm == "group":
+        check_groups(groups, [c])
     image, channel = torch.arange(n).view(n, 1, 1, 1), torch.arange(c).view(1, c, 1, 1)
     index = {
         "batch": channel,  # one mean a channel, over the whole batch
         "layer": image,  # one mean an image
         "group": image * groups + channel // (c // groups),  # one mean an image and group
         "instance": image * c + channel,  # one mean an image and channel
-    }[check_norm(norm)]
+    }[norm]
     return index.expand(n, c, h, w)
 
 
@@ -141,6 +144,7 @@ def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tenso
     if norm == "none":
         return x
     if norm == "group":  # split the channel axis in two: group, and channel within the group
+        check_groups(groups, [c])
         x = x.view(n, groups, c // groups, h, w)
     axes = {"batch": (0, 2, 3), "layer": (1, 2, 3), "group": (2, 3, 4), "instance": (2, 3)}[norm]
     mean = x.mean(axes, keepdim=True)

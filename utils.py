@@ -5,6 +5,7 @@ Each section can be read on its own, in this order. The mathematics of the layer
 
 import ast
 import functools
+import http.client
 import json
 import math
 import os
@@ -42,7 +43,7 @@ AUGMENTS = ("rotate", "shift", "flip")
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
     ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
-    ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, math.inf),
+    ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
 )
 
 
@@ -102,8 +103,9 @@ class Recipe:
                                  f"Choose {least} or more{limit}.")
         check_choice("penalize", self.penalize, PENALIZE)
         check_choice("schedule", self.schedule, SCHEDULES)
-        for part in augmentations(self.augment):
-            check_choice("augment: part", part, AUGMENTS)
+        if set(augmentations(self.augment)) - set(AUGMENTS):
+            raise ValueError(f"augment={self.augment!r} is not known. Choose none, or any of "
+                             f"{', '.join(AUGMENTS)} joined by +.")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.run_name):
             raise ValueError(f"run_name={self.run_name!r} is no plain name. "
                              "Choose letters, digits, '_', '-' and '.' only.")
@@ -135,8 +137,9 @@ def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:
     """
     for cell in variables.get("In", []):  # IPython's list of executed cells
         if cell.startswith("# Parameters\n"):
-            for node in ast.parse(cell).body:
-                check_choice("parameter", node.targets[0].id, names)
+            for node in ast.walk(ast.parse(cell)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    check_choice("parameter", node.id, names)
 
 
 def augmentations(augment: str) -> list[str]:
@@ -235,6 +238,9 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     x_train, y_train, x_test, y_test = check_arrays(where, arrays, len(classes))
     classes = classes or tuple(str(label) for label in range(int(y_train.max()) + 1))
     mean, std = pixel_statistics(x_train)
+    if (std == 0).any():
+        raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
+                         "nothing to learn from. Replace the file.")
     if holdout:
         x_train, x_test = x_train[:-holdout], x_train[-holdout:]
         y_train, y_test = y_train[:-holdout], y_train[-holdout:]
@@ -256,8 +262,8 @@ def read_npz(file: Path) -> list[np.ndarray]:
             if missing:
                 raise ValueError(f"it lacks {', '.join(missing)}")
             return [archive[name] for name in names]
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile,
-            zlib.error) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError,
+            zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file} is no readable data file: {error}. "
                          "Replace it, or remove it to use another source.") from error
 
@@ -274,9 +280,9 @@ def read_torchvision(name: str, folder: Path) -> tuple[str, list[np.ndarray]]:
 
     try:
         return load(download=False)
-    except (RuntimeError, ValueError, AssertionError, EOFError, OSError) as error:
+    except (RuntimeError, ValueError, AssertionError, EOFError, OSError, KeyError) as error:
         if "not found" not in str(error):
-            raise ValueError(f"torchvision's files of {name} in {folder} are broken: {error}. "
+            raise ValueError(f"torchvision's files of {name} in {folder} are broken: {error!r}. "
                              "Remove them and run again.") from error
     base, file = (
         (dataset.mirrors[0], dataset.resources[0][0]) if hasattr(dataset, "mirrors")
@@ -312,8 +318,8 @@ def unreachable(url: str, seconds: float = 8.0) -> str:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=seconds).close()
             answer.put("")
-        except (OSError, ValueError) as error:
-            answer.put(str(error))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            answer.put(repr(error))
 
     threading.Thread(target=ask, daemon=True).start()
     try:
@@ -392,7 +398,8 @@ def build_model(recipe: Recipe, data: Dataset) -> Net:
         fits = [n for n, a in ARCHITECTURES.items() if (a.image[0], *a.image[1:] * 2) == shape]
         raise ValueError(
             f"arch={recipe.arch} takes images of {channels} x {size} x {size}; those of "
-            f"{data.name} are {' x '.join(map(str, shape))}. Choose arch from: {', '.join(fits)}."
+            f"{data.name} are {' x '.join(map(str, shape))}. "
+            f"Choose {'arch=' + ' or '.join(fits) if fits else 'another dataset'}."
         )
     torch.manual_seed(recipe.seed)
     return Net(**recipe.network(), classes=len(data.classes)).to(pick_device(recipe.device))
@@ -531,13 +538,6 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
     return loss.item(), (log_probabilities.argmax(1) == labels).sum().item() / len(labels)
 
 
-def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.SGD:
-    """Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013)."""
-    return torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
-
-
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
@@ -559,7 +559,8 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
         history = state["history"]
         print(f"This run was interrupted: continuing after epoch {len(history)}.")
     steps = math.ceil(len(data.train_labels) / recipe.batch_size)
-    bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch")
+    bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch",
+               mininterval=1)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
         row = train_epoch(model, data, recipe, optimizer, epoch, bar)
@@ -798,11 +799,16 @@ def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
     ends: last value, name and colour of each line.
     """
-    to_axes, free = ax.transData + ax.transAxes.inverted(), -math.inf
-    heights = [(to_axes.transform((1, y))[1], name, colour) for y, name, colour in ends]
-    for height, name, colour in sorted(heights):
-        free = max(height, free + 0.075)
-        ax.text(1.02, free, name, color=colour, transform=ax.transAxes, va="center", weight="bold")
+    to_axes, gap = ax.transData + ax.transAxes.inverted(), 0.075
+    ends = sorted(ends, key=lambda end: to_axes.transform((1, end[0]))[1])
+    heights = [to_axes.transform((1, y))[1] for y, _, _ in ends]
+    placed = [heights[0]]
+    for height in heights[1:]:
+        placed.append(max(height, placed[-1] + gap))
+    shift = np.mean(heights) - np.mean(placed)  # the pile stays in the middle of its lines
+    for height, (_, name, colour) in zip(placed, ends):
+        ax.text(1.02, height + shift, name, color=colour, transform=ax.transAxes, va="center",
+                weight="bold")
 
 
 def show_images(images: Tensor | np.ndarray, above: Sequence[str] = (), below: Sequence[str] = (),

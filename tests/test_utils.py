@@ -8,6 +8,7 @@ import math
 import re
 import socket
 import threading
+import urllib.request
 
 import numpy as np
 import pytest
@@ -259,7 +260,8 @@ def test_truncated_npz_is_refused_by_name(tmp_path, monkeypatch, save, kept):
 @pytest.mark.parametrize("place", [0.01, 0.3, 0.6])
 def test_npz_with_damaged_bytes_is_refused_by_name(tmp_path, monkeypatch, save, place):
     file = tmp_path / "mnist.npz"
-    save(file, **arrays())
+    few_greys = np.random.default_rng(2).integers(4, size=(30, 28, 28), dtype=np.uint8)
+    save(file, **arrays(x_train=few_greys))
     content = bytearray(file.read_bytes())
     start = int(place * len(content))
     content[start : start + 8] = bytes(byte ^ 0xFF for byte in content[start : start + 8])
@@ -267,11 +269,12 @@ def test_npz_with_damaged_bytes_is_refused_by_name(tmp_path, monkeypatch, save, 
     assert_refused(tmp_path, monkeypatch)
 
 
-def test_npz_with_an_unknown_compression_is_refused_by_name(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("offset", "value"), [(10, 99), (8, 1)])  # compression, encryption
+def test_npz_that_cannot_be_unpacked_is_refused_by_name(tmp_path, monkeypatch, offset, value):
     file = tmp_path / "mnist.npz"
     np.savez(file, **arrays())
     content = bytearray(file.read_bytes())
-    content[content.index(b"PK\1\2") + 10] = 99  # the method, in the first entry of the index
+    content[content.index(b"PK\1\2") + offset] = value  # in the first entry of its index
     file.write_bytes(content)
     assert_refused(tmp_path, monkeypatch)
 
@@ -451,6 +454,20 @@ def answer_once(server, reply):
 
 def test_server_that_never_answers_is_unreachable(server):
     assert utils.unreachable(address(server), seconds=0.5) != ""
+
+
+def test_name_server_that_swallows_packets_is_unreachable(monkeypatch):
+    release = threading.Event()
+
+    def stall(*args, **kwargs):
+        release.wait(20)
+        raise OSError("too late")
+
+    monkeypatch.setattr(urllib.request, "urlopen", stall)
+    reason = utils.unreachable("http://example.invalid", seconds=0.2)
+    release.set()
+    assert reason
+    assert "too late" not in reason
 
 
 def test_closed_port_is_unreachable(server):
@@ -655,7 +672,7 @@ def test_optimizer_owns_the_models_parameters_and_follows_the_schedule(
     [optimizer] = made
     [group] = optimizer.param_groups
     assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
-    assert (group["momentum"], group["weight_decay"]) == (0.8, 0)
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.8, True, 0)
     assert rates == [utils.learning_rate(step, 6, 3, recipe) for step in range(6)]
     assert [row["lr"] for row in history] == [rates[2], rates[5]]
 
@@ -671,6 +688,21 @@ def test_history_is_counted_over_images_not_over_batches(tmp_path, few):
         expected[prefix + "accuracy"] = (scores.argmax(1) == labels).double().mean().item()
     [row] = utils.train(model, data, recipe)
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-7)
+
+
+def test_every_epoch_has_its_own_order_of_images(tmp_path, monkeypatch, few):
+    orders, training_batches = [], utils.training_batches
+
+    def spy(*args):
+        batches = list(training_batches(*args))
+        orders.append([label.item() for _, labels in batches for label in labels])
+        return batches
+
+    monkeypatch.setattr(utils, "training_batches", spy)
+    fit(first(few, 100, 10), make_recipe(tmp_path, epochs=2))
+    one, other = orders
+    assert sorted(one) == sorted(other)
+    assert one != other
 
 
 def test_penalty_is_logged_apart_from_the_loss(tmp_path, few):

@@ -1,0 +1,47 @@
+"""The README's numbers are those of the published records, and its figures exist."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import utils
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+RECORDS = sorted((ROOT / "results" / "mnist_7k").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_published_record_is_of_the_full_data_and_stands_in_the_readme(path):
+    record = utils.load_record(path)
+    assert record["data"]["source"] != "sample"
+    assert (record["data"]["train_size"], record["data"]["test_size"]) == (60_000, 10_000)
+    last = record["epochs"][-1]
+    low, high = utils.interval(last["test_accuracy"], 10_000)
+    row = next(line for line in README.splitlines() if line.startswith(f"| {utils.title(record)} "))
+    for number in (f"{record['parameter_count']:,}", f"{last['test_accuracy']:.2%}",
+                   f"{low:.2%} to {high:.2%}", f"{last['accuracy']:.2%}",
+                   f"{last['penalty']:.4f}"):
+        assert number in row
+
+
+def test_three_records_are_published():
+    assert [path.stem for path in RECORDS] == ["bn_l1_l2", "gn_l1", "ln_l2"]
+
+
+def test_every_figure_exists_and_has_alt_text():
+    figures = re.findall(r"!\[(.*?)\]\((.*?)\)", README)
+    local = [(alt, path) for alt, path in figures if not path.startswith("http")]
+    assert len(local) >= 5
+    for alt, path in local:
+        assert len(alt) > 10
+        assert (ROOT / path).is_file()
+
+
+def test_published_records_hold_no_path_of_a_machine():
+    for path in RECORDS:
+        parameters = json.loads(path.read_text())["parameters"]
+        assert parameters["data_dir"] == ""
+        assert parameters["runs_dir"] == "runs"
