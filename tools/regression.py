@@ -1,0 +1,91 @@
+"""Does the golden run go red when the mathematics changes, and stay green when the machine does?
+
+Each case changes one thing in a copy of the course and runs nbval on tests/golden there. The table
+goes to results/regression.md. Usage: regression.py [--python INTERPRETER_WITH_ANOTHER_TORCH ...]
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTANTS = {  # what is broken: file, what stands there, what is put there
+    "L1 dropped": ("utils.py", "l1 * w.abs().sum() + l2", "l2"),
+    "L1 a mean, not a sum": ("utils.py", "w.abs().sum()", "w.abs().mean()"),
+    "L2 dropped": ("utils.py", " + l2 / 2 * (w**2).sum()", ""),
+    "penalty left out of the gradient": ("utils.py", "(loss + extra).backward()",
+                                         "loss.backward()"),
+    "penalty on all parameters": ("utils.py", "if isinstance(module, nn.Conv2d)",
+                                  'if hasattr(module, "weight")'),
+    "layer norm in place of group norm": ("model.py", "nn.GroupNorm(groups, channels)",
+                                          "nn.GroupNorm(1, channels)"),
+    "twice the groups": ("model.py", "nn.GroupNorm(groups, channels)",
+                         "nn.GroupNorm(2 * groups, channels)"),
+    "eval() missing": ("utils.py", "    model.eval()\n", ""),
+    "learning rate 10 % higher": ("utils.py", '["lr"] = rate', '["lr"] = 1.1 * rate'),
+    "momentum changed": ("utils.py", "momentum=recipe.momentum,", "momentum=0.85,"),
+    "Nesterov left out": ("utils.py", "nesterov=recipe.momentum > 0", "nesterov=False"),
+    "seed changed": ("utils.py", "torch.manual_seed(recipe.seed)",
+                     "torch.manual_seed(recipe.seed + 1)"),
+    "test loss a sum over batches": ("utils.py", "loss = F.nll_loss(log_probabilities.double(), "
+                                     "labels)", "loss = sum(F.nll_loss(log_probabilities.double()"
+                                     "[i::2], labels[i::2]) for i in (0, 1))"),
+}
+MACHINES = {  # what is different: environment variables, or an edit as above
+    "1 thread": {"OMP_NUM_THREADS": "1"},
+    "2 threads": {"OMP_NUM_THREADS": "2"},
+    "no vector instructions (ATEN_CPU_CAPABILITY=default)": {"ATEN_CPU_CAPABILITY": "default"},
+    "oneDNN off": ("utils.py", "ROOT = Path", "torch.backends.mkldnn.enabled = False\nROOT = Path"),
+}
+
+
+def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
+    """Run the golden notebooks with one change, in a copy. Is it green, and what failed first?"""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "course"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "data"))
+        environment = dict(os.environ)
+        if isinstance(change, dict):
+            environment.update(change)
+        else:
+            file, old, new = change
+            text = (copy / file).read_text()
+            assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+            (copy / file).write_text(text.replace(old, new))
+        done = subprocess.run(
+            [python, "-m", "pytest", "-q", "-x", "--nbval", "tests/golden"],
+            cwd=copy, env=environment, capture_output=True, text=True)
+        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        if done.returncode and not failed:
+            raise RuntimeError(f"the golden run itself broke:\n{done.stdout}\n{done.stderr}")
+        return done.returncode == 0, failed[0].split("golden/")[-1] if failed else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", action="append", default=[], metavar="INTERPRETER",
+                        help="one that has the requirements, with another version of torch")
+    cases = [(name, sys.executable, change, False) for name, change in MUTANTS.items()]
+    cases += [(name, sys.executable, change, True) for name, change in MACHINES.items()]
+    for python in parser.parse_args().python:
+        version = ("import platform, torch; "
+                   "print('torch', torch.__version__, 'on Python', platform.python_version())")
+        name = subprocess.run([python, "-c", version], capture_output=True, text=True, check=True)
+        cases.append((name.stdout.strip(), python, {}, True))
+    lines, wrong = ["| change | should be | is | first cell that differs |", "|---|---|---|---|"], 0
+    for name, python, change, expected in cases:
+        green, where = golden_run(python, change)
+        wrong += green != expected
+        colour = {True: "green", False: "red"}
+        lines.append(f"| {name} | {colour[expected]} | {colour[green]} | {where} |")
+        print(lines[-1], flush=True)
+    (ROOT / "results" / "regression.md").write_text("\n".join(lines) + "\n")
+    sys.exit(f"{wrong} of {len(cases)} are not as expected" if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
