@@ -22,7 +22,7 @@ GOLDEN := -p dataset mnist_sample -p train_size 1000 -p epochs 2 -p device cpu
 EPOCHS_PARAM := $(if $(EPOCHS),-p epochs $(EPOCHS))
 # The notebooks' printed lines go to the terminal; their progress bars would fill the saved pages.
 PAPERMILL := PYTHONUNBUFFERED=1 TQDM_DISABLE=1 $(BIN)/papermill --no-progress-bar --log-level WARNING --stdout-file -
-STRIP := $(BIN)/nbstripout --keep-output --keep-count --extra-keys \
+STRIP := $(BIN)/nbstripout --keep-output --keep-count --keep-id --extra-keys \
 	"metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets \
 	metadata.language_info.version metadata.language_info.codemirror_mode"
 

