@@ -84,6 +84,7 @@ def test_parameters_are_typed_and_explained(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_saved_figure_has_alt_text(path):
+    assert not re.search(r"!\[\s*\]\(", path.read_text())
     images = [out for out in outputs(path) if "image/png" in out.get("data", {})]
     assert all(out.metadata["image/png"]["alt"] for out in images)
     assert images
@@ -131,6 +132,18 @@ def test_notebook_by_hand_where_jupyter_starts_it(folder):
     shutil.copy(NOTEBOOKS[0], folder)
     done = run([*NBCONVERT, folder / NOTEBOOKS[0].name])
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_one_changed_digit_in_a_saved_output_is_noticed(folder):
+    golden = ROOT / "tests" / "golden" / NOTEBOOKS[0].name
+    assert golden.read_text().count("mean 4.8125") == 1
+    changed = folder / golden.name
+    changed.write_text(golden.read_text().replace("mean 4.8125", "mean 4.8126"))
+    done = run([sys.executable, "-m", "pytest", "-q", "--nbval", changed])
+    assert done.returncode == 1
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1
+    assert f"{golden.name}::Cell 8" in failed[0]
 
 
 def test_summary_without_records_says_which_command_makes_them(folder):

@@ -1,7 +1,7 @@
 """Does the golden run go red when the mathematics changes, and stay green when the machine does?
 
 Each case changes one thing in a copy of the course and runs nbval on tests/golden there. The table
-goes to results/regression.md. Usage: regression.py [--python INTERPRETER_WITH_ANOTHER_TORCH ...]
+goes to results/regression.md and into the README.
 """
 
 import argparse
@@ -66,6 +66,14 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
         return done.returncode == 0, where
 
 
+def write(table: str) -> None:
+    """Keep the table, and put it into the README between its two marks."""
+    (ROOT / "results" / "regression.md").write_text(table)
+    readme, mark = ROOT / "README.md", "<!-- regression -->\n"
+    before, _, after = readme.read_text().split(mark)
+    readme.write_text(mark.join([before, table, after]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append", default=[], metavar="INTERPRETER",
@@ -84,7 +92,7 @@ def main() -> None:
         colour = {True: "green", False: "red"}
         lines.append(f"| {name} | {colour[expected]} | {colour[green]} | {where} |")
         print(lines[-1], flush=True)
-    (ROOT / "results" / "regression.md").write_text("\n".join(lines) + "\n")
+    write("\n".join(lines) + "\n")
     sys.exit(f"{wrong} of {len(cases)} are not as expected" if wrong else 0)
 
 
