@@ -8,8 +8,8 @@
 # make regression            does the golden run notice broken mathematics, and only that?
 # make publish REPO=owner/name REF=tag    stamp badges, and where a notebook alone fetches from
 
-# On shared cores, threads that wait soon give way: much faster beside another busy process.
-export GOMP_SPINCOUNT ?= 3000
+# A waiting thread leaves its core to others: much faster beside another busy process.
+export OMP_WAIT_POLICY ?= PASSIVE
 PYTHON ?= python3
 RUNS ?= runs
 BIN := .venv/bin

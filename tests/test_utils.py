@@ -814,6 +814,35 @@ def test_another_recipe_does_not_go_on_from_the_checkpoint(tmp_path, few, change
     assert utils.checkpoint_file(make_recipe(tmp_path), first(few, 299, 520)) != unfinished
 
 
+@pytest.mark.parametrize(("cores", "busy", "threads"), [
+    (2, 0, 2), (2, 20, 2), (2, 50, 1), (2, 100, 1), (4, 25, 2), (4, 75, 1), (1, 100, 1),
+])
+def test_threads_leave_busy_cores_to_others(monkeypatch, capsys, cores, busy, threads):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(utils, "THREADS", 2)
+    monkeypatch.setattr(utils.psutil, "cpu_count", lambda: cores)
+    monkeypatch.setattr(utils.psutil, "cpu_percent", lambda seconds: busy)
+    try:
+        torch.set_num_threads(2)
+        utils.share_cores()
+        assert torch.get_num_threads() == threads
+        said = capsys.readouterr()
+        assert said.out == ""  # stdout is compared between machines
+        assert ("threads" in said.err) == (threads != 2)
+        monkeypatch.setattr(utils.psutil, "cpu_percent", lambda seconds: 0)
+        utils.share_cores()
+        assert torch.get_num_threads() == min(2, cores)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_omp_num_threads_fixes_the_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr(utils.psutil, "cpu_percent", lambda seconds: pytest.fail("looked"))
+    utils.share_cores()
+
+
 def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
     recipe = make_recipe(tmp_path, norm="none", lr=1e9, schedule="constant")
     with pytest.raises(FloatingPointError, match=says("lr", "1000000000")):
@@ -879,6 +908,15 @@ def test_misclassified_images_come_with_their_labels_most_confident_first(finish
     assert errors.probability == pytest.approx(probabilities.max(1), abs=1e-4)
     assert errors.label_probability == pytest.approx(of_label, abs=1e-4)
     assert (np.diff(errors.probability) <= 0).all()
+
+
+def test_missing_record_names_the_command_that_puts_it_into_that_folder(tmp_path):
+    said = says("02_group_norm_l1", f"-p runs_dir {tmp_path}")
+    with pytest.raises(FileNotFoundError, match=said):
+        utils.load_run(tmp_path, "gn_l1")
+    with pytest.raises(FileNotFoundError) as refusal:
+        utils.load_run(utils.ROOT / "runs", "none_of_this_name")
+    assert "runs_dir" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(("text", "error"), [
