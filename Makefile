@@ -1,6 +1,7 @@
 # make course   run all notebooks       DATA_DIR=folder EPOCHS=n RUNS=folder PARAMS="-p lr 0.1 ..."
 # make test     lint and tests
 # make lab      open JupyterLab
+# make bench    how fast is the training here?  BENCH="--parts speed" (--help for more)
 #
 # For maintainers:
 # make saved    run all notebooks at full scale; keep their outputs, figures and records
@@ -26,7 +27,7 @@ STRIP := $(BIN)/nbstripout --keep-output --keep-count --keep-id --extra-keys \
 	"metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets \
 	metadata.language_info.version metadata.language_info.codemirror_mode"
 
-.PHONY: course test lab notebooks saved golden regression publish
+.PHONY: course test lab bench notebooks saved golden regression publish
 
 course: $(BIN)/ready
 	@$(MAKE) --no-print-directory notebooks IMAGES=$(RUNS)/images
@@ -78,6 +79,9 @@ test: $(BIN)/ready
 
 lab: $(BIN)/ready
 	$(BIN)/jupyter lab notebooks
+
+bench: $(BIN)/ready
+	@$(BIN)/python tools/bench.py $(BENCH)
 
 $(BIN)/ready: requirements.txt
 	@echo "== installing into .venv (PyTorch is large: some minutes)"

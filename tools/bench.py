@@ -33,11 +33,11 @@ import psutil
 import torch
 import torch.nn.functional as F
 import yaml
+from readme import ROOT, keep
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import utils
-from utils import ROOT
 
 PARTS = ("speed", "growth", "busy", "notebooks", "goal")
 GOAL = 0.993  # test accuracy to reach, and to keep
@@ -489,7 +489,7 @@ def publish(folder: Path, results: dict) -> None:
     shutil.copy(folder / "bench.json", ROOT / "results")
     for part in ("speed", "goal"):
         shutil.copy(folder / f"{part}.png", ROOT / "images")
-    (ROOT / "results" / "bench.md").write_text(report(results))
+    keep("bench", report(results))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from readme import ROOT, keep
+
 MUTANTS = {  # what is broken: file, what stands there, what is put there
     "L1 dropped": ("utils.py", "l1 * w.abs().sum() + l2", "l2"),
     "L1 a mean, not a sum": ("utils.py", "w.abs().sum()", "w.abs().mean()"),
@@ -66,14 +67,6 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
         return done.returncode == 0, where
 
 
-def write(table: str) -> None:
-    """Keep the table, and put it into the README between its two marks."""
-    (ROOT / "results" / "regression.md").write_text(table)
-    readme, mark = ROOT / "README.md", "<!-- regression -->\n"
-    before, _, after = readme.read_text().split(mark)
-    readme.write_text(mark.join([before, table, after]))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append", default=[], metavar="INTERPRETER",
@@ -92,7 +85,7 @@ def main() -> None:
         colour = {True: "green", False: "red"}
         lines.append(f"| {name} | {colour[expected]} | {colour[green]} | {where} |")
         print(lines[-1], flush=True)
-    write("\n".join(lines) + "\n")
+    keep("regression", "\n".join(lines) + "\n")
     sys.exit(f"{wrong} of {len(cases)} are not as expected" if wrong else 0)
 
 
