@@ -591,10 +591,12 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     steps = math.ceil(len(data.train_labels) / recipe.batch_size)
     bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch",
                mininterval=1)
+    clock = cpu_clock()
+    time.sleep(0.1)  # nothing of ours runs now: who else does?
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
         if device.type == "cpu":
-            share_cores()
+            clock = share_cores(clock)
         row = train_epoch(model, data, recipe, optimizer, epoch, bar)
         trained = time.perf_counter()
         row["test_loss"], row["test_accuracy"] = evaluate(model, data)
@@ -620,20 +622,32 @@ def checkpoint_file(recipe: Recipe, data: Dataset) -> Path:
     return recipe.run_dir / f"unfinished-{zlib.crc32(identity.encode()):08x}.pt"
 
 
-def share_cores() -> None:
-    """Use as many threads as other processes leave cores free, at least 1.
+def cpu_clock() -> tuple[float, float]:
+    """Two readings in seconds: time, and the time of all cores that was ours or nobody's."""
+    times = psutil.cpu_times()
+    return time.monotonic(), times.idle + getattr(times, "iowait", 0.0) + time.process_time()
 
-    Each step waits for its slowest thread, and one that shares a core with another process makes
-    it several times slower. The environment variable OMP_NUM_THREADS fixes their number instead.
+
+def share_cores(before: tuple[float, float]) -> tuple[float, float]:
+    """Use as many threads as other processes left cores free since a reading of cpu_clock().
+
+    Each step waits for its slowest thread, and one that shares its core with another process makes
+    it several times slower. The environment variable OMP_NUM_THREADS fixes the number instead.
+    Returns the reading for the next call.
     """
+    now = cpu_clock()
+    seconds = now[0] - before[0]
     if "OMP_NUM_THREADS" in os.environ:
-        return
-    cores = psutil.cpu_count()
-    busy = round(psutil.cpu_percent(0.05) / 100 * cores)
-    threads, before = max(1, min(THREADS, cores - busy)), torch.get_num_threads()
-    if threads != before:
+        return now
+    if seconds < 0.1:  # the system counts in hundredths: too short to tell
+        return before
+    free = round((now[1] - before[1]) / seconds)
+    threads, used = max(1, min(THREADS, free)), torch.get_num_threads()
+    if threads != used:
         torch.set_num_threads(threads)
-        print(f"{busy} of {cores} cores are busy: {before} -> {threads} threads", file=sys.stderr)
+        print(f"{free} of {psutil.cpu_count()} cores are free: {used} -> {threads} threads",
+              file=sys.stderr)
+    return now
 
 
 # ------------------------------------------------------------------------------------ records

@@ -9,6 +9,7 @@ import math
 import re
 import socket
 import threading
+import time
 import urllib.request
 
 import numpy as np
@@ -814,33 +815,49 @@ def test_another_recipe_does_not_go_on_from_the_checkpoint(tmp_path, few, change
     assert utils.checkpoint_file(make_recipe(tmp_path), first(few, 299, 520)) != unfinished
 
 
-@pytest.mark.parametrize(("cores", "busy", "threads"), [
-    (2, 0, 2), (2, 20, 2), (2, 50, 1), (2, 100, 1), (4, 25, 2), (4, 75, 1), (1, 100, 1),
+@pytest.mark.parametrize(("free", "threads"), [
+    (2.0, 2), (1.7, 2), (1.2, 1), (0.4, 1), (0.0, 1), (7.9, 2),
 ])
-def test_threads_leave_busy_cores_to_others(monkeypatch, capsys, cores, busy, threads):
-    before = torch.get_num_threads()
+def test_threads_leave_busy_cores_to_others(monkeypatch, capsys, free, threads):
+    """free: how many cores were idle, or busy with this process, in the second before."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(utils, "THREADS", 2)
-    monkeypatch.setattr(utils.psutil, "cpu_count", lambda: cores)
-    monkeypatch.setattr(utils.psutil, "cpu_percent", lambda seconds: busy)
+    monkeypatch.setattr(utils, "cpu_clock", lambda: (101.0, 50.0 + free))
+    before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        utils.share_cores()
+        assert utils.share_cores((100.0, 50.0)) == (101.0, 50.0 + free)
         assert torch.get_num_threads() == threads
         said = capsys.readouterr()
         assert said.out == ""  # stdout is compared between machines
         assert ("threads" in said.err) == (threads != 2)
-        monkeypatch.setattr(utils.psutil, "cpu_percent", lambda seconds: 0)
-        utils.share_cores()
-        assert torch.get_num_threads() == min(2, cores)
+        monkeypatch.setattr(utils, "cpu_clock", lambda: (101.01, 50.0 + free))
+        reading = (101.0, 50.0 + free)
+        assert utils.share_cores(reading) == reading  # too short to tell
+        assert torch.get_num_threads() == threads
+        monkeypatch.setattr(utils, "cpu_clock", lambda: (102.0, 52.0 + free))
+        utils.share_cores(reading)
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
+def test_clock_counts_our_own_work_as_free_for_us():
+    before, until = utils.cpu_clock(), time.monotonic() + 0.3
+    own = time.process_time()
+    while time.monotonic() < until:
+        pass
+    after = utils.cpu_clock()
+    assert after[0] - before[0] >= 0.3
+    assert after[1] - before[1] >= time.process_time() - own - 0.05
+
+
 def test_omp_num_threads_fixes_the_threads(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(utils.psutil, "cpu_percent", lambda seconds: pytest.fail("looked"))
-    utils.share_cores()
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before))
+    monkeypatch.setattr(utils, "cpu_clock", lambda: (101.0, 50.0))
+    utils.share_cores((100.0, 50.0))
+    assert torch.get_num_threads() == before
 
 
 def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
