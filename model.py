@@ -299,7 +299,7 @@ class Net(nn.Module):
                 parts["pool"] = POOLS[row.layer](row.kernel)
             for part in {"block": order.split("-"), "act": ["act"], "": []}[row.after]:
                 if part == "act":
-                    parts["act"] = nn.ReLU()
+                    parts["act"] = nn.ReLU(inplace=True)  # no gradient here needs its input
                 elif part == "drop" and dropout > 0:
                     parts["drop"] = (nn.Dropout2d if spec.dropout_maps else Dropout)(dropout)
                 elif part == "norm" and norm != "none":

@@ -443,9 +443,15 @@ def random_affine(count: int, augment: str) -> Tensor:
 
 
 def move(x: Tensor, movement: Tensor) -> Tensor:
-    """Images (N, C, H, W) under random_affine's movements: bilinear, and black where none was."""
-    grid = F.affine_grid(movement.to(x), x.shape, align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
+    """Images (N, C, H, W) under random_affine's movements: bilinear, and black where none was.
+
+    The grid is torch's affine_grid, by one product for all images: several times as fast.
+    """
+    n, _, h, w = x.shape
+    here = F.affine_grid(torch.eye(2, 3).to(x)[None], (1, 1, h, w), align_corners=False)
+    here = F.pad(here.view(h * w, 2), (0, 1), value=1)  # (x, y, 1) of every pixel, from -1 to 1
+    there = movement.to(x).view(2 * n, 3) @ here.T
+    return F.grid_sample(x, there.view(n, 2, h, w).permute(0, 2, 3, 1), align_corners=False)
 
 
 def to_input(images: Tensor, data: Dataset, dtype: torch.dtype = torch.float32,
@@ -548,7 +554,7 @@ def predict(model: Net, data: Dataset) -> Tensor:
     was_training, weight = model.training, next(model.parameters())
     model.eval()
     try:
-        parts = (part.to(weight.device) for part in data.test_images.split(500))
+        parts = (part.to(weight.device) for part in data.test_images.split(250))
         return torch.cat([model(to_input(part, data, weight.dtype)) for part in parts])
     finally:
         model.train(was_training)
@@ -565,7 +571,7 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
 def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.SGD:
     """Gradient descent with Nesterov momentum (Sutskever et al. 2013) on a model's parameters."""
     return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
-                           nesterov=recipe.momentum > 0)
+                           nesterov=recipe.momentum > 0, fused=True)
 
 
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:

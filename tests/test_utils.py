@@ -526,6 +526,14 @@ def test_augment_none_moves_nothing(few):
     torch.testing.assert_close(moved(x, "none"), x, rtol=0, atol=1e-6)
 
 
+def test_movement_is_that_of_torchs_grid():
+    torch.manual_seed(0)
+    x, movement = torch.rand(7, 3, 9, 12).double(), torch.randn(7, 2, 3).double()
+    grid = F.affine_grid(movement, x.shape, align_corners=False)
+    expected = F.grid_sample(x, grid, align_corners=False)
+    torch.testing.assert_close(utils.move(x, movement), expected, rtol=0, atol=1e-12)
+
+
 def test_flip_mirrors_about_every_second_image_exactly(few):
     x = few.train_images.double() / 255
     y = moved(x, "flip")
@@ -893,7 +901,7 @@ def test_record_comes_back_as_it_was_saved_with_every_parameter(finished):
     assert len(record["epochs"]) == 3
     assert set(record["epochs"][0]) == {
         "loss", "penalty", "accuracy", "test_loss", "test_accuracy", "lr", "train_seconds",
-        "test_seconds",
+        "test_seconds", "threads",
     }
 
 

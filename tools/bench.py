@@ -4,28 +4,33 @@
     bench.py --parts speed growth     some parts
     bench.py --images 2000 --repetitions 1 --epochs 1 --seeds 1      a trial, some minutes
 
-Parts: speed (student loop, the same recipe here, the default recipe, bare compute), growth (more
-images, other batches), busy (beside another process), notebooks (start-up, memory and accuracy of
-the recipe notebooks), goal (time to 99.30 % with notebooks/params/quick.yaml). Every measurement is
-a process of its own; the contenders take turns, and a ratio is taken within a turn. The results go
-to bench.json, with two figures, in the folder --out; --publish keeps them, and a table, for the
-README.
+Parts: speed (student loop, the same recipe here, the default recipe, bare compute), profile (where
+the seconds go), growth (more images, other batches), busy (beside another process), notebooks
+(start-up, memory and accuracy of the recipe notebooks), goal (time to 99.30 % with
+notebooks/params/quick.yaml). Every measurement is a process of its own; the contenders take turns,
+and a ratio is taken within a turn. The results go to bench.json, with two figures, in the folder
+--out, which keeps the other parts of an earlier call on the same machine with the same numbers;
+--publish keeps them, and a table, for the README.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,15 +44,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import utils
 
-PARTS = ("speed", "growth", "busy", "notebooks", "goal")
+PARTS = ("speed", "profile", "growth", "busy", "notebooks", "goal")
 GOAL = 0.993  # test accuracy to reach, and to keep
 DEFAULTS = {  # the recipes of the three notebooks
     "batch": {"norm": "batch", "l1": 1e-5, "l2": 1e-4, "lr": 0.05},
     "group": {"norm": "group", "l1": 1e-5, "lr": 0.05},
     "layer": {"norm": "layer", "l2": 1e-4, "lr": 0.05},
 }
+TWO = {"epochs": 2}  # what happens once a run shall not weigh more than it does in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
 QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_text())
+OPERATIONS = {  # by the names that PyTorch's profiler gives them
+    "convolutions": "conv", "normalization": "norm(_backward)?$", "ReLU": "clamp_min|threshold",
+    "pooling": "pool"}
 CONTENDERS = {"student": "student loop", "same": "same recipe, here", "default": "default recipe",
               "limit": "bare compute"}
 
@@ -64,11 +73,11 @@ def load(images: int) -> utils.Dataset:
 
 
 def run_pack(data: utils.Dataset, recipe: utils.Recipe) -> dict:
-    """Train as a notebook does; seconds of it all: augmentation, tests, checkpoints."""
+    """Train as a notebook does. Seconds an epoch of it all: augmentation, tests, checkpoints."""
     net = utils.build_model(recipe, data)
     started = time.perf_counter()
     history = utils.train(net, data, recipe)
-    return {"seconds": time.perf_counter() - started, "epochs": history}
+    return {"seconds": (time.perf_counter() - started) / recipe.epochs, "epochs": history}
 
 
 def run_limit(data: utils.Dataset, recipe: utils.Recipe) -> dict:
@@ -86,9 +95,40 @@ def run_limit(data: utils.Dataset, recipe: utils.Recipe) -> dict:
     return {"seconds": time.perf_counter() - started}
 
 
+def run_profile(data: utils.Dataset, recipe: utils.Recipe) -> dict:
+    """Train as run_pack; seconds by section of the loop, and shares of PyTorch's operations."""
+    spent = dict.fromkeys(("training_batches", "evaluate", "replace_file"), 0.0)
+
+    def timed(name: str, function: Callable) -> Callable:
+        def wrapper(*args):
+            started = time.perf_counter()
+            result = function(*args)
+            spent[name] += time.perf_counter() - started
+            return result
+        return wrapper
+
+    def timed_batches(*args):
+        step = timed("training_batches", partial(next, batches(*args), None))
+        return iter(step, None)
+
+    batches = utils.training_batches
+    with mock.patch.multiple(
+            utils, training_batches=timed_batches, evaluate=timed("evaluate", utils.evaluate),
+            replace_file=timed("replace_file", utils.replace_file)):
+        result = run_pack(data, recipe) 
+    few = data.part(100 * recipe.batch_size)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        run_pack(few, dataclasses.replace(recipe, run_name="profile"))
+    events = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    shares = {group: sum(us for key, us in events.items() if re.search(pattern, key))
+              / sum(events.values()) for group, pattern in OPERATIONS.items()}
+    sections = {name: seconds / recipe.epochs for name, seconds in spent.items()}
+    return {"seconds": result["seconds"], "sections": sections, "operations": shares}
+
+
 def work(job: str, images: int, recipe: dict) -> None:
     """What a process of measure() does: warm up on three batches, run, print the result."""
-    run = {"pack": run_pack, "limit": run_limit}[job]
+    run = {"pack": run_pack, "limit": run_limit, "profile": run_profile}[job]
     data = load(images)
     with tempfile.TemporaryDirectory() as folder:
         warm_up = utils.Recipe(**recipe | {"epochs": 1, "runs_dir": folder, "run_name": "warm-up"})
@@ -129,7 +169,7 @@ def measure_student(images: int, recipe: dict, nesterov: bool) -> dict:
         files[0].write_text(json.dumps(settings))
         torch.save(arrays, files[1])
         result = json.loads(finish([sys.executable, ROOT / "tools" / "student_loop.py", *files]))
-    result["seconds"] = sum(epoch_seconds(result))
+    result["seconds"] = statistics.mean(epoch_seconds(result))
     return result
 
 
@@ -154,15 +194,26 @@ def speed(args: argparse.Namespace) -> dict:
     results = {norm: {name: [] for name in CONTENDERS} for norm in DEFAULTS}
     for turn in range(args.repetitions):
         for norm, default in DEFAULTS.items():
-            default = default | {"epochs": 1}
             student = default | STUDENT
-            runs = {"student": measure_student(args.images, student, nesterov=True),
-                    "same": measure("pack", args.images, student),
-                    "default": measure("pack", args.images, default),
-                    "limit": measure("limit", args.images, default)}
+            runs = {"student": measure_student(args.images, student | {"epochs": 1}, nesterov=True),
+                    "same": measure("pack", args.images, student | TWO),
+                    "default": measure("pack", args.images, default | TWO),
+                    "limit": measure("limit", args.images, default | TWO)}
             for name, result in runs.items():
                 results[norm][name].append(result["seconds"])
             say("speed", turn, norm, **{name: r["seconds"] for name, r in runs.items()})
+    return results
+
+
+def profile(args: argparse.Namespace) -> dict:
+    """Where the seconds of an epoch of the default recipes go."""
+    results = {}
+    for norm, default in DEFAULTS.items():
+        turns = [{"limit": measure("limit", args.images, default | TWO)["seconds"],
+                  **measure("profile", args.images, default | TWO)}
+                 for _ in range(args.repetitions)]
+        results[norm] = sorted(turns, key=lambda turn: turn["seconds"])[len(turns) // 2]
+        say("profile", norm, **results[norm])
     return results
 
 
@@ -174,7 +225,7 @@ def growth(args: argparse.Namespace) -> list[dict]:
                for norm in DEFAULTS for images, batch_size in cases]
     for turn in range(args.repetitions):
         for case in results:
-            recipe = DEFAULTS[case["norm"]] | {"epochs": 1, "batch_size": case["batch_size"]}
+            recipe = DEFAULTS[case["norm"]] | TWO | {"batch_size": case["batch_size"]}
             case["seconds"].append(measure("pack", case["images"], recipe)["seconds"])
             say("growth", turn, **case | {"seconds": case["seconds"][-1]})
     return results
@@ -185,11 +236,11 @@ def busy(args: argparse.Namespace) -> dict:
     results = {norm: {"alone": [], "beside": []} for norm in DEFAULTS}
     for turn in range(args.repetitions):
         for norm, default in DEFAULTS.items():
-            recipe = default | {"epochs": 1}
-            results[norm]["alone"].append(measure("pack", args.images, recipe)["seconds"])
+            seconds = results[norm]
+            seconds["alone"].append(measure("pack", args.images, default | TWO)["seconds"])
             with busy_process():
-                results[norm]["beside"].append(measure("pack", args.images, recipe)["seconds"])
-            say("busy", turn, norm, **{name: s[-1] for name, s in results[norm].items()})
+                seconds["beside"].append(measure("pack", args.images, default | TWO)["seconds"])
+            say("busy", turn, norm, **{name: values[-1] for name, values in seconds.items()})
     return results
 
 
@@ -333,6 +384,19 @@ def report(results: dict) -> str:
         heads = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
         text += ["Images a second, tests after each epoch included:\n",
                  table(["norm", *heads, "b/a", "c/a", "b/d", "c/d"], rows)]
+    if "profile" in results:
+        rows = []
+        for norm, turn in results["profile"].items():
+            data, test, saving = turn["sections"].values()
+            rest = turn["seconds"] - turn["limit"] - data - test - saving
+            parts = [f"{part:.2f}" for part in (turn["limit"], data, test, saving, rest)]
+            shares = ", ".join(f"{name} {part:.0%}" for name, part in turn["operations"].items())
+            rows.append([utils.LOOKS[norm].short, f"{turn['seconds']:.2f}", *parts, shares])
+        text += ["Where the seconds of an epoch of the default recipe go (the turn of median "
+                 "length; the bare compute of the same turn; shares are of PyTorch's operations, "
+                 "by its profiler):\n",
+                 table(["norm", "in all", "bare compute", "images and their movements", "test",
+                        "checkpoint", "penalty, counters, the rest", "operations"], rows)]
     if "growth" in results:
         cases = [[case for case in results["growth"] if case["norm"] == norm] for norm in DEFAULTS]
         heads = [f"{c['images']:,} images, batch {c['batch_size']}" for c in cases[0]]
@@ -469,10 +533,14 @@ def main() -> None:
     results = {"machine": machine(), "run": {
         "data": data.name, "source": data.source, "images": args.images,
         "repetitions": args.repetitions}}
+    earlier = json.loads(file.read_text()) if file.is_file() else {}
+    if {**earlier, **results} == earlier:  # the same machine and numbers: keep its other parts
+        results = earlier
     for part in args.parts:
         results[part] = globals()[part](args)
         text = json.dumps(results, indent=1) + "\n"
         utils.replace_file(file, lambda path, text=text: path.write_text(text))
+    results = {name: results[name] for name in ("machine", "run", *PARTS) if name in results}
     for part, plot in {"speed": plot_speed, "goal": plot_goal}.items():
         if part in results:
             utils.replace_file(args.out / f"{part}.png", plot(results).savefig)
