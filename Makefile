@@ -9,8 +9,8 @@
 # make regression            does the golden run notice broken mathematics, and only that?
 # make publish REPO=owner/name REF=tag    stamp badges, and where a notebook alone fetches from
 
-# A waiting thread leaves its core to others: much faster beside another busy process.
-export OMP_WAIT_POLICY ?= PASSIVE
+# A thread that waits spins briefly, not for ever: faster beside other processes.
+export GOMP_SPINCOUNT ?= 10000
 PYTHON ?= python3
 RUNS ?= runs
 BIN := .venv/bin

@@ -136,11 +136,11 @@ def work(job: str, images: int, recipe: dict) -> None:
         print(json.dumps(run(data, utils.Recipe(**recipe, runs_dir=folder))))
 
 
-def finish(command: Sequence[object], wait_policy: str = "") -> str:
-    """Standard output of a command that must succeed; OpenMP's wait policy is set or unset."""
+def finish(command: Sequence[object], **settings: str) -> str:
+    """Standard output of a command that must succeed; OpenMP waits as settings say, if they do."""
     names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     environment = {name: value for name, value in os.environ.items() if name not in names}
-    environment |= {"OMP_WAIT_POLICY": wait_policy} if wait_policy else {}
+    environment |= settings
     done = subprocess.run([str(part) for part in command], env=environment, capture_output=True,
                           text=True)
     if done.returncode:
@@ -152,7 +152,7 @@ def measure(job: str, images: int, recipe: dict) -> dict:
     """Result of run_pack or run_limit in a new process, set up as the notebooks set up theirs."""
     command = [sys.executable, __file__, "--work", job, "--images", images, "--recipe",
                json.dumps(recipe | {"device": "cpu"})]
-    return json.loads(finish(command, wait_policy="PASSIVE").splitlines()[-1])
+    return json.loads(finish(command, GOMP_SPINCOUNT="10000").splitlines()[-1])
 
 
 def measure_student(images: int, recipe: dict, nesterov: bool) -> dict:
