@@ -3,6 +3,7 @@
 Everything here is about untrained networks: no data, a few seconds.
 """
 
+import itertools
 import re
 
 import pytest
@@ -276,6 +277,23 @@ def test_skip_adds_the_input_of_blocks_that_keep_the_shape(arch, skip, skipping,
         x = x + y if i in skipping else y
     expected = x.flatten(1).log_softmax(1)
     torch.testing.assert_close(net(images), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_relu_in_place_leaves_every_gradient_as_it_is(arch, norm):
+    images, gradients = random_images(arch).double(), []
+    for order, inplace in itertools.product(ORDERS, (True, False)):
+        torch.manual_seed(0)
+        net = Net(arch, norm, dropout=0.2, order=order).double()
+        for module in net.modules():
+            if isinstance(module, nn.ReLU):
+                assert module.inplace
+                module.inplace = inplace
+        net(images)[:, 3].sum().backward()
+        gradients.append([p.grad for p in net.parameters()])
+    for one, other in zip(gradients[::2], gradients[1::2]):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 # ------------------------------------------------------ layers of the course and their twins

@@ -2,11 +2,16 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import utils
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -53,3 +58,11 @@ def test_regression_table_is_the_one_that_the_command_wrote():
     for line in table.splitlines()[2:]:
         expected, found = (part.strip() for part in line.split("|")[2:4])
         assert expected == found
+
+
+def test_benchmark_in_the_readme_is_the_one_that_was_measured():
+    results = json.loads((ROOT / "results" / "bench.json").read_text())
+    assert {"speed", "goal"} < set(results)
+    assert results["run"]["source"] != "sample"
+    assert (ROOT / "results" / "bench.md").read_text() == bench.report(results)
+    assert bench.report(results) in README
