@@ -16,8 +16,9 @@ from nbval.plugin import IPyNbCell
 
 # Runs are compared to the last bit, so their threads must not follow what else the machine does.
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
-# This repository's model.py and utils.py, and no others of those names.
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+# This repository's model.py, utils.py and tools, and no others of those names.
+ROOT = Path(__file__).resolve().parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 NUMBER = r"[-+]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)\b"
 FLOAT = re.compile(rf"({NUMBER}(?: ?%)?)", re.IGNORECASE)

@@ -4,18 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import bench
 import pytest
+import student_loop
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import utils
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-
-import bench
-import student_loop
 
 
 @pytest.mark.parametrize("norm", bench.DEFAULTS)

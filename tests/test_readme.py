@@ -2,16 +2,12 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
+import bench
 import pytest
 
 import utils
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-
-import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
