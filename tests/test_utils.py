@@ -593,6 +593,22 @@ def test_gradient_of_the_penalty_is_exact():
     torch.testing.assert_close(gradient, 0.3 * w.sign() + 0.7 * w, rtol=1e-15, atol=0)
 
 
+def test_added_gradient_of_the_penalty_is_that_of_autograd():
+    torch.manual_seed(0)
+    twins = [[torch.randn(4, 5).double().requires_grad_(), torch.zeros(7).double().requires_grad_()]
+             for _ in range(2)]
+    for w, twin in zip(*twins):
+        twin.data.copy_(w.data)
+        w.grad = torch.ones_like(w)
+        twin.grad = torch.ones_like(w)
+    expected = utils.penalty(twins[1], l1=0.3, l2=0.7)
+    expected.backward()
+    value = utils.add_penalty(twins[0], l1=0.3, l2=0.7)
+    assert not value.requires_grad and value == expected
+    for w, twin in zip(*twins):
+        torch.testing.assert_close(w.grad, twin.grad, rtol=1e-15, atol=0)
+
+
 def test_penalty_is_a_sum_not_a_mean():
     w = torch.tensor([[3.0, -4.0], [0.0, 1.0]])
     assert utils.penalty([w, w], l1=0.5, l2=0).item() == 0.5 * 16

@@ -51,7 +51,7 @@ DEFAULTS = {  # the recipes of the three notebooks
     "group": {"norm": "group", "l1": 1e-5, "lr": 0.05},
     "layer": {"norm": "layer", "l2": 1e-4, "lr": 0.05},
 }
-TWO = {"epochs": 2}  # what happens once a run shall not weigh more than it does in 20 epochs
+FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
 QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_text())
 OPERATIONS = {  # by the names that PyTorch's profiler gives them
@@ -196,9 +196,9 @@ def speed(args: argparse.Namespace) -> dict:
         for norm, default in DEFAULTS.items():
             student = default | STUDENT
             runs = {"student": measure_student(args.images, student | {"epochs": 1}, nesterov=True),
-                    "same": measure("pack", args.images, student | TWO),
-                    "default": measure("pack", args.images, default | TWO),
-                    "limit": measure("limit", args.images, default | TWO)}
+                    "same": measure("pack", args.images, student | FEW),
+                    "default": measure("pack", args.images, default | FEW),
+                    "limit": measure("limit", args.images, default | FEW)}
             for name, result in runs.items():
                 results[norm][name].append(result["seconds"])
             say("speed", turn, norm, **{name: r["seconds"] for name, r in runs.items()})
@@ -209,8 +209,8 @@ def profile(args: argparse.Namespace) -> dict:
     """Where the seconds of an epoch of the default recipes go."""
     results = {}
     for norm, default in DEFAULTS.items():
-        turns = [{"limit": measure("limit", args.images, default | TWO)["seconds"],
-                  **measure("profile", args.images, default | TWO)}
+        turns = [{"limit": measure("limit", args.images, default | FEW)["seconds"],
+                  **measure("profile", args.images, default | FEW)}
                  for _ in range(args.repetitions)]
         results[norm] = sorted(turns, key=lambda turn: turn["seconds"])[len(turns) // 2]
         say("profile", norm, **results[norm])
@@ -225,7 +225,7 @@ def growth(args: argparse.Namespace) -> list[dict]:
                for norm in DEFAULTS for images, batch_size in cases]
     for turn in range(args.repetitions):
         for case in results:
-            recipe = DEFAULTS[case["norm"]] | TWO | {"batch_size": case["batch_size"]}
+            recipe = DEFAULTS[case["norm"]] | FEW | {"batch_size": case["batch_size"]}
             case["seconds"].append(measure("pack", case["images"], recipe)["seconds"])
             say("growth", turn, **case | {"seconds": case["seconds"][-1]})
     return results
@@ -237,9 +237,9 @@ def busy(args: argparse.Namespace) -> dict:
     for turn in range(args.repetitions):
         for norm, default in DEFAULTS.items():
             seconds = results[norm]
-            seconds["alone"].append(measure("pack", args.images, default | TWO)["seconds"])
+            seconds["alone"].append(measure("pack", args.images, default | FEW)["seconds"])
             with busy_process():
-                seconds["beside"].append(measure("pack", args.images, default | TWO)["seconds"])
+                seconds["beside"].append(measure("pack", args.images, default | FEW)["seconds"])
             say("busy", turn, norm, **{name: values[-1] for name, values in seconds.items()})
     return results
 

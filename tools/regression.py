@@ -15,11 +15,10 @@ from pathlib import Path
 from readme import ROOT, keep
 
 MUTANTS = {  # what is broken: file, what stands there, what is put there
-    "L1 dropped": ("utils.py", "l1 * w.abs().sum() + l2", "l2"),
+    "L1 dropped": ("utils.py", "w.grad += l1 * w.sign() + l2 * w", "w.grad += l2 * w"),
     "L1 a mean, not a sum": ("utils.py", "w.abs().sum()", "w.abs().mean()"),
-    "L2 dropped": ("utils.py", " + l2 / 2 * (w**2).sum()", ""),
-    "penalty left out of the gradient": ("utils.py", "(loss + extra).backward()",
-                                         "loss.backward()"),
+    "L2 dropped": ("utils.py", "w.grad += l1 * w.sign() + l2 * w", "w.grad += l1 * w.sign()"),
+    "penalty left out of the gradient": ("utils.py", "extra += add_penalty(", "extra += penalty("),
     "penalty on all parameters": ("utils.py", "if isinstance(module, nn.Conv2d)",
                                   'if hasattr(module, "weight")'),
     "layer norm in place of group norm": ("model.py", "nn.GroupNorm(groups, channels)",
