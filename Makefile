@@ -1,11 +1,14 @@
 # make course   run all notebooks       DATA_DIR=folder EPOCHS=n RUNS=folder PARAMS="-p lr 0.1 ..."
 # make test     lint and tests
 # make lab      open JupyterLab
+# make study    STUDY=name: all runs of studies/<name>.yaml that are missing, then their summary
+#               SNAKEMAKE="--dry-run" only counts them (any option of snakemake)
 # make bench    how fast is the training here?  BENCH="--parts speed" (--help for more)
 #
 # For maintainers:
 # make saved    run all notebooks at full scale; keep their outputs, figures and records
 # make golden   run them at small scale; keep their outputs for "make test"
+# make report   the README's results, from results/   STUDY="name ..." keeps their runs there first
 # make regression            does the golden run notice broken mathematics, and only that?
 # make publish REPO=owner/name REF=tag    stamp badges, and where a notebook alone fetches from
 
@@ -27,7 +30,7 @@ STRIP := $(BIN)/nbstripout --keep-output --keep-count --keep-id --extra-keys \
 	"metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets \
 	metadata.language_info.version metadata.language_info.codemirror_mode"
 
-.PHONY: course test lab bench notebooks saved golden regression publish
+.PHONY: course test lab study report bench notebooks saved golden regression publish
 
 course: $(BIN)/ready
 	@$(MAKE) --no-print-directory notebooks IMAGES=$(RUNS)/images
@@ -79,6 +82,14 @@ test: $(BIN)/ready
 
 lab: $(BIN)/ready
 	$(BIN)/jupyter lab notebooks
+
+# A run that fails does not stop the others; each run has all cores (--config threads=1: one).
+study: $(BIN)/ready
+	@$(BIN)/snakemake --snakefile studies/Snakefile --config study=$(STUDY) \
+		folder=$(RUNS)/$(STUDY) --cores all --keep-going --rerun-triggers mtime --quiet rules $(SNAKEMAKE)
+
+report: $(BIN)/ready
+	@$(BIN)/python tools/report.py $(STUDY)
 
 bench: $(BIN)/ready
 	@$(BIN)/python tools/bench.py $(BENCH)

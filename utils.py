@@ -8,6 +8,7 @@ import ctypes
 import functools
 import http.client
 import io
+import itertools
 import json
 import math
 import os
@@ -28,10 +29,12 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import psutil
 import seaborn as sns
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -481,7 +484,7 @@ def training_batches(data: Dataset, recipe: Recipe, dtype: torch.dtype) -> Itera
         movements = random_affine(len(order), recipe.augment).to(order.device)
         movements = movements.split(recipe.batch_size)
     for batch, movement in zip(order.split(recipe.batch_size), movements):
-        x = to_input(data.train_images[batch], data, dtype, movement)
+        x = to_input(data.train_images.index_select(0, batch), data, dtype, movement)
         yield x, data.train_labels[batch]
 
 
@@ -724,12 +727,19 @@ def misclassified(model: Net, data: Dataset) -> Misclassified:
     return Misclassified(*(part.numpy() for part in parts))
 
 
+def near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
+    """Share of all elements that are smaller than limit in magnitude, as L1 makes them."""
+    w = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    return (w.abs() < limit).double().mean().item()
+
+
 def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, float]]) -> dict:
     """Write model.pt, misclassified.npz and, last, record.json to the run's folder.
 
     Returns the record. The presence of record.json means that the run finished; the checkpoint,
     needed no longer, is removed.
     """
+    errors = misclassified(model, data)._asdict()
     record = {
         "schema": SCHEMA,
         "parameters": asdict(recipe),
@@ -741,9 +751,10 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         },
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
+        "misclassified": errors["index"].tolist(),
+        "near_zero": near_zero(penalized_parameters(model, recipe.penalize)),
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    errors = misclassified(model, data)._asdict()
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     folder = recipe.run_dir
     replace_file(folder / "model.pt", functools.partial(torch.save, weights))
@@ -766,6 +777,7 @@ def load_record(file: Path) -> dict:
         record = json.loads(file.read_text())
         schema = record["schema"]
         record["parameters"], record["epochs"][-1]["test_accuracy"]
+        record["misclassified"], record["near_zero"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{file} is no record ({error!r}). {command}") from error
     if schema != SCHEMA:
@@ -796,6 +808,121 @@ def interval(share: float, count: int) -> tuple[float, float]:
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z**2 / count)
     return middle - half, middle + half
+
+
+# --------------------------------------------------------------------------------- statistics
+def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
+    """The runs of each recipe: those that differ in their seed alone. Keys are names for people.
+
+    Recipes of the same short name, see title(), are told apart by the parameters that differ.
+    """
+    own = ("seed", "run_name", "data_dir", "runs_dir", "device")
+    recipes: dict[str, list[dict]] = {}
+    for record in sorted(records, key=lambda record: record["parameters"]["seed"]):
+        shared = {k: v for k, v in record["parameters"].items() if k not in own}
+        recipes.setdefault(json.dumps(shared, sort_keys=True), []).append(record)
+    order = {id(record): place for place, record in enumerate(records)}
+    groups = sorted(recipes.values(), key=lambda runs: min(order[id(run)] for run in runs))
+    named = {}
+    for runs in groups:
+        name, mine = title(runs[0]), runs[0]["parameters"]
+        twins = [other[0]["parameters"] for other in groups if title(other[0]) == name]
+        differ = [k for k in mine if k not in own and any(mine[k] != twin[k] for twin in twins)]
+        named[", ".join([name, *(f"{k} {mine[k]}".lower() for k in differ)])] = runs
+    return named
+
+
+def final(runs: Sequence[dict], key: str = "test_accuracy") -> np.ndarray:
+    """A value of the last epoch of each run."""
+    return np.array([run["epochs"][-1][key] for run in runs])
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis, and half the width of its confidence interval (Student 1908).
+
+    The interval is that of the mean over all seeds, judged by these; infinite for a single value.
+    """
+    count = len(values)
+    if count < 2:
+        return values[0], np.full_like(values[0], np.inf)
+    return values.mean(0), stats.t.ppf((1 + level) / 2, count - 1) * stats.sem(values)
+
+
+def table(records: Sequence[dict]) -> pd.DataFrame:
+    """A row for each recipe: final values, as means over its seeds, and an interval.
+
+    The interval is mean_interval() of several seeds; of a single run, interval().
+    """
+    rows = {}
+    for name, runs in by_recipe(records).items():
+        accuracy = final(runs)
+        mean, half = mean_interval(accuracy)
+        low, high = mean - half, min(mean + half, 1)
+        if len(runs) == 1:
+            low, high = interval(float(mean), runs[0]["data"]["test_size"])
+        best = np.mean([max(e["test_accuracy"] for e in run["epochs"]) for run in runs])
+        rows[name] = {
+            "parameters": f"{runs[0]['parameter_count']:,}", "seeds": len(runs),
+            "final test accuracy": f"{mean:.2%}", "95 % interval": f"{low:.2%} to {high:.2%}",
+            "each seed": ", ".join(f"{value:.2%}" for value in accuracy),
+            "final training accuracy": f"{final(runs, 'accuracy').mean():.2%}",
+            "final penalty": f"{final(runs, 'penalty').mean():.4f}",
+            "weights below 0.001": f"{np.mean([run['near_zero'] for run in runs]):.1%}",
+            "best epoch, on the test set": f"{best:.2%}",
+        }
+    return pd.DataFrame(rows).T
+
+
+class Difference(NamedTuple):
+    """Recipe minus other recipe, in final test accuracy, paired by seed."""
+
+    recipe: str
+    other: str
+    seeds: int  # that both have
+    mean: float
+    low: float  # of an interval for the mean; all pairs' intervals hold together in 95 %
+    high: float
+    p_values: list[float]  # of McNemar's exact test, one a seed
+
+    def __str__(self) -> str:
+        """A finding, in words that say no more than the runs support."""
+        if not self.low > -math.inf:
+            return f"{self.recipe} and {self.other}: one run each supports no statement."
+        if self.low <= 0 <= self.high:
+            most = max(-self.low, self.high)
+            return (f"{self.recipe} and {self.other}: no difference larger than {most:.2%} is "
+                    f"supported by these {self.seeds} seeds.")
+        word = "higher" if self.mean > 0 else "lower"
+        least, most = sorted((abs(self.low), abs(self.high)))
+        return (f"{self.recipe} ends {word} than {self.other}, by {least:.2%} to {most:.2%} "
+                f"({self.seeds} seeds).")
+
+
+def differences(records: Sequence[dict]) -> list[Difference]:
+    """Every recipe of the records against every other, over the seeds that both have.
+
+    The intervals are widened for the number of pairs (Bonferroni), because with many pairs one
+    would look different by chance. McNemar's test (1947) compares two runs on the same test
+    images: of the images that only one of them gets wrong, is it as often the one as the other?
+    """
+    recipes = {name: {run["parameters"]["seed"]: run for run in runs}
+               for name, runs in by_recipe(records).items()}
+    pairs, found = list(itertools.combinations(recipes, 2)), []
+    for name, other in pairs:
+        seeds = sorted(recipes[name].keys() & recipes[other].keys())
+        if not seeds:
+            continue
+        runs, others = ([recipes[n][seed] for seed in seeds] for n in (name, other))
+        mean, half = mean_interval(final(runs) - final(others), 1 - 0.05 / len(pairs))
+        p_values = []
+        for run, twin in zip(runs, others):
+            wrong, wrong_twin = set(run["misclassified"]), set(twin["misclassified"])
+            only, only_twin = len(wrong - wrong_twin), len(wrong_twin - wrong)
+            test = stats.binomtest(only, only + only_twin) if only + only_twin else None
+            p_values.append(float(test.pvalue) if test else 1.0)
+        found.append(Difference(name, other, len(seeds), float(mean), float(mean - half),
+                                float(mean + half), p_values))
+    return found
 
 
 # ------------------------------------------------------------------------------------ figures
@@ -857,22 +984,30 @@ def caption(figure: plt.Figure, record: dict, text: str = "") -> None:
 
 
 def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
-    """Epoch by epoch, a line for each run and key of GRAPHS (all losses, or all accuracies).
+    """Epoch by epoch, a line for each recipe and key of GRAPHS (all losses, or all accuracies).
 
-    Losses are on a logarithmic axis; accuracies on one that is logarithmic in the errors.
+    A recipe with several seeds is the line of their mean, in a band: its 95 % interval. Losses are
+    on a logarithmic axis; accuracies on one that is logarithmic in the errors.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     ends, accuracy = [], "accuracy" in check_choice("key", keys[0], GRAPHS)
-    for record in records:
-        look = LOOKS[check_norm(record["parameters"]["norm"])]
+    recipes, drawn = by_recipe(records), []
+    for recipe, runs in recipes.items():
+        look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
+        marker = "osv^DP"[drawn.count(look) % 6]  # tells recipes of one norm apart
+        drawn.append(look)
         for key in keys:
-            y = np.array([row[key] for row in record["epochs"]])
-            y = np.maximum(1 - y, 1e-4) if accuracy else y
-            name = GRAPHS[key].split()[0] if len(keys) > 1 else title(record)
-            ax.plot(np.arange(1, len(y) + 1), y, linestyle=look.line, color=look.colour, marker="o",
+            y, half = mean_interval(np.array([[e[key] for e in run["epochs"]] for run in runs]))
+            y, epochs = 1 - y if accuracy else y, np.arange(1, len(y) + 1)
+            if len(runs) > 1:
+                ax.fill_between(epochs, np.maximum(y - half, 1e-4), np.maximum(y + half, 1e-4),
+                                color=look.colour, alpha=0.18, linewidth=0)
+            y = np.maximum(y, 1e-4)
+            name = GRAPHS[key].split()[0] if len(keys) > 1 else recipe
+            ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker,
                     markersize=3, linewidth=2.4 if key == keys[-1] else 1.2)
             ends.append((y[-1], name, look.colour))
-    subject = title(records[0]) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
+    subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
     ax.set(yscale="log", xlabel="epoch", title=subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
     if accuracy:
@@ -886,8 +1021,12 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_locator(plt.NullLocator())
     label_ends(ax, ends)
-    runs = "; one run each" if len(records) > 1 else ""
-    caption(figure, records[0], f"{runs}, seed {records[0]['parameters']['seed']}")
+    seeds = sorted({record["parameters"]["seed"] for record in records})
+    if len(seeds) > 1:
+        runs = f"; mean of seeds {', '.join(map(str, seeds))}, band: 95 % interval of the mean"
+    else:
+        runs = f"{'; one run each' if len(records) > 1 else ''}, seed {seeds[0]}"
+    caption(figure, records[0], runs)
     return figure
 
 

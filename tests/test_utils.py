@@ -604,7 +604,8 @@ def test_added_gradient_of_the_penalty_is_that_of_autograd():
     expected = utils.penalty(twins[1], l1=0.3, l2=0.7)
     expected.backward()
     value = utils.add_penalty(twins[0], l1=0.3, l2=0.7)
-    assert not value.requires_grad and value == expected
+    assert not value.requires_grad
+    assert value == expected
     for w, twin in zip(*twins):
         torch.testing.assert_close(w.grad, twin.grad, rtol=1e-15, atol=0)
 

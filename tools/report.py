@@ -1,0 +1,90 @@
+"""The README's results, from the records under results/.
+
+    report.py               tables, sentences and figures of every study that has records there
+    report.py seed000 ...   first keep the finished runs of these studies there
+
+A record is kept as results/<study>/<run>.json. Nothing is kept of a study with runs on the sample.
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import yaml
+from readme import ROOT, keep
+from study import STUDIES, finished, read_study
+
+sys.path.insert(0, str(ROOT))
+
+import utils
+
+SHOWN = ("parameters", "seeds", "final test accuracy", "95 % interval", "weights below 0.001")
+
+
+def keep_records(study: str) -> int:
+    """Copy the records of a study's finished runs to results/; returns how many there are."""
+    kept = 0
+    for run in read_study(study):
+        if finished(run):
+            record = utils.load_record(ROOT / run.parameters["runs_dir"] / run.name / "record.json")
+            if record["data"]["source"] == "sample":
+                raise ValueError(f"{run.name} of {study} was trained on the sample: set DATA_DIR, "
+                                 "remove its record and run the study again")
+            folder = ROOT / "results" / study
+            folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+            utils.replace_file(folder / f"{run.name}.json", partial(Path.write_text, data=text))
+            kept += 1
+    return kept
+
+
+def load_study(study: str) -> list[dict]:
+    """The kept records of a study, in its own order."""
+    files = [ROOT / "results" / study / f"{run.name}.json" for run in read_study(study)]
+    return [utils.load_record(file) for file in files if file.is_file()]
+
+
+def markdown(table: pd.DataFrame) -> str:
+    columns = ["recipe", *table.columns]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    lines += [f"| {name} | " + " | ".join(map(str, row)) + " |"
+              for name, row in zip(table.index, table.values)]
+    return "\n".join(lines)
+
+
+def section(study: str, records: list[dict]) -> str:
+    """A study as Markdown: what it is, its table beside what its source claims, its findings."""
+    spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
+    table = utils.table(records)[list(SHOWN)]
+    recipes = utils.by_recipe(records)
+    if claimed := spec.get("claimed"):
+        labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
+        table.insert(3, "claimed there", [f"{claimed[label]:.2f}%" for label in labels])
+    done, planned = len(records), len(read_study(study))
+    missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
+    found = [f"- {difference}" for difference in utils.differences(records)]
+    return "\n".join([f"**{study}.** {spec['about']}{missing}.", "", markdown(table), "", *found])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="*")
+    for study in parser.parse_args().studies:
+        print(f"{study}: {keep_records(study)} records kept")
+    texts = []
+    for study in sorted(path.stem for path in STUDIES.glob("*.yaml")):
+        if records := load_study(study):
+            texts.append(section(study, records))
+            figure = utils.plot_graph(records, ["test_accuracy"])
+            utils.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
+            plt.close(figure)
+    keep("studies", "\n\n".join(texts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
