@@ -39,6 +39,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 from readme import ROOT, keep
+from study import notebook_defaults
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -47,10 +48,8 @@ import utils
 PARTS = ("speed", "profile", "growth", "busy", "notebooks", "goal")
 GOAL = 0.993  # test accuracy to reach, and to keep
 DEFAULTS = {  # the recipes of the three notebooks
-    "batch": {"norm": "batch", "l1": 1e-5, "l2": 1e-4, "lr": 0.05},
-    "group": {"norm": "group", "l1": 1e-5, "lr": 0.05},
-    "layer": {"norm": "layer", "l2": 1e-4, "lr": 0.05},
-}
+    own["norm"]: {key: own[key] for key in ("norm", "l1", "l2", "lr")}
+    for own in map(notebook_defaults, utils.RECIPES.values())}
 FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
 QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_text())
@@ -115,7 +114,7 @@ def run_profile(data: utils.Dataset, recipe: utils.Recipe) -> dict:
     with mock.patch.multiple(
             utils, training_batches=timed_batches, evaluate=timed("evaluate", utils.evaluate),
             replace_file=timed("replace_file", utils.replace_file)):
-        result = run_pack(data, recipe) 
+        result = run_pack(data, recipe)
     few = data.part(100 * recipe.batch_size)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         run_pack(few, dataclasses.replace(recipe, run_name="profile"))
@@ -212,7 +211,11 @@ def profile(args: argparse.Namespace) -> dict:
         turns = [{"limit": measure("limit", args.images, default | FEW)["seconds"],
                   **measure("profile", args.images, default | FEW)}
                  for _ in range(args.repetitions)]
-        results[norm] = sorted(turns, key=lambda turn: turn["seconds"])[len(turns) // 2]
+        results[norm] = {key: statistics.median(turn[key] for turn in turns)
+                         for key in ("limit", "seconds")}
+        for group in ("sections", "operations"):
+            results[norm][group] = {key: statistics.median(turn[group][key] for turn in turns)
+                                    for key in turns[0][group]}
         say("profile", norm, **results[norm])
     return results
 
@@ -392,9 +395,8 @@ def report(results: dict) -> str:
             parts = [f"{part:.2f}" for part in (turn["limit"], data, test, saving, rest)]
             shares = ", ".join(f"{name} {part:.0%}" for name, part in turn["operations"].items())
             rows.append([utils.LOOKS[norm].short, f"{turn['seconds']:.2f}", *parts, shares])
-        text += ["Where the seconds of an epoch of the default recipe go (the turn of median "
-                 "length; the bare compute of the same turn; shares are of PyTorch's operations, "
-                 "by its profiler):\n",
+        text += ["Where the seconds of an epoch of the default recipe go (shares are of "
+                 "PyTorch's operations, by its profiler):\n",
                  table(["norm", "in all", "bare compute", "images and their movements", "test",
                         "checkpoint", "penalty, counters, the rest", "operations"], rows)]
     if "growth" in results:
@@ -508,7 +510,8 @@ def note(figure: plt.Figure, results: dict, text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS,
+                        help="none: only the report, of what was measured before")
     parser.add_argument("--images", type=int, default=60_000, help="training images an epoch")
     parser.add_argument("--repetitions", type=int, default=3, help="turns of each comparison")
     parser.add_argument("--epochs", type=int, default=20, help="of parts notebooks and goal")

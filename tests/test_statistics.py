@@ -1,0 +1,159 @@
+"""What is said about several seeds: against scipy's and mlxtend's own tests, and by simulation."""
+
+import itertools
+
+import numpy as np
+import pytest
+from mlxtend.evaluate import mcnemar
+from scipy import stats
+
+import utils
+
+
+def make_record(norm, seed, accuracy, wrong=(), **parameters):
+    """A record of 1,000 test images, two epochs."""
+    own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "groups": 2, "l1": 0.0,
+           "l2": 0.0, "runs_dir": "runs", "data_dir": "", "device": "auto", "skip": False}
+    epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1}
+              for a in (accuracy + 0.01, accuracy)]
+    return {"parameters": own | parameters, "parameter_count": 7416, "epochs": epochs,
+            "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000},
+            "misclassified": sorted(wrong), "near_zero": 0.25}
+
+
+def study(means, spread, seeds, rng):
+    return [make_record(norm, seed, rng.normal(mean, spread))
+            for norm, mean in means.items() for seed in range(1, seeds + 1)]
+
+
+def test_runs_that_differ_in_seed_and_place_alone_are_one_recipe():
+    records = [make_record("layer", 2, 0.9), make_record("batch", 1, 0.9),
+               make_record("layer", 1, 0.9, device="cuda", runs_dir="elsewhere")]
+    recipes = utils.by_recipe(records)
+    assert list(recipes) == ["LN", "BN"]  # as they came
+    assert recipes["LN"] == [records[2], records[0]]  # by seed
+
+
+def test_recipes_of_one_name_are_told_apart_by_what_differs():
+    records = [make_record("batch", 1, 0.9, skip=skip, dropout=0.1) for skip in (False, True)]
+    records.append(make_record("group", 1, 0.9, skip=True, dropout=0.1))
+    assert list(utils.by_recipe(records)) == ["BN, skip false", "BN, skip true", "GN(2)"]
+
+
+def test_mean_and_interval_are_scipys():
+    values = np.random.default_rng(0).normal(0.99, 0.01, (7, 3))
+    mean, half = utils.mean_interval(values)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(mean - half, expected.low)
+    np.testing.assert_allclose(mean + half, expected.high)
+
+
+def test_one_value_has_no_interval():
+    mean, half = utils.mean_interval(np.array([0.99]))
+    assert (mean, half) == (0.99, np.inf)
+
+
+def test_differences_are_paired_by_seed_and_widened_for_the_number_of_pairs():
+    rng = np.random.default_rng(0)
+    records = study({"batch": 0.99, "group": 0.98, "layer": 0.97}, 0.005, 5, rng)
+    records.append(make_record("batch", 9, 0.1))  # no other recipe has this seed
+    rng.shuffle(records)
+    found = {(d.recipe, d.other): d for d in utils.differences(records)}
+    assert len(found) == 3
+    recipes = utils.by_recipe(records)
+    for (name, other), difference in found.items():
+        values = [[run["epochs"][-1]["test_accuracy"] for run in recipes[recipe]
+                   if run["parameters"]["seed"] != 9] for recipe in (name, other)]
+        expected = stats.ttest_rel(*values).confidence_interval(1 - 0.05 / 3)
+        assert difference.seeds == 5
+        assert difference.low == pytest.approx(expected.low)
+        assert difference.high == pytest.approx(expected.high)
+
+
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (5, 3, 1), (40, 12, 2), (0, 30, 5), (7, 0, 9)])
+def test_mcnemar_is_mlxtends(sizes):
+    both, only, only_other = sizes
+    wrong = set(range(both + only))
+    other = set(range(both)) | set(range(500, 500 + only_other))
+    records = [make_record("batch", 1, 0.9, wrong), make_record("layer", 1, 0.9, other)]
+    [difference] = utils.differences(records)
+    if only + only_other:
+        table = np.array([[1000 - both - only - only_other, only_other], [only, both]])
+        assert difference.p_values == [pytest.approx(min(1, mcnemar(table, exact=True)[1]))]
+    else:
+        assert difference.p_values == [1.0]
+
+
+def test_one_run_each_supports_no_statement():
+    [difference] = utils.differences([make_record("batch", 1, 0.99), make_record("layer", 1, 0.1)])
+    assert str(difference) == "BN and LN: one run each supports no statement."
+
+
+def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero():
+    difference = utils.Difference("BN", "LN", 5, 0.001, 0.0004, 0.0016, [])
+    assert str(difference) == "BN ends higher than LN, by 0.04% to 0.16% (5 seeds)."
+    difference = utils.Difference("BN", "LN", 5, -0.001, -0.0016, -0.0004, [])
+    assert str(difference) == "BN ends lower than LN, by 0.04% to 0.16% (5 seeds)."
+    difference = utils.Difference("BN", "LN", 3, 0.001, -0.0011, 0.0031, [])
+    assert str(difference) == ("BN and LN: no difference larger than 0.31% is supported by these "
+                               "3 seeds.")
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_equal_recipes_are_called_different_in_one_study_of_twenty_at_most(seeds):
+    rng, wrong = np.random.default_rng(seeds), 0
+    for _ in range(300):
+        records = study(dict.fromkeys(("batch", "group", "layer"), 0.99), 0.001, seeds, rng)
+        wrong += any("ends" in str(difference) for difference in utils.differences(records))
+    assert wrong / 300 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_a_real_difference_is_found():
+    rng = np.random.default_rng(0)
+    [difference] = utils.differences(study({"batch": 0.99, "layer": 0.98}, 0.001, 5, rng))
+    assert difference.low > 0
+    assert str(difference).startswith("BN ends higher than LN")
+
+
+def test_table_gives_means_over_seeds_and_says_how_many():
+    records = [make_record("batch", seed, accuracy)
+               for seed, accuracy in ((1, 0.990), (2, 0.992), (3, 0.994))]
+    row = utils.table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
+    assert (row["seeds"], row["final test accuracy"]) == (3, "99.20%")
+    half = stats.t.ppf(0.975, 2) * 0.002 / np.sqrt(3)
+    assert row["95 % interval"] == f"{0.992 - half:.2%} to {0.992 + half:.2%}"
+    assert row["each seed"] == "99.00%, 99.20%, 99.40%"
+    assert row["weights below 0.001"] == "25.0%"
+    assert row["best epoch, on the test set"] == "100.20%"  # the records' own epochs
+
+
+def test_interval_of_a_single_run_is_that_of_its_test_set():
+    low, high = utils.interval(0.98, 1000)
+    row = utils.table([make_record("layer", 1, 0.98)]).loc["LN"]
+    assert row["95 % interval"] == f"{low:.2%} to {high:.2%}"
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+@pytest.mark.parametrize("key", utils.GRAPHS)
+def test_graph_has_a_line_a_recipe_and_a_band_for_several_seeds(seeds, key):
+    rng = np.random.default_rng(0)
+    records = study({"batch": 0.97, "layer": 0.95}, 0.001, seeds, rng)
+    figure = utils.plot_graph(records, [key])
+    [ax] = figure.axes
+    assert len(ax.lines) == 2
+    assert len(ax.collections) == (2 if seeds > 1 else 0)
+    means = [utils.final(runs, key).mean() for runs in utils.by_recipe(records).values()]
+    shown = [line.get_ydata()[-1] for line in ax.lines]
+    expected = [1 - mean if "accuracy" in key else mean for mean in means]
+    np.testing.assert_allclose(shown, expected)
+    styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
+    assert len(styles) == 2
+    texts = " ".join(text.get_text() for text in figure.texts)
+    assert ("band: 95 % interval" in texts) == (seeds > 1)
+
+
+def test_recipes_of_one_norm_differ_in_their_markers():
+    records = [make_record("batch", 1, 0.9 + skip / 50, skip=skip) for skip in (False, True)]
+    [ax] = utils.plot_graph(records, ["test_accuracy"]).axes
+    markers = [line.get_marker() for line in ax.lines]
+    assert all(a != b for a, b in itertools.pairwise(markers))
