@@ -991,32 +991,34 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     ends, accuracy = [], "accuracy" in check_choice("key", keys[0], GRAPHS)
-    recipes, drawn = by_recipe(records), []
+    recipes, drawn, extremes = by_recipe(records), [], []
     for recipe, runs in recipes.items():
         look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
         marker = "osv^DP"[drawn.count(look) % 6]  # tells recipes of one norm apart
         drawn.append(look)
         for key in keys:
-            y, half = mean_interval(np.array([[e[key] for e in run["epochs"]] for run in runs]))
-            y, epochs = 1 - y if accuracy else y, np.arange(1, len(y) + 1)
+            values = np.array([[e[key] for e in run["epochs"]] for run in runs])
+            y, half = mean_interval(np.maximum(1 - values, 1e-4) if accuracy else values)
+            epochs = np.arange(1, len(y) + 1)
             if len(runs) > 1:
-                ax.fill_between(epochs, np.maximum(y - half, 1e-4), np.maximum(y + half, 1e-4),
-                                color=look.colour, alpha=0.18, linewidth=0)
-            y = np.maximum(y, 1e-4)
+                ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
+                                alpha=0.18, linewidth=0)
             name = GRAPHS[key].split()[0] if len(keys) > 1 else recipe
             ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker,
                     markersize=3, linewidth=2.4 if key == keys[-1] else 1.2)
+            extremes += [y.min() / 1.1, y.max() * 1.1]
             ends.append((y[-1], name, look.colour))
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
     ax.set(yscale="log", xlabel="epoch", title=subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
+    limits = min(extremes), max(extremes)  # of the lines: the band of two seeds is very wide
     if accuracy:
-        limits = ax.get_ylim()[::-1]  # fewer errors, higher
+        limits = limits[::-1]  # fewer errors, higher
         levels = [10, 30, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
         ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
         ax.set(ylabel="images classified right", ylim=limits)
     else:
-        ax.set(ylabel="negative log likelihood (nats)")
+        ax.set(ylabel="negative log likelihood (nats)", ylim=limits)
         ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_locator(plt.NullLocator())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import bench
 import pytest
+import report
+import yaml
 
 import utils
 
@@ -62,3 +64,22 @@ def test_benchmark_in_the_readme_is_the_one_that_was_measured():
     assert results["run"]["source"] != "sample"
     assert (ROOT / "results" / "bench.md").read_text() == bench.report(results)
     assert bench.report(results) in README
+
+
+def test_studies_in_the_readme_are_those_of_the_kept_records():
+    assert report.text() in README
+    for study, records in report.kept().items():
+        assert (ROOT / "images" / f"study_{study}.png").is_file()
+        for record in records:
+            assert record["data"]["source"] != "sample"
+            assert (record["parameters"]["holdout"], record["parameters"]["train_size"]) == (0, 0)
+            assert record["parameters"]["data_dir"] == ""
+
+
+@pytest.mark.parametrize("study", ["seed000", "seed003", "best"])
+def test_every_recipe_reaches_what_its_source_claims(study):
+    """The mean over seeds of the final epoch, as the README's table gives it."""
+    claimed = yaml.safe_load((ROOT / "studies" / f"{study}.yaml").read_text())["claimed"]
+    for runs in utils.by_recipe(report.load_study(study)).values():
+        recipe = runs[0]["parameters"]["run_name"].split("-")[0]
+        assert round(100 * utils.final(runs).mean(), 2) >= claimed[recipe]

@@ -67,7 +67,20 @@ def section(study: str, records: list[dict]) -> str:
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
     found = [f"- {difference}" for difference in utils.differences(records)]
-    return "\n".join([f"**{study}.** {spec['about']}{missing}.", "", markdown(table), "", *found])
+    image = f"![Test accuracy by epoch: {', '.join(recipes)}](images/study_{study}.png)"
+    parts = [f"**{study}.** {spec['about']}{missing}.", markdown(table), "\n".join(found), image]
+    return "\n\n".join(parts)
+
+
+def kept() -> dict[str, list[dict]]:
+    """The kept records of every study that has some."""
+    studies = {study: load_study(study) for study in sorted(p.stem for p in STUDIES.glob("*.yaml"))}
+    return {study: records for study, records in studies.items() if records}
+
+
+def text() -> str:
+    """The README's section, from nothing but the kept records."""
+    return "\n\n".join(section(study, records) for study, records in kept().items()) + "\n"
 
 
 def main() -> None:
@@ -76,14 +89,11 @@ def main() -> None:
     parser.add_argument("studies", nargs="*")
     for study in parser.parse_args().studies:
         print(f"{study}: {keep_records(study)} records kept")
-    texts = []
-    for study in sorted(path.stem for path in STUDIES.glob("*.yaml")):
-        if records := load_study(study):
-            texts.append(section(study, records))
-            figure = utils.plot_graph(records, ["test_accuracy"])
-            utils.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
-            plt.close(figure)
-    keep("studies", "\n\n".join(texts) + "\n")
+    for study, records in kept().items():
+        figure = utils.plot_graph(records, ["test_accuracy"])
+        utils.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
+        plt.close(figure)
+    keep("studies", text())
 
 
 if __name__ == "__main__":
