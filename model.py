@@ -66,6 +66,16 @@ ARCHITECTURES = {
         Row("avgpool", 12, 5),              # 1
         Row("conv",    10, 1, 0),           # 1
     )),
+    "mnist_best": Architecture((1, 28), False, "act-drop-norm", False, (  # of studies/best.yaml
+        Row("conv",     8, 3, 0, "block"),  # 26
+        Row("maxpool",  8, 2),              # 13
+        Row("conv",    12, 3, 0, "block"),  # 11
+        Row("conv",    16, 3, 0, "block"),  # 9
+        Row("conv",    16, 3, 0, "block"),  # 7
+        Row("conv",    18, 3, 0, "block"),  # 5
+        Row("avgpool", 18, 5),              # 1
+        Row("conv",    10, 1, 0),           # 1
+    )),
     "mnist_10k": Architecture((1, 28), True, "act-norm-drop", True, (
         Row("conv",    10, 3, 1, "block"),  # 28
         Row("conv",    16, 3, 1, "block"),  # 28

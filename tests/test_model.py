@@ -44,6 +44,9 @@ def says(*words):
     ("mnist_8k", {"norm": "batch"}, 7_816),
     ("mnist_8k", {"norm": "group", "groups": 4}, 7_816),
     ("mnist_8k", {"norm": "layer"}, 27_128),
+    ("mnist_best", {"norm": "batch"}, 7_880),
+    ("mnist_best", {"norm": "group"}, 7_880),
+    ("mnist_best", {"norm": "layer", "layer_affine": "channel"}, 7_880),
     ("mnist_10k", {"norm": "none"}, 9_992),
     ("mnist_10k", {"norm": "batch"}, 10_224),
     ("mnist_10k", {"norm": "instance"}, 10_224),
@@ -60,7 +63,7 @@ def says(*words):
 def test_parameter_count_is_exact(arch, options, parameters):
     assert count(Net(arch, **options)).parameters == parameters
     assert count(Net(arch, dropout=0.1, **options)).parameters == parameters
-    if arch not in ("mnist_7k", "mnist_8k"):  # no block of these keeps its shape
+    if arch not in ("mnist_7k", "mnist_8k", "mnist_best"):  # no block of these keeps its shape
         assert count(Net(arch, skip=True, **options)).parameters == parameters
 
 
@@ -119,6 +122,7 @@ def test_receptive_field_of_cifar_35k_row_by_row():
 @pytest.mark.parametrize(("arch", "fields"), [
     ("mnist_7k", [3, 5, 5, 6, 10, 14, 18, 22, 28, 28]),
     ("mnist_8k", [3, 4, 8, 12, 16, 20, 28, 28]),
+    ("mnist_best", [3, 4, 8, 12, 16, 20, 28, 28]),
     ("mnist_10k", [3, 5, 6, 6, 10, 14, 18, 20, 20, 28, 36, 36, 44]),
 ])
 def test_receptive_field_grows_as_in_the_documents(arch, fields):
@@ -232,6 +236,7 @@ def test_alias_in_any_case_gives_the_same_network(alias, norm):
 @pytest.mark.parametrize(("arch", "rows"), [  # by first letter: conv, act, drop, norm, pool
     ("mnist_7k", "ca cadn c p cadn cadn cadn cadn p c"),
     ("mnist_8k", "cadn p cadn cadn cadn cadn p c"),
+    ("mnist_best", "cadn p cadn cadn cadn cadn p c"),
     ("mnist_10k", "cand cand p cand cand cand cand p cand cand cand c p"),
     ("cifar_35k", "cnad cnad c p cnad cnad cnad c p cnad cnad cnad p c"),
 ])

@@ -65,7 +65,7 @@ def test_a_study_is_recipes_times_grid_times_seeds(write):
     ({"common": {"epoch": 2}}, "Did you mean 'epochs'"),
     ({"common": {"seed": 2}}, "is not known"),
     ({"grid": {"skip": True}}, "needs a list"),
-    ({"claimed": {"bn": 99.0}}, "Choose one of: gn"),
+    ({"to_reach": {"bn": 99.0}}, "Choose one of: gn"),
     ({"recipes": {"gn": {"notebook": "02_group_norm"}}}, "Did you mean '02_group_norm_l1'"),
 ])
 def test_a_mistake_in_a_study_is_named(write, changed, said):

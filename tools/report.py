@@ -61,9 +61,9 @@ def section(study: str, records: list[dict]) -> str:
     spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
     table = utils.table(records)[list(SHOWN)]
     recipes = utils.by_recipe(records)
-    if claimed := spec.get("claimed"):
+    if goals := spec.get("to_reach"):
         labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
-        table.insert(3, "claimed there", [f"{claimed[label]:.2f}%" for label in labels])
+        table.insert(3, "to reach", [f"{goals[label]:.2f}%" for label in labels])
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
     found = [f"- {difference}" for difference in utils.differences(records)]

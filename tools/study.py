@@ -2,7 +2,7 @@
 
 A study is recipes x grid x seeds. Its file has
     about:    what it is, in a sentence
-    claimed:  accuracies of its source, by recipe, in percent (optional)
+    to_reach: accuracy by recipe, in percent, such as its source claims (optional)
     common:   parameters of every run (optional)
     grid:     parameters that take several values, each with a list (optional)
     recipes:  by name, each with its notebook and what it changes
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from model import check_choice
 
 STUDIES = ROOT / "studies"
-KEYS = ("about", "claimed", "common", "grid", "recipes", "seeds")
+KEYS = ("about", "to_reach", "common", "grid", "recipes", "seeds")
 SET_HERE = ("seed", "run_name", "runs_dir")  # by the study itself
 
 
@@ -56,7 +56,7 @@ def read_study(name: str, folder: str = "") -> list[Run]:
     recipes, seeds = study.get("recipes", {}), study.get("seeds", [])
     if not recipes or not seeds or any(type(seed) is not int for seed in seeds):
         raise ValueError(f"study {name} needs recipes, and a list of whole numbers as seeds")
-    check_known(f"claimed of study {name}", study.get("claimed", {}), recipes)
+    check_known(f"to_reach of study {name}", study.get("to_reach", {}), recipes)
     if bad := [key for key, values in grid.items() if not isinstance(values, list) or not values]:
         raise ValueError(f"grid of study {name}: {bad[0]} needs a list of values")
     notebooks = [path.stem for path in (ROOT / "notebooks").glob("0[1-3]*.ipynb")]
