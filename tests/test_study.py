@@ -120,8 +120,11 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
                 process.kill()
         finished = wait_for("*/record.json").parent
         assert finished != killed
+        started = psutil.Process(engine.pid).children(recursive=True)
         engine.send_signal(signal.SIGINT)
         said, _ = engine.communicate(timeout=120)
+        psutil.wait_procs(started, timeout=30)
+        assert not [process for process in started if process.is_running()]
         assert engine.returncode != 0, said
         before = records()
         assert all(utils.load_record(file) for file in before)
