@@ -1,6 +1,7 @@
 """Studies: what their files may say, what counts as finished, what an interruption leaves."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -99,7 +100,8 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
     (ROOT / "runs").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="test-", dir=ROOT / "runs"))
     snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile", "--cores",
-                 "all", "--keep-going", "--rerun-triggers", "mtime", "--config", "study=trial",
+                 "all", "--keep-going", "--rerun-triggers", "mtime", "params", "--config",
+                 "study=trial",
                  f"folder={folder.relative_to(ROOT)}"]
     monkeypatch.delenv("OMP_NUM_THREADS")
     pipes = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -142,6 +144,10 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
         assert not list(folder.glob("*/unfinished-*.pt")) + list(folder.glob(".*.finished"))
         done = subprocess.run([*snakemake, "--dry-run"], check=True, **pipes)
         assert "Nothing to be done" in done.stdout
+        shutil.rmtree(killed)
+        less = subprocess.run([*snakemake, "--dry-run"], check=True, **pipes)
+        assert "4 runs, 1 of them to do" in less.stdout
+        assert re.search(r"^total +2$", less.stdout, re.MULTILINE)  # and the summary
     finally:
         shutil.rmtree(folder)
 
