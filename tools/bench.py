@@ -396,7 +396,8 @@ def report(results: dict) -> str:
             shares = ", ".join(f"{name} {part:.0%}" for name, part in turn["operations"].items())
             rows.append([utils.LOOKS[norm].short, f"{turn['seconds']:.2f}", *parts, shares])
         text += ["Where the seconds of an epoch of the default recipe go (shares are of "
-                 "PyTorch's operations, by its profiler):\n",
+                 "PyTorch's operations, by its profiler; bare compute is another process, so the "
+                 "noise of the machine can make the rest negative):\n",
                  table(["norm", "in all", "bare compute", "images and their movements", "test",
                         "checkpoint", "penalty, counters, the rest", "operations"], rows)]
     if "growth" in results:
