@@ -998,7 +998,8 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         drawn.append(look)
         for key in keys:
             values = np.array([[e[key] for e in run["epochs"]] for run in runs])
-            y, half = mean_interval(np.maximum(1 - values, 1e-4) if accuracy else values)
+            values = np.maximum(1 - values, 1e-4) if accuracy else values
+            y, half = mean_interval(values)
             epochs = np.arange(1, len(y) + 1)
             if len(runs) > 1:
                 ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
@@ -1006,12 +1007,12 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
             name = GRAPHS[key].split()[0] if len(keys) > 1 else recipe
             ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker,
                     markersize=3, linewidth=2.4 if key == keys[-1] else 1.2)
-            extremes += [y.min() / 1.1, y.max() * 1.1]
+            extremes += [values.min() / 1.1, values.max() * 1.1]
             ends.append((y[-1], name, look.colour))
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
     ax.set(yscale="log", xlabel="epoch", title=subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    limits = min(extremes), max(extremes)  # of the lines: the band of two seeds is very wide
+    limits = min(extremes), max(extremes)  # of the runs: the band of two seeds is very wide
     if accuracy:
         limits = limits[::-1]  # fewer errors, higher
         levels = [10, 30, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
