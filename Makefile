@@ -35,7 +35,7 @@ STRIP := $(BIN)/nbstripout --keep-output --keep-count --keep-id --extra-keys \
 course: $(BIN)/ready
 	@$(MAKE) --no-print-directory notebooks IMAGES=$(RUNS)/images
 	@echo "== pages"
-	@$(BIN)/jupyter nbconvert --log-level WARN --to html $(RUNS)/*.ipynb
+	@$(BIN)/jupyter nbconvert --log-level WARN --to html --template classic $(RUNS)/*.ipynb
 	@echo "== done: notebooks and pages in $(RUNS)/, figures in $(RUNS)/images/"
 	@grep -l '"source": "sample"' $(RUNS)/*/record.json | sed 's/$$/ is of the 5,000-digit SAMPLE/'
 
