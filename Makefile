@@ -86,7 +86,8 @@ lab: $(BIN)/ready
 # A run that fails does not stop the others; each run has all cores (--config threads=1: one).
 study: $(BIN)/ready
 	@$(BIN)/snakemake --snakefile studies/Snakefile --config study=$(STUDY) \
-		folder=$(RUNS)/$(STUDY) --cores all --keep-going --rerun-triggers mtime params --quiet rules $(SNAKEMAKE)
+		folder=$(RUNS)/$(STUDY) --cores all --keep-going --rerun-triggers mtime params \
+		--quiet rules $(SNAKEMAKE)
 
 report: $(BIN)/ready
 	@$(BIN)/python tools/report.py $(STUDY)

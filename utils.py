@@ -52,6 +52,7 @@ ROOT = Path(__file__).resolve().parent  # every relative path of a recipe starts
 PENALIZE = ("weights", "all")
 SCHEDULES = ("one_cycle", "step", "constant")
 AUGMENTS = ("rotate", "shift", "flip")
+PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
     ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
@@ -134,8 +135,7 @@ class Recipe:
         return ROOT / self.runs_dir / self.run_name
 
     def __str__(self) -> str:
-        places = ("data_dir", "runs_dir", "device")  # these differ from machine to machine
-        values = {name: value for name, value in asdict(self).items() if name not in places}
+        values = {name: value for name, value in asdict(self).items() if name not in PLACES}
         return "\n".join(f"{name:>12} = {value}" for name, value in values.items())
 
 
@@ -816,13 +816,12 @@ def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
 
     Recipes of the same short name, see title(), are told apart by the parameters that differ.
     """
-    own = ("seed", "run_name", "data_dir", "runs_dir", "device")
+    own = ("seed", "run_name", *PLACES)
     recipes: dict[str, list[dict]] = {}
-    for record in sorted(records, key=lambda record: record["parameters"]["seed"]):
+    for record in records:
         shared = {k: v for k, v in record["parameters"].items() if k not in own}
         recipes.setdefault(json.dumps(shared, sort_keys=True), []).append(record)
-    order = {id(record): place for place, record in enumerate(records)}
-    groups = sorted(recipes.values(), key=lambda runs: min(order[id(run)] for run in runs))
+    groups = [sorted(runs, key=lambda run: run["parameters"]["seed"]) for runs in recipes.values()]
     named = {}
     for runs in groups:
         name, mine = title(runs[0]), runs[0]["parameters"]
@@ -886,7 +885,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         """A finding, in words that say no more than the runs support."""
-        if not self.low > -math.inf:
+        if self.seeds < 2:
             return f"{self.recipe} and {self.other}: one run each supports no statement."
         if self.low <= 0 <= self.high:
             most = max(-self.low, self.high)

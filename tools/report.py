@@ -7,10 +7,9 @@ A record is kept as results/<study>/<run>.json. Nothing is kept of a study with 
 """
 
 import argparse
-import json
+import shutil
 import sys
 from functools import partial
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -27,19 +26,17 @@ SHOWN = ("parameters", "seeds", "final test accuracy", "95 % interval", "weights
 
 def keep_records(study: str) -> int:
     """Copy the records of a study's finished runs to results/; returns how many there are."""
-    kept = 0
-    for run in read_study(study):
-        if finished(run):
-            record = utils.load_record(ROOT / run.parameters["runs_dir"] / run.name / "record.json")
-            if record["data"]["source"] == "sample":
-                raise ValueError(f"{run.name} of {study} was trained on the sample: set DATA_DIR, "
-                                 "remove its record and run the study again")
-            folder = ROOT / "results" / study
-            folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-            utils.replace_file(folder / f"{run.name}.json", partial(Path.write_text, data=text))
-            kept += 1
-    return kept
+    records = {run.name: ROOT / run.parameters["runs_dir"] / run.name / "record.json"
+               for run in read_study(study) if finished(run)}
+    for name, file in records.items():
+        if utils.load_record(file)["data"]["source"] == "sample":
+            raise ValueError(f"{name} of {study} was trained on the sample: set DATA_DIR, "
+                             "remove its record and run the study again")
+    folder = ROOT / "results" / study
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in records.items():
+        utils.replace_file(folder / f"{name}.json", partial(shutil.copy, file))
+    return len(records)
 
 
 def load_study(study: str) -> list[dict]:
@@ -78,9 +75,9 @@ def kept() -> dict[str, list[dict]]:
     return {study: records for study, records in studies.items() if records}
 
 
-def text() -> str:
+def text(studies: dict[str, list[dict]]) -> str:
     """The README's section, from nothing but the kept records."""
-    return "\n\n".join(section(study, records) for study, records in kept().items()) + "\n"
+    return "\n\n".join(section(study, records) for study, records in studies.items()) + "\n"
 
 
 def main() -> None:
@@ -89,11 +86,12 @@ def main() -> None:
     parser.add_argument("studies", nargs="*")
     for study in parser.parse_args().studies:
         print(f"{study}: {keep_records(study)} records kept")
-    for study, records in kept().items():
+    studies = kept()
+    for study, records in studies.items():
         figure = utils.plot_graph(records, ["test_accuracy"])
         utils.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
-    keep("studies", text())
+    keep("studies", text(studies))
 
 
 if __name__ == "__main__":
