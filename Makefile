@@ -13,7 +13,7 @@
 # make publish REPO=owner/name REF=tag    stamp badges, and where a notebook alone fetches from
 
 # A thread that waits spins briefly, not for ever: faster beside other processes.
-export GOMP_SPINCOUNT ?= 10000
+export GOMP_SPINCOUNT ?= 100000
 PYTHON ?= python3
 RUNS ?= runs
 BIN := .venv/bin

@@ -151,7 +151,7 @@ def measure(job: str, images: int, recipe: dict) -> dict:
     """Result of run_pack or run_limit in a new process, set up as the notebooks set up theirs."""
     command = [sys.executable, __file__, "--work", job, "--images", images, "--recipe",
                json.dumps(recipe | {"device": "cpu"})]
-    return json.loads(finish(command, GOMP_SPINCOUNT="10000").splitlines()[-1])
+    return json.loads(finish(command, GOMP_SPINCOUNT="100000").splitlines()[-1])
 
 
 def measure_student(images: int, recipe: dict, nesterov: bool) -> dict:
