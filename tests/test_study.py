@@ -68,10 +68,16 @@ def test_a_study_is_recipes_times_grid_times_seeds(write):
     ({"grid": {"skip": True}}, "needs a list"),
     ({"to_reach": {"bn": 99.0}}, "Choose one of: gn"),
     ({"recipes": {"gn": {"notebook": "02_group_norm"}}}, "Did you mean '02_group_norm_l1'"),
+    ({"grid": {"lr": [0.1, 0.2]}}, "differ in lr .0.1 in gn-lr_0.1-seed2, 0.2 in gn-lr_0.2-seed2"),
 ])
 def test_a_mistake_in_a_study_is_named(write, changed, said):
     with pytest.raises(ValueError, match=said):
         write(**changed)
+
+
+def test_a_study_asks_of_its_runs_what_the_summary_asks():
+    cells = json.loads((ROOT / "notebooks" / "04_summary.ipynb").read_text())["cells"]
+    assert any(json.dumps(study.ALIKE)[1:-1] in "".join(cell["source"]) for cell in cells)
 
 
 def test_unknown_study_is_named():

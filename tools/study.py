@@ -28,6 +28,7 @@ from model import check_choice
 STUDIES = ROOT / "studies"
 KEYS = ("about", "to_reach", "common", "grid", "recipes", "seeds")
 SET_HERE = ("seed", "run_name", "runs_dir")  # by the study itself
+ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr")
 
 
 class Run(NamedTuple):
@@ -73,6 +74,12 @@ def read_study(name: str, folder: str = "") -> list[Run]:
                 run = f"{label}-seed{seed}"
                 place = {"seed": seed, "run_name": run, "runs_dir": folder or f"runs/{name}"}
                 runs.append(Run(run, notebook, changed | point | place))
+    for key in ALIKE:  # else the summary would refuse them, when all have been made
+        values = {(notebook_defaults(run.notebook) | run.parameters)[key]: run.name for run in runs}
+        if len(values) > 1:
+            differ = ", ".join(f"{value!r} in {run}" for value, run in values.items())
+            raise ValueError(f"study {name}: its runs differ in {key} ({differ}), so a summary "
+                             f"cannot compare them. Set {key} once, under common.")
     return runs
 
 
