@@ -83,7 +83,7 @@ test: $(BIN)/ready
 lab: $(BIN)/ready
 	$(BIN)/jupyter lab notebooks
 
-# A run that fails does not stop the others; each run has all cores (--config threads=1: one).
+# A run that fails does not stop the others; the runs share the cores.
 study: $(BIN)/ready
 	@$(BIN)/snakemake --snakefile studies/Snakefile --config study=$(STUDY) \
 		folder=$(RUNS)/$(STUDY) --cores all --keep-going --rerun-triggers mtime params \

@@ -42,6 +42,7 @@ def test_every_study_has_valid_parameters(name, tmp_path, monkeypatch):
         defaults = study.notebook_defaults(run.notebook)
         recipe = utils.Recipe(**defaults | run.parameters)
         assert recipe.run_name == run.name
+        assert yaml.safe_load(study.written(run)) == run.parameters  # 1e-05 is still a number
 
 
 @pytest.mark.parametrize("name", ["seed000", "seed001", "seed002", "seed003", "seed004", "best"])

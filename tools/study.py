@@ -83,6 +83,11 @@ def read_study(name: str, folder: str = "") -> list[Run]:
     return runs
 
 
+def written(run: Run) -> str:
+    """The parameters of a run for papermill -y, which takes JSON's 1e-05 for a word."""
+    return yaml.safe_dump(run.parameters, default_flow_style=True, width=10**6).strip()
+
+
 def check_known(name: str, values: object, allowed: object) -> None:
     for value in values:
         check_choice(name, value, allowed)
