@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import bench
 import pytest
@@ -12,6 +14,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import utils
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("norm", bench.DEFAULTS)
@@ -73,3 +77,11 @@ def test_benchmark_of_a_few_images_of_the_sample(tmp_path):
     assert bench.report(results) in done.stdout
     assert (tmp_path / "speed.png").stat().st_size > 10_000
     assert (tmp_path / "goal.png").stat().st_size > 10_000
+
+
+def test_threads_spin_alike_wherever_it_is_set():
+    files = [ROOT / "Makefile", ROOT / "tools" / "bench.py", *(ROOT / "notebooks").glob("*.ipynb")]
+    counts = [re.findall(r"GOMP_SPINCOUNT\W+(\d+)", file.read_text()) for file in files]
+    assert len(files) == 7
+    assert len(counts[0]) == 1
+    assert counts == [counts[0]] * 7

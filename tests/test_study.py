@@ -39,8 +39,7 @@ def write(tmp_path, monkeypatch):
 def test_every_study_has_valid_parameters(name, tmp_path, monkeypatch):
     monkeypatch.setattr(utils, "find_dataset", lambda *args: None)  # CIFAR-10 may not be here
     for run in study.read_study(name, str(tmp_path)):
-        defaults = study.notebook_defaults(run.notebook)
-        recipe = utils.Recipe(**defaults | run.parameters)
+        recipe = utils.Recipe(**study.all_parameters(run))
         assert recipe.run_name == run.name
         assert yaml.safe_load(study.written(run)) == run.parameters  # 1e-05 is still a number
 
@@ -91,7 +90,7 @@ def test_finished_means_a_record_with_these_parameters(write, tmp_path):
     file = tmp_path / run.name / "record.json"
     file.parent.mkdir()
     assert not study.finished(run)
-    parameters = study.notebook_defaults(run.notebook) | run.parameters
+    parameters = study.all_parameters(run)
     for written, expected in [
         (json.dumps({"parameters": parameters}), True),
         (json.dumps({"parameters": parameters | {"device": "cuda"}}), True),

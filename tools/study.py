@@ -75,12 +75,17 @@ def read_study(name: str, folder: str = "") -> list[Run]:
                 place = {"seed": seed, "run_name": run, "runs_dir": folder or f"runs/{name}"}
                 runs.append(Run(run, notebook, changed | point | place))
     for key in ALIKE:  # else the summary would refuse them, when all have been made
-        values = {(notebook_defaults(run.notebook) | run.parameters)[key]: run.name for run in runs}
+        values = {all_parameters(run)[key]: run.name for run in runs}
         if len(values) > 1:
             differ = ", ".join(f"{value!r} in {run}" for value, run in values.items())
             raise ValueError(f"study {name}: its runs differ in {key} ({differ}), so a summary "
                              f"cannot compare them. Set {key} once, under common.")
     return runs
+
+
+def all_parameters(run: Run) -> dict[str, object]:
+    """What a run has after papermill: its notebook's defaults, and what is passed to it."""
+    return notebook_defaults(run.notebook) | run.parameters
 
 
 def written(run: Run) -> str:
@@ -100,6 +105,6 @@ def finished(run: Run) -> bool:
         recorded = json.loads(file.read_text())["parameters"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    expected = notebook_defaults(run.notebook) | run.parameters
+    expected = all_parameters(run)
     places = ("data_dir", "device")  # these may differ from machine to machine
     return all(recorded.get(key) == value for key, value in expected.items() if key not in places)
