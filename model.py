@@ -107,6 +107,19 @@ ARCHITECTURES = {
         Row("avgpool", 24, 8),              # 1
         Row("conv",    10, 1, 0),           # 1
     )),
+    "cifar_best": Architecture((3, 32), False, "act-drop-norm", False, (  # best_cifar.yaml
+        Row("conv",    16, 3, 1, "block"),  # 32
+        Row("conv",    24, 3, 1, "block"),  # 32
+        Row("maxpool", 24, 2),              # 16
+        Row("conv",    32, 3, 1, "block"),  # 16
+        Row("conv",    32, 3, 1, "block"),  # 16
+        Row("maxpool", 32, 2),              # 8
+        Row("conv",    32, 3, 1, "block"),  # 8
+        Row("conv",    32, 3, 1, "block"),  # 8
+        Row("conv",   192, 1, 0, "block"),  # 8: wide where a weight is used at few positions
+        Row("avgpool", 192, 8),             # 1
+        Row("conv",    10, 1, 0),           # 1
+    )),
 }
 
 NORMS = ("batch", "group", "layer", "instance", "none")
