@@ -63,7 +63,10 @@ def section(study: str, records: list[dict]) -> str:
         table.insert(3, "to reach", [f"{goals[label]:.2f}%" for label in labels])
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    found = [f"- {difference}" for difference in utils.differences(records)]
+    differences = utils.differences(records)
+    found = [f"- {difference}" for difference in differences]
+    if found and all(difference.seeds < 2 for difference in differences):
+        found = ["- One run each supports no statement about a difference."]
     image = f"![Test accuracy by epoch: {', '.join(recipes)}](images/study_{study}.png)"
     parts = [f"**{study}.** {spec['about']}{missing}.", markdown(table), "\n".join(found), image]
     return "\n\n".join(parts)
