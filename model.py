@@ -24,9 +24,13 @@ from torch import Tensor, nn
 
 # ------------------------------------------------------------------------------- architectures
 class Row(NamedTuple):
-    """One layer of an architecture: a convolution (stride 1) or a pooling (stride = kernel)."""
+    """One layer of an architecture: a convolution (stride 1) or a pooling (stride = kernel).
 
-    layer: str  # conv, maxpool or avgpool
+    In a depthwise convolution each channel sees itself alone; with a 1 x 1 convolution after it, it
+    takes few weights (Howard et al. 2017, https://arxiv.org/abs/1704.04861).
+    """
+
+    layer: str  # conv, depthwise, maxpool or avgpool
     channels: int  # channels that come out
     kernel: int
     padding: int = 0
@@ -108,17 +112,24 @@ ARCHITECTURES = {
         Row("conv",    10, 1, 0),           # 1
     )),
     "cifar_best": Architecture((3, 32), False, "act-drop-norm", False, (  # best_cifar.yaml
-        Row("conv",    16, 3, 1, "block"),  # 32
-        Row("conv",    24, 3, 1, "block"),  # 32
-        Row("maxpool", 24, 2),              # 16
-        Row("conv",    32, 3, 1, "block"),  # 16
-        Row("conv",    32, 3, 1, "block"),  # 16
-        Row("maxpool", 32, 2),              # 8
-        Row("conv",    32, 3, 1, "block"),  # 8
-        Row("conv",    32, 3, 1, "block"),  # 8
-        Row("conv",   192, 1, 0, "block"),  # 8: wide where a weight is used at few positions
-        Row("avgpool", 192, 8),             # 1
-        Row("conv",    10, 1, 0),           # 1
+        Row("conv",      16, 3, 1, "block"),  # 32
+        Row("conv",      32, 3, 1, "block"),  # 32
+        Row("maxpool",   32, 2),              # 16
+        Row("depthwise", 32, 3, 1, "block"),  # 16
+        Row("conv",      64, 1, 0, "block"),  # 16
+        Row("depthwise", 64, 3, 1, "block"),  # 16
+        Row("conv",      64, 1, 0, "block"),  # 16
+        Row("depthwise", 64, 3, 1, "block"),  # 16
+        Row("conv",      64, 1, 0, "block"),  # 16
+        Row("maxpool",   64, 2),              # 8
+        Row("depthwise", 64, 3, 1, "block"),  # 8
+        Row("conv",      96, 1, 0, "block"),  # 8
+        Row("depthwise", 96, 3, 1, "block"),  # 8
+        Row("conv",      96, 1, 0, "block"),  # 8
+        Row("depthwise", 96, 3, 1, "block"),  # 8
+        Row("conv",      96, 1, 0, "block"),  # 8
+        Row("avgpool",   96, 8),              # 1
+        Row("conv",      10, 1, 0),           # 1
     )),
 }
 
@@ -312,14 +323,15 @@ class Net(nn.Module):
         last_conv = max(i for i, row in enumerate(spec.rows) if row.layer == "conv")
         for i, (row, keeps) in enumerate(zip(spec.rows, keeps_shape(spec))):
             parts = OrderedDict()
-            if row.layer == "conv":
+            if row.layer in POOLS:
+                parts["pool"] = POOLS[row.layer](row.kernel)
+            else:
                 out = classes if i == last_conv else row.channels
                 parts["conv"] = nn.Conv2d(
-                    channels, out, row.kernel, padding=row.padding, bias=spec.bias
+                    channels, out, row.kernel, padding=row.padding, bias=spec.bias,
+                    groups=channels if row.layer == "depthwise" else 1,
                 )
                 channels = out
-            else:
-                parts["pool"] = POOLS[row.layer](row.kernel)
             for part in {"block": order.split("-"), "act": ["act"], "": []}[row.after]:
                 if part == "act":
                     parts["act"] = nn.ReLU(inplace=True)  # no gradient here needs its input
@@ -359,7 +371,7 @@ def receptive_field(arch: str) -> list[Field]:
     spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
     rf, size, jump, table = 1, spec.image[1], 1, []
     for row in spec.rows:
-        stride = 1 if row.layer == "conv" else row.kernel
+        stride = row.kernel if row.layer in POOLS else 1
         before = (rf, size, jump)
         rf += (row.kernel - 1) * jump
         size = (size + 2 * row.padding - row.kernel) // stride + 1
