@@ -1014,7 +1014,7 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
     limits = min(extremes), max(extremes)  # of the runs: the band of two seeds is very wide
     if accuracy:
         limits = limits[::-1]  # fewer errors, higher
-        levels = [10, 30, 50, 60, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
+        levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
         ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
         ax.set(ylabel="images classified right", ylim=limits)
     else:
