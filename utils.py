@@ -889,12 +889,12 @@ class Difference(NamedTuple):
             return f"{self.recipe} and {self.other}: one run each supports no statement."
         if self.low <= 0 <= self.high:
             most = max(-self.low, self.high)
-            return (f"{self.recipe} and {self.other}: no difference larger than {most:.2%} is "
-                    f"supported by these {self.seeds} seeds.")
+            return (f"{self.recipe} and {self.other}: no difference larger than {100 * most:.2f} "
+                    f"percentage points is supported by these {self.seeds} seeds.")
         word = "higher" if self.mean > 0 else "lower"
         least, most = sorted((abs(self.low), abs(self.high)))
-        return (f"{self.recipe} ends {word} than {self.other}, by {least:.2%} to {most:.2%} "
-                f"({self.seeds} seeds).")
+        return (f"{self.recipe} ends {word} than {self.other}, by {100 * least:.2f} to "
+                f"{100 * most:.2f} percentage points ({self.seeds} seeds).")
 
 
 def differences(records: Sequence[dict]) -> list[Difference]:

@@ -91,12 +91,12 @@ def test_one_run_each_supports_no_statement():
 
 def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero():
     difference = utils.Difference("BN", "LN", 5, 0.001, 0.0004, 0.0016, [])
-    assert str(difference) == "BN ends higher than LN, by 0.04% to 0.16% (5 seeds)."
+    assert str(difference) == "BN ends higher than LN, by 0.04 to 0.16 percentage points (5 seeds)."
     difference = utils.Difference("BN", "LN", 5, -0.001, -0.0016, -0.0004, [])
-    assert str(difference) == "BN ends lower than LN, by 0.04% to 0.16% (5 seeds)."
+    assert str(difference) == "BN ends lower than LN, by 0.04 to 0.16 percentage points (5 seeds)."
     difference = utils.Difference("BN", "LN", 3, 0.001, -0.0011, 0.0031, [])
-    assert str(difference) == ("BN and LN: no difference larger than 0.31% is supported by these "
-                               "3 seeds.")
+    assert str(difference) == ("BN and LN: no difference larger than 0.31 percentage points is "
+                               "supported by these 3 seeds.")
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

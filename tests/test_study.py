@@ -44,7 +44,8 @@ def test_every_study_has_valid_parameters(name, tmp_path, monkeypatch):
         assert yaml.safe_load(study.written(run)) == run.parameters  # 1e-05 is still a number
 
 
-@pytest.mark.parametrize("name", ["seed000", "seed001", "seed002", "seed003", "seed004", "best"])
+@pytest.mark.parametrize("name", ["seed000", "seed001", "seed002", "seed003", "seed004", "best",
+                                  "best_cifar"])
 def test_every_system_has_its_study(name):
     runs = study.read_study(name)
     assert {run.notebook[:2] for run in runs} == {"01", "02", "03"}
