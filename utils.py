@@ -804,10 +804,8 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
 
 def interval(share: float, count: int) -> tuple[float, float]:
     """95 % confidence interval of a share seen in count trials (Wilson 1927)."""
-    z = 1.959964
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z**2 / count)
-    return middle - half, middle + half
+    low, high = stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 # --------------------------------------------------------------------------------- statistics
