@@ -1052,8 +1052,9 @@ def show_images(images: Tensor | np.ndarray, above: Sequence[str] = (), below: S
     """A grid of uint8 images (N, C, H, W), with a line of text above and below each."""
     count = len(images)
     rows = math.ceil(count / columns)
+    width = max(1.35, *(0.095 * len(text) for text in (*above, *below, "")))  # texts do not touch
     height = 1.15 + 0.3 * bool(len(above)) + 0.3 * bool(len(below))
-    figure, axes = plt.subplots(rows, columns, figsize=(1.35 * columns, height * rows + 0.1),
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows + 0.1),
                                 squeeze=False, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08)
     for i, ax in enumerate(axes.flat):

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -1023,6 +1024,15 @@ def test_replaced_file_is_never_half_written(tmp_path):
     assert (file.read_text(), files_in(tmp_path)) == ("old", ["file.txt"])
     utils.replace_file(file, lambda path: path.write_text("new"))
     assert (file.read_text(), files_in(tmp_path)) == ("new", ["file.txt"])
+
+
+@pytest.mark.parametrize("text", ["said: 7 (100%)", "said: T-shirt (100%)", "said: car, truck, cat"])
+def test_texts_below_images_do_not_touch(text):
+    figure = utils.show_images(np.zeros((10, 1, 28, 28), np.uint8), below=[text] * 10, columns=5)
+    figure.canvas.draw()
+    boxes = [ax.xaxis.label.get_window_extent() for ax in figure.axes[:5]]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
+    plt.close(figure)
 
 
 def test_interval_of_the_documents_best_accuracy():
