@@ -1052,7 +1052,7 @@ def show_images(images: Tensor | np.ndarray, above: Sequence[str] = (), below: S
     """A grid of uint8 images (N, C, H, W), with a line of text above and below each."""
     count = len(images)
     rows = math.ceil(count / columns)
-    width = max(1.35, *(0.095 * len(text) for text in (*above, *below, "")))  # texts do not touch
+    width = max([1.35, *(0.095 * len(text) for text in (*above, *below))])  # texts do not touch
     height = 1.15 + 0.3 * bool(len(above)) + 0.3 * bool(len(below))
     figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows + 0.1),
                                 squeeze=False, layout="constrained")
