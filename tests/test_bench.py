@@ -11,9 +11,13 @@ import bench
 import pytest
 import student_loop
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.data import DataLoader, TensorDataset
 
-import utils
+from coursepack import batches, training
+from coursepack.compare import LOOKS
+from coursepack.data import load_dataset
+from coursepack.recipe import Recipe
+from model import Net, count
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,14 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm):
     """One batch of all images, so that their order does not count; neither moved nor dropped."""
     choices = bench.DEFAULTS[norm] | bench.STUDENT | {"augment": "none", "dropout": 0.0}
-    data = utils.load_dataset("mnist_sample").part(60)
+    data = load_dataset("mnist_sample").part(60)
     choices |= {"l1": 1e-3, "l2": 1e-2, "batch_size": 60}
-    recipe = utils.Recipe(**choices, device="cpu", runs_dir=str(tmp_path))
-    ours, theirs = (utils.build_model(recipe, data).double() for _ in range(2))
-    row = utils.train_epoch(ours, data, recipe, utils.make_optimizer(ours, recipe), epoch=1)
+    recipe = Recipe(**choices, device="cpu", runs_dir=str(tmp_path))
+    ours, theirs = (training.build_model(recipe, data).double() for _ in range(2))
+    row = training.train_epoch(ours, data, recipe, training.make_optimizer(ours, recipe), epoch=1)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=recipe.lr, weight_decay=recipe.l2,
                                 momentum=recipe.momentum, nesterov=True)
-    inputs = utils.to_input(data.train_images, data, torch.float64)
+    inputs = batches.to_input(data.train_images, data, torch.float64)
     loader = DataLoader(TensorDataset(inputs, data.train_labels), batch_size=60)
     assert student_loop.train(theirs, loader, optimizer, recipe.l1) == row["accuracy"]
     for one, other in zip(ours.parameters(), theirs.parameters()):
@@ -56,8 +60,8 @@ def test_goal_counts_from_the_epoch_from_which_the_accuracy_stays(accuracies, se
 
 
 def test_preset_has_fewer_than_8000_parameters():
-    recipe = utils.Recipe(**bench.DEFAULTS["group"] | bench.QUICK)
-    assert utils.count(utils.Net(**recipe.network())).parameters < 8_000
+    recipe = Recipe(**bench.DEFAULTS["group"] | bench.QUICK)
+    assert count(Net(**recipe.network())).parameters < 8_000
 
 
 def test_benchmark_of_a_few_images_of_the_sample(tmp_path):
@@ -72,7 +76,7 @@ def test_benchmark_of_a_few_images_of_the_sample(tmp_path):
     assert results["run"] == {"data": "mnist", "source": "sample", "images": 300, "repetitions": 1}
     for norm in bench.DEFAULTS:
         assert all(len(results["speed"][norm][name]) == 1 for name in bench.CONTENDERS)
-        assert f"| {utils.LOOKS[norm].short} |" in done.stdout
+        assert f"| {LOOKS[norm].short} |" in done.stdout
     assert [len(runs) for runs in results["goal"].values()] == [1, 1]
     assert bench.report(results) in done.stdout
     assert (tmp_path / "speed.png").stat().st_size > 10_000

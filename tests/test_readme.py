@@ -9,7 +9,8 @@ import pytest
 import report
 import yaml
 
-import utils
+from coursepack.compare import by_recipe, final, interval, title
+from coursepack.records import load_record
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,12 +19,12 @@ RECORDS = sorted((ROOT / "results" / "mnist_7k").glob("*.json"))
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_published_record_is_of_the_full_data_and_stands_in_the_readme(path):
-    record = utils.load_record(path)
+    record = load_record(path)
     assert record["data"]["source"] != "sample"
     assert (record["data"]["train_size"], record["data"]["test_size"]) == (60_000, 10_000)
     last = record["epochs"][-1]
-    low, high = utils.interval(last["test_accuracy"], 10_000)
-    row = next(line for line in README.splitlines() if line.startswith(f"| {utils.title(record)} "))
+    low, high = interval(last["test_accuracy"], 10_000)
+    row = next(line for line in README.splitlines() if line.startswith(f"| {title(record)} "))
     for number in (f"{record['parameter_count']:,}", f"{last['test_accuracy']:.2%}",
                    f"{low:.2%} to {high:.2%}", f"{last['accuracy']:.2%}",
                    f"{last['penalty']:.4f}"):
@@ -84,6 +85,6 @@ def goals(study):
 @pytest.mark.parametrize("study", [study for study in report.kept() if goals(study)])
 def test_every_recipe_reaches_what_its_source_claims(study):
     """The mean over seeds of the final epoch, as the README's table gives it."""
-    for runs in utils.by_recipe(report.load_study(study)).values():
+    for runs in by_recipe(report.load_study(study)).values():
         recipe = runs[0]["parameters"]["run_name"].split("-")[0]
-        assert round(100 * utils.final(runs).mean(), 2) >= goals(study)[recipe]
+        assert round(100 * final(runs).mean(), 2) >= goals(study)[recipe]

@@ -16,7 +16,8 @@ import report
 import study
 import yaml
 
-import utils
+from coursepack.recipe import Recipe
+from coursepack.records import load_record
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("*.yaml"))
@@ -37,9 +38,10 @@ def write(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_has_valid_parameters(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(utils, "find_dataset", lambda *args: None)  # CIFAR-10 may not be here
+    # CIFAR-10 may not be here
+    monkeypatch.setattr("coursepack.data.find_dataset", lambda *args: None)
     for run in study.read_study(name, str(tmp_path)):
-        recipe = utils.Recipe(**study.all_parameters(run))
+        recipe = Recipe(**study.all_parameters(run))
         assert recipe.run_name == run.name
         assert yaml.safe_load(study.written(run)) == run.parameters  # 1e-05 is still a number
 
@@ -136,7 +138,7 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
         assert not [process for process in started if process.is_running()]
         assert engine.returncode != 0, said
         before = records()
-        assert all(utils.load_record(file) for file in before)
+        assert all(load_record(file) for file in before)
         assert killed / "record.json" not in before
 
         dry = subprocess.run([*snakemake, "--dry-run"], check=True, **pipes)
@@ -163,6 +165,6 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
 def test_records_of_the_sample_are_not_published(tmp_path, monkeypatch):
     record = {"data": {"source": "sample"}}
     monkeypatch.setattr(report, "finished", lambda run: True)
-    monkeypatch.setattr(utils, "load_record", lambda file: record)
+    monkeypatch.setattr(report, "load_record", lambda file: record)
     with pytest.raises(ValueError, match="set DATA_DIR"):
         report.keep_records("trial")

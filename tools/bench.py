@@ -111,9 +111,9 @@ def run_profile(data: utils.Dataset, recipe: utils.Recipe) -> dict:
         return iter(step, None)
 
     batches = utils.training_batches
-    with mock.patch.multiple(
-            utils, training_batches=timed_batches, evaluate=timed("evaluate", utils.evaluate),
-            replace_file=timed("replace_file", utils.replace_file)):
+    with (mock.patch("coursepack.batches.training_batches", timed_batches),
+          mock.patch("coursepack.training.evaluate", timed("evaluate", utils.evaluate)),
+          mock.patch("coursepack.files.replace_file", timed("replace_file", utils.replace_file))):
         result = run_pack(data, recipe)
     few = data.part(100 * recipe.batch_size)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
@@ -524,6 +524,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in ("images", "repetitions", "epochs", "seeds"):
         utils.check_range(f"--{name}", getattr(args, name), 12 if name == "images" else 1)
+    utils.set_up()
     if args.work:
         work(args.work, args.images, args.recipe)
         return

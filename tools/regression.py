@@ -14,24 +14,25 @@ from pathlib import Path
 
 from readme import ROOT, keep
 
+TRAINING = "coursepack/training.py"
 MUTANTS = {  # what is broken: file, what stands there, what is put there
-    "L1 dropped": ("utils.py", "w.grad += l1 * w.sign() + l2 * w", "w.grad += l2 * w"),
-    "L1 a mean, not a sum": ("utils.py", "w.abs().sum()", "w.abs().mean()"),
-    "L2 dropped": ("utils.py", "w.grad += l1 * w.sign() + l2 * w", "w.grad += l1 * w.sign()"),
-    "penalty left out of the gradient": ("utils.py", "extra += add_penalty(", "extra += penalty("),
-    "penalty on all parameters": ("utils.py", "if isinstance(module, nn.Conv2d)",
+    "L1 dropped": (TRAINING, "w.grad += l1 * w.sign() + l2 * w", "w.grad += l2 * w"),
+    "L1 a mean, not a sum": (TRAINING, "w.abs().sum()", "w.abs().mean()"),
+    "L2 dropped": (TRAINING, "w.grad += l1 * w.sign() + l2 * w", "w.grad += l1 * w.sign()"),
+    "penalty left out of the gradient": (TRAINING, "extra += add_penalty(", "extra += penalty("),
+    "penalty on all parameters": (TRAINING, "if isinstance(module, nn.Conv2d)",
                                   'if hasattr(module, "weight")'),
     "layer norm in place of group norm": ("model.py", "nn.GroupNorm(groups, channels)",
                                           "nn.GroupNorm(1, channels)"),
     "twice the groups": ("model.py", "nn.GroupNorm(groups, channels)",
                          "nn.GroupNorm(2 * groups, channels)"),
-    "eval() missing": ("utils.py", "    model.eval()\n", ""),
-    "learning rate 10 % higher": ("utils.py", '["lr"] = rate', '["lr"] = 1.1 * rate'),
-    "momentum changed": ("utils.py", "momentum=recipe.momentum,", "momentum=0.85,"),
-    "Nesterov left out": ("utils.py", "nesterov=recipe.momentum > 0", "nesterov=False"),
-    "seed changed": ("utils.py", "torch.manual_seed(recipe.seed)",
+    "eval() missing": (TRAINING, "    model.eval()\n", ""),
+    "learning rate 10 % higher": (TRAINING, '["lr"] = rate', '["lr"] = 1.1 * rate'),
+    "momentum changed": (TRAINING, "momentum=recipe.momentum,", "momentum=0.85,"),
+    "Nesterov left out": (TRAINING, "nesterov=recipe.momentum > 0", "nesterov=False"),
+    "seed changed": (TRAINING, "torch.manual_seed(recipe.seed)",
                      "torch.manual_seed(recipe.seed + 1)"),
-    "test loss a sum over batches": ("utils.py", "loss = F.nll_loss(log_probabilities.double(), "
+    "test loss a sum over batches": (TRAINING, "loss = F.nll_loss(log_probabilities.double(), "
                                      "labels)", "loss = sum(F.nll_loss(log_probabilities.double()"
                                      "[i::2], labels[i::2]) for i in (0, 1))"),
 }
@@ -39,7 +40,8 @@ MACHINES = {  # what is different: environment variables, or an edit as above
     "1 thread": {"OMP_NUM_THREADS": "1"},
     "2 threads": {"OMP_NUM_THREADS": "2"},
     "no vector instructions (ATEN_CPU_CAPABILITY=default)": {"ATEN_CPU_CAPABILITY": "default"},
-    "oneDNN off": ("utils.py", "ROOT = Path", "torch.backends.mkldnn.enabled = False\nROOT = Path"),
+    "oneDNN off": ("coursepack/threads.py", "THREADS = ",
+                   "torch.backends.mkldnn.enabled = False\nTHREADS = "),
 }
 
 

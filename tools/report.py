@@ -19,7 +19,8 @@ from study import STUDIES, finished, read_study
 
 sys.path.insert(0, str(ROOT))
 
-import utils
+from coursepack import compare, figures, files
+from coursepack.records import load_record
 
 SHOWN = ("parameters", "seeds", "final test accuracy", "95 % interval", "weights below 0.001")
 
@@ -29,20 +30,20 @@ def keep_records(study: str) -> int:
     records = {run.name: ROOT / run.parameters["runs_dir"] / run.name / "record.json"
                for run in read_study(study) if finished(run)}
     for name, file in records.items():
-        if utils.load_record(file)["data"]["source"] == "sample":
+        if load_record(file)["data"]["source"] == "sample":
             raise ValueError(f"{name} of {study} was trained on the sample: set DATA_DIR, "
                              "remove its record and run the study again")
     folder = ROOT / "results" / study
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in records.items():
-        utils.replace_file(folder / f"{name}.json", partial(shutil.copy, file))
+        files.replace_file(folder / f"{name}.json", partial(shutil.copy, file))
     return len(records)
 
 
 def load_study(study: str) -> list[dict]:
     """The kept records of a study, in its own order."""
-    files = [ROOT / "results" / study / f"{run.name}.json" for run in read_study(study)]
-    return [utils.load_record(file) for file in files if file.is_file()]
+    kept = [ROOT / "results" / study / f"{run.name}.json" for run in read_study(study)]
+    return [load_record(file) for file in kept if file.is_file()]
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -56,14 +57,14 @@ def markdown(table: pd.DataFrame) -> str:
 def section(study: str, records: list[dict]) -> str:
     """A study as Markdown: what it is, its table beside what its source claims, its findings."""
     spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
-    table = utils.table(records)[list(SHOWN)]
-    recipes = utils.by_recipe(records)
+    table = compare.table(records)[list(SHOWN)]
+    recipes = compare.by_recipe(records)
     if goals := spec.get("to_reach"):
         labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
         table.insert(3, "to reach", [f"{goals[label]:.2f}%" for label in labels])
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    differences = utils.differences(records)
+    differences = compare.differences(records)
     found = [f"- {difference}" for difference in differences]
     if found and all(difference.seeds < 2 for difference in differences):
         found = ["- One run each supports no statement about a difference."]
@@ -87,12 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="*")
+    figures.set_up()
     for study in parser.parse_args().studies:
         print(f"{study}: {keep_records(study)} records kept")
     studies = kept()
     for study, records in studies.items():
-        figure = utils.plot_graph(records, ["test_accuracy"])
-        utils.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
+        figure = figures.plot_graph(records, ["test_accuracy"])
+        files.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
     keep("studies", text(studies))
 

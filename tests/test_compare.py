@@ -1,35 +1,18 @@
 """What is said about several seeds: against scipy's and mlxtend's own tests, and by simulation."""
 
-import itertools
-
 import numpy as np
 import pytest
+from helpers import make_record, several_seeds
 from mlxtend.evaluate import mcnemar
 from scipy import stats
 
-import utils
-
-
-def make_record(norm, seed, accuracy, wrong=(), **parameters):
-    """A record of 1,000 test images, two epochs."""
-    own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "groups": 2, "l1": 0.0,
-           "l2": 0.0, "runs_dir": "runs", "data_dir": "", "device": "auto", "skip": False}
-    epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1}
-              for a in (accuracy + 0.01, accuracy)]
-    return {"parameters": own | parameters, "parameter_count": 7416, "epochs": epochs,
-            "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000},
-            "misclassified": sorted(wrong), "near_zero": 0.25}
-
-
-def study(means, spread, seeds, rng):
-    return [make_record(norm, seed, rng.normal(mean, spread))
-            for norm, mean in means.items() for seed in range(1, seeds + 1)]
+from coursepack import compare
 
 
 def test_runs_that_differ_in_seed_and_place_alone_are_one_recipe():
     records = [make_record("layer", 2, 0.9), make_record("batch", 1, 0.9),
                make_record("layer", 1, 0.9, device="cuda", runs_dir="elsewhere")]
-    recipes = utils.by_recipe(records)
+    recipes = compare.by_recipe(records)
     assert list(recipes) == ["LN", "BN"]  # as they came
     assert recipes["LN"] == [records[2], records[0]]  # by seed
 
@@ -37,30 +20,30 @@ def test_runs_that_differ_in_seed_and_place_alone_are_one_recipe():
 def test_recipes_of_one_name_are_told_apart_by_what_differs():
     records = [make_record("batch", 1, 0.9, skip=skip, dropout=0.1) for skip in (False, True)]
     records.append(make_record("group", 1, 0.9, skip=True, dropout=0.1))
-    assert list(utils.by_recipe(records)) == ["BN, skip false", "BN, skip true", "GN(2)"]
+    assert list(compare.by_recipe(records)) == ["BN, skip false", "BN, skip true", "GN(2)"]
 
 
 def test_mean_and_interval_are_scipys():
     values = np.random.default_rng(0).normal(0.99, 0.01, (7, 3))
-    mean, half = utils.mean_interval(values)
+    mean, half = compare.mean_interval(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     np.testing.assert_allclose(mean - half, expected.low)
     np.testing.assert_allclose(mean + half, expected.high)
 
 
 def test_one_value_has_no_interval():
-    mean, half = utils.mean_interval(np.array([0.99]))
+    mean, half = compare.mean_interval(np.array([0.99]))
     assert (mean, half) == (0.99, np.inf)
 
 
 def test_differences_are_paired_by_seed_and_widened_for_the_number_of_pairs():
     rng = np.random.default_rng(0)
-    records = study({"batch": 0.99, "group": 0.98, "layer": 0.97}, 0.005, 5, rng)
+    records = several_seeds({"batch": 0.99, "group": 0.98, "layer": 0.97}, 0.005, 5, rng)
     records.append(make_record("batch", 9, 0.1))  # no other recipe has this seed
     rng.shuffle(records)
-    found = {(d.recipe, d.other): d for d in utils.differences(records)}
+    found = {(d.recipe, d.other): d for d in compare.differences(records)}
     assert len(found) == 3
-    recipes = utils.by_recipe(records)
+    recipes = compare.by_recipe(records)
     for (name, other), difference in found.items():
         values = [[run["epochs"][-1]["test_accuracy"] for run in recipes[recipe]
                    if run["parameters"]["seed"] != 9] for recipe in (name, other)]
@@ -76,7 +59,7 @@ def test_mcnemar_is_mlxtends(sizes):
     wrong = set(range(both + only))
     other = set(range(both)) | set(range(500, 500 + only_other))
     records = [make_record("batch", 1, 0.9, wrong), make_record("layer", 1, 0.9, other)]
-    [difference] = utils.differences(records)
+    [difference] = compare.differences(records)
     if only + only_other:
         table = np.array([[1000 - both - only - only_other, only_other], [only, both]])
         assert difference.p_values == [pytest.approx(min(1, mcnemar(table, exact=True)[1]))]
@@ -85,16 +68,17 @@ def test_mcnemar_is_mlxtends(sizes):
 
 
 def test_one_run_each_supports_no_statement():
-    [difference] = utils.differences([make_record("batch", 1, 0.99), make_record("layer", 1, 0.1)])
+    records = [make_record("batch", 1, 0.99), make_record("layer", 1, 0.1)]
+    [difference] = compare.differences(records)
     assert str(difference) == "BN and LN: one run each supports no statement."
 
 
 def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero():
-    difference = utils.Difference("BN", "LN", 5, 0.001, 0.0004, 0.0016, [])
+    difference = compare.Difference("BN", "LN", 5, 0.001, 0.0004, 0.0016, [])
     assert str(difference) == "BN ends higher than LN, by 0.04 to 0.16 percentage points (5 seeds)."
-    difference = utils.Difference("BN", "LN", 5, -0.001, -0.0016, -0.0004, [])
+    difference = compare.Difference("BN", "LN", 5, -0.001, -0.0016, -0.0004, [])
     assert str(difference) == "BN ends lower than LN, by 0.04 to 0.16 percentage points (5 seeds)."
-    difference = utils.Difference("BN", "LN", 3, 0.001, -0.0011, 0.0031, [])
+    difference = compare.Difference("BN", "LN", 3, 0.001, -0.0011, 0.0031, [])
     assert str(difference) == ("BN and LN: no difference larger than 0.31 percentage points is "
                                "supported by these 3 seeds.")
 
@@ -103,14 +87,14 @@ def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero():
 def test_equal_recipes_are_called_different_in_one_study_of_twenty_at_most(seeds):
     rng, wrong = np.random.default_rng(seeds), 0
     for _ in range(300):
-        records = study(dict.fromkeys(("batch", "group", "layer"), 0.99), 0.001, seeds, rng)
-        wrong += any("ends" in str(difference) for difference in utils.differences(records))
+        records = several_seeds(dict.fromkeys(("batch", "group", "layer"), 0.99), 0.001, seeds, rng)
+        wrong += any("ends" in str(difference) for difference in compare.differences(records))
     assert wrong / 300 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
-    [difference] = utils.differences(study({"batch": 0.99, "layer": 0.98}, 0.001, 5, rng))
+    [difference] = compare.differences(several_seeds({"batch": 0.99, "layer": 0.98}, 0.001, 5, rng))
     assert difference.low > 0
     assert str(difference).startswith("BN ends higher than LN")
 
@@ -118,7 +102,7 @@ def test_a_real_difference_is_found():
 def test_table_gives_means_over_seeds_and_says_how_many():
     records = [make_record("batch", seed, accuracy)
                for seed, accuracy in ((1, 0.990), (2, 0.992), (3, 0.994))]
-    row = utils.table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
+    row = compare.table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
     assert (row["seeds"], row["final test accuracy"]) == (3, "99.20%")
     half = stats.t.ppf(0.975, 2) * 0.002 / np.sqrt(3)
     assert row["95 % interval"] == f"{0.992 - half:.2%} to {0.992 + half:.2%}"
@@ -128,32 +112,22 @@ def test_table_gives_means_over_seeds_and_says_how_many():
 
 
 def test_interval_of_a_single_run_is_that_of_its_test_set():
-    low, high = utils.interval(0.98, 1000)
-    row = utils.table([make_record("layer", 1, 0.98)]).loc["LN"]
+    low, high = compare.interval(0.98, 1000)
+    row = compare.table([make_record("layer", 1, 0.98)]).loc["LN"]
     assert row["95 % interval"] == f"{low:.2%} to {high:.2%}"
 
 
-@pytest.mark.parametrize("seeds", [1, 4])
-@pytest.mark.parametrize("key", utils.GRAPHS)
-def test_graph_has_a_line_a_recipe_and_a_band_for_several_seeds(seeds, key):
-    rng = np.random.default_rng(0)
-    records = study({"batch": 0.97, "layer": 0.95}, 0.001, seeds, rng)
-    figure = utils.plot_graph(records, [key])
-    [ax] = figure.axes
-    assert len(ax.lines) == 2
-    assert len(ax.collections) == (2 if seeds > 1 else 0)
-    means = [utils.final(runs, key).mean() for runs in utils.by_recipe(records).values()]
-    shown = [line.get_ydata()[-1] for line in ax.lines]
-    expected = [1 - mean if "accuracy" in key else mean for mean in means]
-    np.testing.assert_allclose(shown, expected)
-    styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
-    assert len(styles) == 2
-    texts = " ".join(text.get_text() for text in figure.texts)
-    assert ("band: 95 % interval" in texts) == (seeds > 1)
+def test_interval_of_the_documents_best_accuracy():
+    low, high = compare.interval(0.9943, 10_000)
+    assert (round(low, 4), round(high, 4)) == (0.9926, 0.9956)
 
 
-def test_recipes_of_one_norm_differ_in_their_markers():
-    records = [make_record("batch", 1, 0.9 + skip / 50, skip=skip) for skip in (False, True)]
-    [ax] = utils.plot_graph(records, ["test_accuracy"]).axes
-    markers = [line.get_marker() for line in ax.lines]
-    assert all(a != b for a, b in itertools.pairwise(markers))
+@pytest.mark.parametrize(("parameters", "name"), [
+    ({"norm": "batch", "l1": 1e-5, "l2": 1e-4}, "BN + L1 + L2"),
+    ({"norm": "GN", "groups": 2, "l1": 1e-5}, "GN(2) + L1"),
+    ({"norm": "layer", "l2": 1e-4}, "LN + L2"),
+    ({"norm": "instance"}, "IN"),
+    ({"norm": "none"}, "no norm"),
+])
+def test_title_says_norm_and_penalties(parameters, name):
+    assert compare.title({"parameters": {"groups": 2, "l1": 0.0, "l2": 0.0} | parameters}) == name

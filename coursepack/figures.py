@@ -1,0 +1,161 @@
+"""All pictures: graphs by epoch, and grids of images."""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from numpy.typing import ArrayLike
+
+from coursepack import files, threads
+from coursepack.compare import LOOKS, by_recipe, mean_interval, title
+from coursepack.records import Misclassified
+from model import check_choice, check_norm
+
+GRAPHS = {
+    "loss": "training loss",
+    "test_loss": "test loss",
+    "accuracy": "training accuracy",
+    "test_accuracy": "test accuracy",
+}
+
+
+def set_up() -> None:
+    """What a process needs before its first tensor (see threads) and its first figure: the theme.
+
+    Importing a module of the course changes nothing in the process; this does, once.
+    """
+    threads.set_up_torch()
+    sns.set_theme(style="whitegrid", rc={
+        "figure.dpi": 110, "savefig.dpi": 150, "savefig.bbox": "tight",
+        "font.size": 13, "axes.labelsize": 13,
+        "axes.titlesize": 15, "axes.titlelocation": "left", "xtick.labelsize": 12,
+        "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False,
+    })
+
+
+def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
+    """Display a figure in a notebook, with a text for those who do not see it; save it as well."""
+    from IPython.display import display  # here, because training alone needs no Jupyter
+
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=plt.rcParams["figure.dpi"])
+    if save:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        files.replace_file(save, figure.savefig)
+    plt.close(figure)
+    display({"image/png": picture.getvalue(), "text/plain": alt}, raw=True,
+            metadata={"image/png": {"alt": alt}})
+
+
+def caption(figure: plt.Figure, record: dict, text: str = "") -> None:
+    """Put a line of small text below a figure: what a run was trained on, then text."""
+    data = record["data"]
+    sample = " of the 5,000-digit SAMPLE, not the full data" if data["source"] == "sample" else ""
+    line = f"{data['name']}, {data['train_size']:,} training images{sample}{text}"
+    figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
+
+
+def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
+    """Epoch by epoch, a line for each recipe and key of GRAPHS (all losses, or all accuracies).
+
+    A recipe with several seeds is the line of their mean, in a band: its 95 % interval. Losses are
+    on a logarithmic axis; accuracies on one that is logarithmic in the errors.
+    """
+    figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    ends, accuracy = [], "accuracy" in check_choice("key", keys[0], GRAPHS)
+    recipes, drawn, extremes = by_recipe(records), [], []
+    for recipe, runs in recipes.items():
+        look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
+        marker = "osv^DP"[drawn.count(look) % 6]  # tells recipes of one norm apart
+        drawn.append(look)
+        for key in keys:
+            values = np.array([[e[key] for e in run["epochs"]] for run in runs])
+            values = np.maximum(1 - values, 1e-4) if accuracy else values
+            y, half = mean_interval(values)
+            epochs = np.arange(1, len(y) + 1)
+            if len(runs) > 1:
+                ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
+                                alpha=0.18, linewidth=0)
+            name = GRAPHS[key].split()[0] if len(keys) > 1 else recipe
+            ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker,
+                    markersize=3, linewidth=2.4 if key == keys[-1] else 1.2)
+            extremes += [values.min() / 1.1, values.max() * 1.1]
+            ends.append((y[-1], name, look.colour))
+    subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
+    ax.set(yscale="log", xlabel="epoch", title=subject)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    limits = min(extremes), max(extremes)  # of the runs: the band of two seeds is very wide
+    if accuracy:
+        limits = limits[::-1]  # fewer errors, higher
+        levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
+        ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
+        ax.set(ylabel="images classified right", ylim=limits)
+    else:
+        ax.set(ylabel="negative log likelihood (nats)", ylim=limits)
+        ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(plt.NullLocator())
+    label_ends(ax, ends)
+    seeds = sorted({record["parameters"]["seed"] for record in records})
+    if len(seeds) > 1:
+        runs = f"; mean of seeds {', '.join(map(str, seeds))}, band: 95 % interval of the mean"
+    else:
+        runs = f"{'; one run each' if len(records) > 1 else ''}, seed {seeds[0]}"
+    caption(figure, records[0], runs)
+    return figure
+
+
+def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write each line's name at its right end, moved up or down where two would overlap.
+
+    ends: last value, name and colour of each line.
+    """
+    to_axes, gap = ax.transData + ax.transAxes.inverted(), 0.075
+    ends = sorted(ends, key=lambda end: to_axes.transform((1, end[0]))[1])
+    heights = [to_axes.transform((1, y))[1] for y, _, _ in ends]
+    placed = [heights[0]]
+    for height in heights[1:]:
+        placed.append(max(height, placed[-1] + gap))
+    shift = np.mean(heights) - np.mean(placed)  # the pile stays in the middle of its lines
+    for height, (_, name, colour) in zip(placed, ends):
+        ax.text(1.02, height + shift, name, color=colour, transform=ax.transAxes, va="center",
+                weight="bold")
+
+
+def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[str] = (),
+                columns: int = 10) -> plt.Figure:
+    """A grid of uint8 images (N, C, H, W), with a line of text above and below each."""
+    count = len(images)
+    rows = math.ceil(count / columns)
+    width = max([1.35, *(0.095 * len(text) for text in (*above, *below))])  # texts do not touch
+    height = 1.15 + 0.3 * bool(len(above)) + 0.3 * bool(len(below))
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows + 0.1),
+                                squeeze=False, layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
+    for i, ax in enumerate(axes.flat):
+        ax.set(xticks=[], yticks=[], frame_on=False)
+        if i < count:
+            image = np.asarray(images[i]).transpose(1, 2, 0)  # (H, W, C); one channel is grey
+            ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+            ax.set_title(above[i] if len(above) else "", color="#00664a", fontsize=12, loc="center")
+            ax.set_xlabel(below[i] if len(below) else "", color="#a04000", fontsize=12)
+    return figure
+
+
+def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: dict,
+                       shown: int = 20, columns: int = 5) -> plt.Figure:
+    """The most confident mistakes of a run: above each the true class, below what was said."""
+    kept = Misclassified(*(part[:shown] for part in errors))
+    figure = show_images(
+        kept.image,
+        [f"true: {classes[label]}" for label in kept.label],
+        [f"said: {classes[p]} ({q:.0%})" for p, q in zip(kept.prediction, kept.probability)],
+        columns,
+    )
+    figure.suptitle(f"{title(record)}: {len(kept.label)} of its {len(errors.label)} mistakes")
+    caption(figure, record, "; the most confident mistakes first")
+    return figure

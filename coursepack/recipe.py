@@ -1,0 +1,125 @@
+"""The parameters of a run, checked before anything takes time."""
+
+import ast
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+
+from coursepack import data, files
+from model import Net, check_choice
+
+PENALIZE = ("weights", "all")
+SCHEDULES = ("one_cycle", "step", "constant")
+AUGMENTS = ("rotate", "shift", "flip")
+PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
+RANGES = (  # parameter, least value, and what it must stay below
+    ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
+    ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
+    ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parameters of one run, checked as soon as they are put together.
+
+    Raises ValueError that names the value, what is allowed and the fix. See the parameters cell
+    of a recipe notebook for what each one means.
+    """
+
+    dataset: str = "mnist"
+    data_dir: str = ""
+    train_size: int = 0
+    holdout: int = 0
+    augment: str = "rotate+shift"
+    arch: str = "mnist_7k"
+    norm: str = "batch"
+    groups: int = 2
+    layer_affine: str = "element"
+    dropout: float = 0.0
+    order: str = ""
+    skip: bool = False
+    l1: float = 0.0
+    l2: float = 0.0
+    penalize: str = "weights"
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    schedule: str = "one_cycle"
+    seed: int = 1
+    device: str = "auto"
+    run_name: str = "run"
+    runs_dir: str = "runs"
+
+    @classmethod
+    def from_notebook(cls, variables: dict[str, object]) -> "Recipe":
+        """The recipe that a notebook's variables, its globals(), spell out."""
+        names = [field.name for field in fields(cls)]
+        check_injected(variables, names)
+        return cls(**{name: variables[name] for name in names if name in variables})
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:  # papermill passes 0 for 0.0
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) is not field.type:
+                raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}. Choose "
+                                 f"a {field.type.__name__}, such as {field.default!r}.")
+        for name, least, below in RANGES:
+            files.check_range(name, getattr(self, name), least, below)
+        check_choice("penalize", self.penalize, PENALIZE)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        if set(augmentations(self.augment)) - set(AUGMENTS):
+            raise ValueError(f"augment={self.augment!r} is not known. Choose none, or any of "
+                             f"{', '.join(AUGMENTS)} joined by +.")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.run_name):
+            raise ValueError(f"run_name={self.run_name!r} is no plain name. "
+                             "Choose letters, digits, '_', '-' and '.' only.")
+        with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
+            Net(**self.network())
+        data.find_dataset(self.dataset, self.data_dir)
+        pick_device(self.device)
+        files.check_writable(self.run_dir)
+
+    def network(self) -> dict[str, object]:
+        """The arguments of model.Net."""
+        names = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def run_dir(self) -> Path:
+        return files.ROOT / self.runs_dir / self.run_name
+
+    def __str__(self) -> str:
+        values = {name: value for name, value in asdict(self).items() if name not in PLACES}
+        return "\n".join(f"{name:>12} = {value}" for name, value in values.items())
+
+
+def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:
+    """Raise ValueError for a parameter that papermill put in but the notebook does not have.
+
+    papermill itself only warns, and a run with `-p epoch 5` would train for the default epochs.
+    """
+    for cell in variables.get("In", []):  # IPython's list of executed cells
+        if cell.startswith("# Parameters\n"):
+            for node in ast.walk(ast.parse(cell)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    check_choice("parameter", node.id, names)
+
+
+def augmentations(augment: str) -> list[str]:
+    """Parts of an augmentation: "rotate+shift" is rotate and shift, "none" has no part."""
+    return [] if augment == "none" else augment.split("+")
+
+
+def pick_device(device: str) -> torch.device:
+    """The device that a name stands for; "auto" is a GPU where there is one. Raises ValueError."""
+    gpu = ["cuda"] * torch.cuda.is_available()
+    check_choice("device", device, ["auto", "cpu", *gpu])
+    return torch.device([*gpu, "cpu"][0] if device == "auto" else device)

@@ -1,0 +1,204 @@
+"""The training loop and its parts: penalty, learning rate, one epoch, evaluation, checkpoints."""
+
+import functools
+import json
+import math
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from coursepack import batches, files, threads
+from coursepack.data import Dataset, describe
+from coursepack.recipe import PENALIZE, Recipe, pick_device
+from model import ARCHITECTURES, Net, check_choice
+
+
+def build_model(recipe: Recipe, data: Dataset) -> Net:
+    """The recipe's network with its initial weights, which the seed alone decides.
+
+    Raises ValueError if the images do not fit the architecture.
+    """
+    channels, size = ARCHITECTURES[recipe.arch].image
+    shape = tuple(data.train_images.shape[1:])
+    if shape != (channels, size, size):
+        fits = [n for n, a in ARCHITECTURES.items() if (a.image[0], *a.image[1:] * 2) == shape]
+        raise ValueError(
+            f"arch={recipe.arch} takes images of {channels} x {size} x {size}; those of "
+            f"{data.name} are {' x '.join(map(str, shape))}. "
+            f"Choose {'arch=' + ' or '.join(fits) if fits else 'another dataset'}."
+        )
+    torch.manual_seed(recipe.seed)
+    return Net(**recipe.network(), classes=len(data.classes)).to(pick_device(recipe.device))
+
+
+def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Tensor]:
+    """What L1 and L2 act on: the "weights" of the convolutions, or "all" parameters."""
+    if check_choice("penalize", penalize, PENALIZE) == "all":
+        return list(model.parameters())
+    return [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+def penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
+    """l1 * sum |w| + l2 / 2 * sum w^2 over all elements w of the parameters.
+
+    Its gradient is l1 * sign(w) + l2 * w: l2 is what torch's optimizers call weight_decay.
+    L1: Tibshirani 1996. L2: Hoerl and Kennard 1970.
+    """
+    w = torch.cat([parameter.flatten() for parameter in parameters])
+    return l1 * w.abs().sum() + l2 / 2 * (w**2).sum()
+
+
+@torch.no_grad()
+def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
+    """Add the gradient of penalty() to the gradients of the parameters; returns its value.
+
+    L1 pulls every weight by the same force, L2 in proportion to the weight. Written out, because
+    autograd takes several times as long for it.
+    """
+    for w in parameters:
+        w.grad += l1 * w.sign() + l2 * w
+    return penalty(parameters, l1, l2)
+
+
+def learning_rate(step: int, steps: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Learning rate of a step, counted from 0, of the recipe's schedule.
+
+    one_cycle: up from lr / 25 to lr in the first 30 %, then down to almost 0, along half cosines
+    (Smith and Topin 2017, https://arxiv.org/abs/1708.07120; numbers as in torch's OneCycleLR).
+    step: a tenth after every 6 epochs. constant: lr.
+    """
+    if recipe.schedule == "constant":
+        return recipe.lr
+    if recipe.schedule == "step":
+        return recipe.lr * 0.1 ** (step // steps_per_epoch // 6)
+    first, last = recipe.lr / 25, recipe.lr / 25e4
+    top, end = 0.3 * steps - 1, steps - 1
+    if step <= top:
+        start, stop, share = first, recipe.lr, step / top
+    else:
+        start, stop, share = recipe.lr, last, (step - top) / (end - top)
+    return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2
+
+
+def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
+                epoch: int, bar: tqdm | None = None) -> dict[str, float]:
+    """Train for one epoch (counted from 1). Returns means over its images, as they were trained.
+
+    loss: negative log likelihood; penalty: what L1 and L2 added to it; accuracy: a fraction.
+    """
+    model.train()
+    torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # so an epoch needs no earlier one
+    parameters = penalized_parameters(model, recipe.penalize)
+    images = len(data.train_labels)
+    steps = math.ceil(images / recipe.batch_size)
+    step = (epoch - 1) * steps
+    outputs, targets, extra = [], [], 0.0
+    for x, labels in batches.training_batches(data, recipe, parameters[0].dtype):
+        rate = learning_rate(step, recipe.epochs * steps, steps, recipe)
+        optimizer.param_groups[0]["lr"] = rate
+        log_probabilities = model(x)  # (batch, classes)
+        loss = F.nll_loss(log_probabilities, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        extra += add_penalty(parameters, recipe.l1, recipe.l2) * len(labels)
+        optimizer.step()
+
+        outputs.append(log_probabilities.detach())  # counted after the epoch, all at once
+        targets.append(labels)
+        step += 1
+        if bar:
+            bar.update()
+    loss, accuracy = score(torch.cat(outputs), torch.cat(targets))
+    return {"loss": loss, "penalty": float(extra) / images, "accuracy": accuracy, "lr": rate}
+
+
+@torch.no_grad()
+def predict(model: Net, data: Dataset) -> Tensor:
+    """Log-probabilities (N, classes) of the test images, in evaluation mode; restores the mode."""
+    was_training, weight = model.training, next(model.parameters())
+    model.eval()
+    try:
+        parts = (part.to(weight.device) for part in data.test_images.split(250))
+        return torch.cat([model(batches.to_input(part, data, weight.dtype)) for part in parts])
+    finally:
+        model.train(was_training)
+
+
+def score(log_probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean loss (negative log likelihood) of predictions, and the fraction that is right."""
+    loss = F.nll_loss(log_probabilities.double(), labels)
+    return loss.item(), (log_probabilities.argmax(1) == labels).sum().item() / len(labels)
+
+
+def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
+    """Mean loss over all test images, and the fraction of them that is classified right."""
+    log_probabilities = predict(model, data)
+    return score(log_probabilities, data.test_labels.to(log_probabilities.device))
+
+
+def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.SGD:
+    """Gradient descent with Nesterov momentum (Sutskever et al. 2013) on a model's parameters."""
+    return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
+                           nesterov=recipe.momentum > 0, fused=True)
+
+
+def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
+    """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
+
+    After each epoch a checkpoint is written to the run's folder. Called again after an
+    interruption, with the same recipe and data, it goes on after the last finished epoch, and on a
+    CPU with as many threads the history is bit for bit that of an undisturbed run.
+    Raises FloatingPointError if the loss is no longer finite.
+    """
+    device = next(model.parameters()).device
+    data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
+    if device.type == "cpu":  # the same mathematics, and faster
+        model.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, recipe)
+    history, checkpoint = [], checkpoint_file(recipe, data)
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        history = state["history"]
+        print(f"This run was interrupted: continuing after epoch {len(history)}.")
+    steps = math.ceil(len(data.train_labels) / recipe.batch_size)
+    bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch",
+               mininterval=1)
+    clock = threads.cpu_clock()
+    if device.type == "cpu" and len(history) < recipe.epochs:
+        time.sleep(0.1)  # nothing of ours runs now: who else does?
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        started = time.perf_counter()
+        if device.type == "cpu":
+            clock = threads.share_cores(clock)
+        row = train_epoch(model, data, recipe, optimizer, epoch, bar)
+        trained = time.perf_counter()
+        row["test_loss"], row["test_accuracy"] = evaluate(model, data)
+        row["train_seconds"], row["test_seconds"] = trained - started, time.perf_counter() - trained
+        row["threads"] = torch.get_num_threads()
+        if not math.isfinite(row["loss"] + row["penalty"] + row["test_loss"]):
+            raise FloatingPointError(f"training diverged: loss of epoch {epoch} is {row['loss']}. "
+                                     f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
+        history.append(row)
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                 "history": history}
+        files.replace_file(checkpoint, functools.partial(torch.save, state))
+        print(f"epoch {epoch:2}/{recipe.epochs}  loss {row['loss']:.4f} + penalty "
+              f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
+              f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
+    bar.close()
+    return history
+
+
+def checkpoint_file(recipe: Recipe, data: Dataset) -> Path:
+    """Where an unfinished run is kept: a name of its own for every recipe and data."""
+    identity = json.dumps([asdict(recipe), describe(data)], sort_keys=True)
+    return recipe.run_dir / f"unfinished-{zlib.crc32(identity.encode()):08x}.pt"

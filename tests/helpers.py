@@ -1,0 +1,73 @@
+"""What several test files use: small recipes, data and records."""
+
+import re
+
+import numpy as np
+import torch
+
+from coursepack import batches, training
+from coursepack.recipe import Recipe
+
+
+def says(*words):
+    """For pytest.raises(match=...): a message with all of these words, in any order."""
+    return "(?s)" + "".join(f"(?=.*{re.escape(str(word))})" for word in words)
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def first(data, train, test):
+    """The data set cut down to its first images."""
+    return data._replace(
+        train_images=data.train_images[:train], train_labels=data.train_labels[:train],
+        test_images=data.test_images[:test], test_labels=data.test_labels[:test],
+    )
+
+
+def arrays(**changes):
+    """A tiny data set like MNIST; None leaves an array out."""
+    draw = np.random.default_rng(0)
+    whole = {
+        "x_train": draw.integers(256, size=(30, 28, 28), dtype=np.uint8),
+        "y_train": np.arange(30) % 10,
+        "x_test": draw.integers(256, size=(20, 28, 28), dtype=np.uint8),
+        "y_test": np.arange(20, dtype=np.uint8) % 10,
+    }
+    return {name: array for name, array in (whole | changes).items() if array is not None}
+
+
+def make_recipe(folder, **changes):
+    """A recipe that is quick to run and writes to folder only."""
+    small = {"data_dir": str(folder), "runs_dir": str(folder / "runs"), "device": "cpu",
+             "augment": "none", "epochs": 1, "batch_size": 64}
+    return Recipe(**small | changes)
+
+
+def fit(data, recipe):
+    model = training.build_model(recipe, data)
+    return model, training.train(model, data, recipe)
+
+
+def log_probabilities(model, images, data):
+    model.eval()
+    with torch.no_grad():
+        return model(batches.to_input(images, data, next(model.parameters()).dtype)).double()
+
+
+def make_record(norm, seed, accuracy, wrong=(), **parameters):
+    """A record of 1,000 test images, two epochs."""
+    own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "groups": 2, "l1": 0.0,
+           "l2": 0.0, "runs_dir": "runs", "data_dir": "", "device": "auto", "skip": False}
+    epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1}
+              for a in (accuracy + 0.01, accuracy)]
+    return {"parameters": own | parameters, "parameter_count": 7416, "epochs": epochs,
+            "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000},
+            "misclassified": sorted(wrong), "near_zero": 0.25}
+
+
+def several_seeds(means, spread, seeds, rng):
+    """Records of several seeds of each norm, with normally distributed accuracies."""
+    return [make_record(norm, seed, rng.normal(mean, spread))
+            for norm, mean in means.items() for seed in range(1, seeds + 1)]

@@ -1,0 +1,100 @@
+"""Recipes: what a wrong parameter is told, and how a notebook's variables become one."""
+
+import math
+
+import pytest
+import torch
+from helpers import files_in, make_recipe, says
+
+from coursepack.data import find_dataset
+from coursepack.recipe import Recipe, check_injected
+from model import check_norm
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"dataset": "mnsit"}, ["dataset", "mnsit", "mnist"]),
+    ({"train_size": -1}, ["train_size", "-1", "0"]),
+    ({"holdout": -1}, ["holdout", "-1", "0"]),
+    ({"augment": "rotat"}, ["augment", "rotat", "rotate"]),
+    ({"augment": "rotate+none"}, ["augment", "none", "shift"]),
+    ({"augment": "off"}, ["augment", "off", "none"]),
+    ({"augment": ""}, ["augment", "''", "rotate"]),
+    ({"arch": "mnist7k"}, ["arch", "mnist7k", "mnist_7k"]),
+    ({"norm": "btach"}, ["norm", "btach", "batch"]),
+    ({"norm": "group", "groups": 3}, ["groups", "3", "1, 2, 4, 8"]),
+    ({"groups": 0}, ["groups", "0", "1"]),
+    ({"layer_affine": "pixel"}, ["layer_affine", "pixel", "element"]),
+    ({"dropout": 1.5}, ["dropout", "1.5", "less than 1"]),
+    ({"dropout": 1.0}, ["dropout", "1.0", "less than 1"]),
+    ({"order": "act-norm"}, ["order", "act-norm", "act-norm-drop"]),
+    ({"skip": True}, ["skip", "True", "False"]),
+    ({"skip": 1}, ["skip", "1", "bool"]),
+    ({"l1": -1}, ["l1", "-1", "0"]),
+    ({"l1": math.inf}, ["l1", "inf", "0"]),
+    ({"l2": math.nan}, ["l2", "nan", "0"]),
+    ({"penalize": "weight"}, ["penalize", "'weight'", "weights, all"]),
+    ({"epochs": -1}, ["epochs", "-1", "1 or more"]),
+    ({"epochs": 0}, ["epochs", "0", "1 or more"]),
+    ({"epochs": 2.5}, ["epochs", "2.5", "int"]),
+    ({"batch_size": 0}, ["batch_size", "0", "1 or more"]),
+    ({"lr": "fast"}, ["lr", "'fast'", "float"]),
+    ({"lr": 0}, ["lr", "0", "or more"]),
+    ({"momentum": 1}, ["momentum", "1", "less than 1"]),
+    ({"schedule": "onecycle"}, ["schedule", "onecycle", "one_cycle"]),
+    ({"seed": True}, ["seed", "True", "int"]),
+    ({"seed": -1}, ["seed", "-1", "0"]),
+    ({"seed": 10**14}, ["seed", "1" + 14 * "0"]),
+    ({"device": "cuda"}, ["device", "cuda", "cpu"]),
+    ({"run_name": "../x"}, ["run_name", "../x", "letters"]),
+    ({"run_name": ""}, ["run_name", "''", "letters"]),
+    ({"run_name": ".."}, ["run_name", "'..'", "letters"]),
+])
+def test_recipe_refuses_a_wrong_value_by_name(tmp_path, monkeypatch, changes, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=says(*words)):
+        make_recipe(tmp_path, **changes)
+    assert files_in(tmp_path) == []
+
+
+def test_recipe_refuses_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    runs = tmp_path / "file" / "runs"
+    with pytest.raises(PermissionError, match=says("runs_dir", str(runs), "Choose")):
+        make_recipe(tmp_path, runs_dir=str(runs))
+
+
+def test_recipe_takes_a_whole_number_for_a_float_and_an_alias_for_a_norm(tmp_path):
+    recipe = make_recipe(tmp_path, l1=0, lr=1, norm="GN", groups=4)
+    assert (type(recipe.l1), type(recipe.lr)) == (float, float)
+    assert check_norm(recipe.norm) == "group"
+
+
+def test_relative_folders_start_at_the_root(tmp_path, monkeypatch):
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    recipe = Recipe(run_name="mine")
+    assert recipe.run_dir == tmp_path / "runs" / "mine"
+    assert find_dataset("mnist") == (tmp_path / "data", tmp_path / "data" / "mnist.npz")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
+    assert find_dataset("mnist")[0] == tmp_path / "elsewhere"
+    assert find_dataset("mnist", "here")[0] == tmp_path / "here"
+
+
+def test_an_injected_parameter_that_the_notebook_lacks_is_refused():
+    with pytest.raises(ValueError, match=says("'epoch'", "'epochs'")):
+        check_injected({"In": ["", "# Parameters\nepoch = 5\n"]}, ["epochs", "lr"])
+
+
+def test_other_statements_below_the_same_heading_are_left_alone():
+    check_injected({"In": ["# Parameters\nepochs: int = 5  # how long\n"]}, ["epochs"])
+    check_injected({"In": ["# Parameters\nprint(1)\n"]}, ["epochs"])
+
+
+def test_a_recipe_is_read_from_a_notebooks_variables(tmp_path, monkeypatch):
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
+    cells = ["", "epochs = 20\nunrelated = 1", "# Parameters\nepochs = 3\nl1 = 0\n"]
+    variables = {"In": cells, "epochs": 3, "l1": 0, "unrelated": 1, "device": "cpu"}
+    recipe = Recipe.from_notebook(variables)
+    assert (recipe.epochs, recipe.l1, recipe.lr) == (3, 0.0, Recipe.lr)
+    with pytest.raises(ValueError, match="'epoch'"):
+        Recipe.from_notebook({**variables, "In": [*cells, "# Parameters\nepoch = 5\n"]})

@@ -1,0 +1,299 @@
+"""Training: penalties and schedules against PyTorch, what an epoch counts, interruptions."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import arrays, files_in, first, fit, log_probabilities, make_recipe, says
+from torch import nn
+
+from coursepack import batches, training
+from coursepack.data import load_dataset
+from coursepack.recipe import PENALIZE, SCHEDULES
+from coursepack.records import save_run
+from model import Net
+
+
+def with_images_of(folder, *shape):
+    x_train, x_test = (np.arange(n * math.prod(shape)).reshape(n, *shape).astype(np.uint8)
+                       for n in (30, 20))
+    np.savez(folder / "mnist.npz", **arrays(x_train=x_train, x_test=x_test))
+    return load_dataset("mnist", str(folder))
+
+
+def test_images_that_do_not_fit_the_architecture_are_refused(tmp_path):
+    data = with_images_of(tmp_path, 32, 32, 3)
+    with pytest.raises(ValueError, match=says("mnist_7k", "3 x 32 x 32", "cifar_35k")):
+        training.build_model(make_recipe(tmp_path, arch="mnist_7k"), data)
+
+
+def test_images_that_fit_no_architecture_are_refused_without_an_empty_choice(tmp_path):
+    data = with_images_of(tmp_path, 9, 12)
+    with pytest.raises(ValueError, match=r"1 x 9 x 12") as error:
+        training.build_model(make_recipe(tmp_path), data)
+    assert not re.search(r"from:\s*\.", str(error.value))
+
+
+def test_gradient_of_the_penalty_is_exact():
+    w = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    w[:3] = 0
+    parts = [w[:20].clone().view(4, 5).requires_grad_(), w[20:].clone().requires_grad_()]
+    training.penalty(parts, l1=0.3, l2=0.7).backward()
+    gradient = torch.cat([part.grad.flatten() for part in parts])
+    torch.testing.assert_close(gradient, 0.3 * w.sign() + 0.7 * w, rtol=1e-15, atol=0)
+
+
+def test_added_gradient_of_the_penalty_is_that_of_autograd():
+    torch.manual_seed(0)
+    twins = [[torch.randn(4, 5).double().requires_grad_(), torch.zeros(7).double().requires_grad_()]
+             for _ in range(2)]
+    for w, twin in zip(*twins):
+        twin.data.copy_(w.data)
+        w.grad = torch.ones_like(w)
+        twin.grad = torch.ones_like(w)
+    expected = training.penalty(twins[1], l1=0.3, l2=0.7)
+    expected.backward()
+    value = training.add_penalty(twins[0], l1=0.3, l2=0.7)
+    assert not value.requires_grad
+    assert value == expected
+    for w, twin in zip(*twins):
+        torch.testing.assert_close(w.grad, twin.grad, rtol=1e-15, atol=0)
+
+
+def test_penalty_is_a_sum_not_a_mean():
+    w = torch.tensor([[3.0, -4.0], [0.0, 1.0]])
+    assert training.penalty([w, w], l1=0.5, l2=0).item() == 0.5 * 16
+    assert training.penalty([w, w], l1=0, l2=0.5).item() == 0.5 / 2 * 52
+
+
+@pytest.mark.parametrize("arch", ["mnist_7k", "mnist_10k"])
+def test_weights_are_the_convolution_kernels_and_all_is_every_parameter(arch):
+    model = Net(arch, "batch")
+    kernels = [id(p) for p in model.parameters() if p.dim() == 4]
+    assert [id(p) for p in training.penalized_parameters(model, "weights")] == kernels
+    assert ([id(p) for p in training.penalized_parameters(model, "all")]
+            == [id(p) for p in model.parameters()])
+
+
+def test_l2_does_what_weight_decay_does():
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(8, 1, 28, 28, generator=draw, dtype=torch.float64)
+    torch.manual_seed(0)
+    penalized, decayed = Net("mnist_10k").double(), Net("mnist_10k").double()
+    decayed.load_state_dict(penalized.state_dict())
+    options = {"lr": 0.1, "momentum": 0.9, "nesterov": True}
+    for model, weight_decay in [(penalized, 0), (decayed, 0.05)]:
+        optimizer = torch.optim.SGD(model.parameters(), weight_decay=weight_decay, **options)
+        for _ in range(3):
+            loss = F.nll_loss(model(x), torch.arange(8))
+            if model is penalized:
+                loss = loss + training.penalty(training.penalized_parameters(model, "all"), 0, 0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for ours, torchs in zip(penalized.parameters(), decayed.parameters()):
+        torch.testing.assert_close(ours, torchs, rtol=0, atol=1e-12)
+
+
+def rates_of_torch(make_scheduler, steps, lr=0.1):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    scheduler, rates = make_scheduler(optimizer), []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 10, 97, 400])
+def test_one_cycle_is_torchs_at_every_step(tmp_path, steps):
+    recipe = make_recipe(tmp_path, schedule="one_cycle", lr=0.3)
+    rates = [training.learning_rate(step, steps, 1, recipe) for step in range(steps)]
+    expected = rates_of_torch(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.3, total_steps=steps, cycle_momentum=False), steps)
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert min(rates) > 0
+
+
+def test_step_schedule_is_torchs(tmp_path):
+    recipe = make_recipe(tmp_path, schedule="step", epochs=20)
+    rates = [training.learning_rate(step, 100, 5, recipe) for step in range(100)]
+    by_epoch = rates_of_torch(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 6), 20)
+    assert rates[::5] == rates[4::5] == pytest.approx(by_epoch, rel=1e-12)
+
+
+def test_constant_schedule_is_constant(tmp_path):
+    recipe = make_recipe(tmp_path, schedule="constant", lr=0.25)
+    assert {training.learning_rate(step, 9, 3, recipe) for step in range(9)} == {0.25}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_optimizer_owns_the_models_parameters_and_follows_the_schedule(
+    tmp_path, monkeypatch, few, schedule
+):
+    made, rates = [], []
+
+    class Spy(torch.optim.SGD):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+        def step(self, *args, **kwargs):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim, "SGD", Spy)
+    recipe = make_recipe(tmp_path, epochs=2, schedule=schedule, lr=0.02, momentum=0.8)
+    model, history = fit(first(few, 130, 10), recipe)
+    [optimizer] = made
+    [group] = optimizer.param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.8, True, 0)
+    assert rates == [training.learning_rate(step, 6, 3, recipe) for step in range(6)]
+    assert [row["lr"] for row in history] == [rates[2], rates[5]]
+
+
+def test_history_is_counted_over_images_not_over_batches(tmp_path, few):
+    data = first(few, 65, 520)  # 64 + 1 images to train on, 500 + 20 to test on
+    recipe = make_recipe(tmp_path, norm="layer", lr=1e-9)
+    model, expected = training.build_model(recipe, data).double(), {}
+    for prefix, images, labels in [("", data.train_images, data.train_labels),
+                                   ("test_", data.test_images, data.test_labels)]:
+        scores = log_probabilities(model, images, data)
+        expected[prefix + "loss"] = -scores[range(len(labels)), labels].mean().item()
+        expected[prefix + "accuracy"] = (scores.argmax(1) == labels).double().mean().item()
+    [row] = training.train(model, data, recipe)
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-7)
+
+
+def test_every_epoch_has_its_own_order_of_images(tmp_path, monkeypatch, few):
+    orders, training_batches = [], batches.training_batches
+
+    def spy(*args):
+        batches = list(training_batches(*args))
+        orders.append([label.item() for _, labels in batches for label in labels])
+        return batches
+
+    monkeypatch.setattr("coursepack.batches.training_batches", spy)
+    fit(first(few, 100, 10), make_recipe(tmp_path, epochs=2))
+    one, other = orders
+    assert sorted(one) == sorted(other)
+    assert one != other
+
+
+def test_penalty_is_logged_apart_from_the_loss(tmp_path, few):
+    data = first(few, 100, 10)
+    model, [plain] = fit(data, make_recipe(tmp_path, norm="none", lr=1e-9))
+    _, [penalized] = fit(data, make_recipe(tmp_path, norm="none", lr=1e-9, l1=0.01))
+    assert plain["penalty"] == 0
+    assert plain["loss"] > 1
+    assert penalized["loss"] == pytest.approx(plain["loss"], rel=1e-6)
+    kernels = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
+    total = sum(w.double().abs().sum().item() for w in kernels)
+    assert penalized["penalty"] == pytest.approx(0.01 * total, rel=1e-5)
+
+
+@pytest.mark.parametrize("penalize", PENALIZE)
+def test_a_step_of_training_descends_the_gradient_of_loss_plus_penalty(tmp_path, few, penalize):
+    data = first(few, 64, 10)  # one batch
+    recipe = make_recipe(tmp_path, arch="mnist_10k", l1=0.01, l2=0.1, penalize=penalize, lr=0.5,
+                         momentum=0.0, schedule="constant")
+    model, by_hand = (training.build_model(recipe, data).double() for _ in range(2))
+    x = batches.to_input(data.train_images, data, torch.float64)
+    F.nll_loss(by_hand(x), data.train_labels).backward()
+    training.train(model, data, recipe)
+    for trained, w in zip(model.parameters(), by_hand.parameters()):
+        penalized = penalize == "all" or w.dim() == 4
+        gradient = w.grad + penalized * (0.01 * w.sign() + 0.1 * w)
+        torch.testing.assert_close(trained, w - 0.5 * gradient, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_prediction_is_in_evaluation_mode_and_restores_the_mode(few, mode):
+    torch.manual_seed(0)
+    model = Net("mnist_7k", "batch", dropout=0.5).train(mode)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    predicted = training.predict(model, few)
+    loss, accuracy = training.evaluate(model, few)
+    assert {module.training for module in model.modules()} == {mode}
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
+    expected = log_probabilities(model, few.test_images, few)
+    torch.testing.assert_close(predicted.double(), expected, rtol=0, atol=1e-5)
+    assert loss == pytest.approx(F.nll_loss(expected, few.test_labels).item(), rel=1e-5)
+    assert accuracy == (expected.argmax(1) == few.test_labels).double().mean().item()
+
+
+def test_same_seed_gives_the_same_run_whatever_was_drawn_before(tmp_path, few):
+    data = first(few, 100, 10)
+    runs = []
+    for noise, seed in [(1, 1), (2, 1), (1, 2)]:
+        torch.manual_seed(noise)
+        np.random.seed(noise)
+        recipe = make_recipe(tmp_path / f"{noise}{seed}", seed=seed, dropout=0.1, augment="shift")
+        model = training.build_model(recipe, data)
+        start = [p.detach().clone() for p in model.parameters()]
+        torch.rand(noise)
+        training.train(model, data, recipe)
+        runs.append((start, [p.detach() for p in model.parameters()]))
+    for one, same, other in zip(*runs):
+        assert all(torch.equal(a, b) for a, b in zip(one, same))
+        assert not all(torch.equal(a, b) for a, b in zip(one, other))
+
+
+def without_seconds(history):
+    return [{k: v for k, v in row.items() if not k.endswith("_seconds")} for row in history]
+
+
+def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, monkeypatch, few):
+    data, choices = first(few, 130, 50), {"epochs": 4, "dropout": 0.1, "augment": "rotate+shift"}
+    undisturbed, expected = fit(data, make_recipe(tmp_path / "undisturbed", **choices))
+    recipe = make_recipe(tmp_path / "interrupted", **choices)
+    evaluate, calls = training.evaluate, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(*args)
+
+    monkeypatch.setattr("coursepack.training.evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, recipe)
+    assert not (recipe.run_dir / "record.json").exists()
+
+    model, history = fit(data, recipe)
+    assert len(calls) == 3 + 2  # epochs 1 and 2 were not repeated
+    assert len(history) == 4
+    assert without_seconds(history) == without_seconds(expected)
+    for ours, theirs in zip(model.state_dict().values(), undisturbed.state_dict().values()):
+        assert torch.equal(ours, theirs)
+    save_run(model, data, recipe, history)
+    assert files_in(recipe.run_dir) == ["misclassified.npz", "model.pt", "record.json"]
+
+
+def test_run_that_finished_but_was_not_saved_is_not_trained_again(tmp_path, monkeypatch, few):
+    data, recipe = first(few, 100, 50), make_recipe(tmp_path, epochs=2)
+    trained, history = fit(data, recipe)
+    monkeypatch.setattr("coursepack.training.train_epoch",
+                        lambda *args: pytest.fail("trained again"))
+    model, again = fit(data, recipe)
+    assert again == history
+    assert torch.equal(training.predict(model, data), training.predict(trained, data))
+
+
+@pytest.mark.parametrize("changes", [{"seed": 2}, {"lr": 0.2}, {"epochs": 3}, {"l1": 1e-5}])
+def test_another_recipe_does_not_go_on_from_the_checkpoint(tmp_path, few, changes):
+    unfinished = training.checkpoint_file(make_recipe(tmp_path), few)
+    assert training.checkpoint_file(make_recipe(tmp_path), few) == unfinished
+    assert training.checkpoint_file(make_recipe(tmp_path, **changes), few) != unfinished
+    assert training.checkpoint_file(make_recipe(tmp_path), first(few, 299, 520)) != unfinished
+
+
+def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
+    recipe = make_recipe(tmp_path, norm="none", lr=1e9, schedule="constant")
+    with pytest.raises(FloatingPointError, match=says("lr", "1000000000")):
+        fit(first(few, 200, 10), recipe)
+    assert files_in(recipe.run_dir) == []
