@@ -15,32 +15,33 @@ from coursepack.sources import check_arrays, read_npz, read_sample, read_torchvi
 
 # The named datasets: finding, loading, statistics of their pixels.
 from coursepack.data import (
-    DATASETS, SAMPLE, Dataset, describe, find_dataset, load_dataset, pixel_statistics,
+    DATASETS, SAMPLE, Dataset, describe_data, find_dataset, load_dataset, pixel_statistics,
 )
 
 # The parameters of a run, checked together.
 from coursepack.recipe import PENALIZE, PLACES, SCHEDULES, Recipe, check_injected, pick_device
 
 # uint8 images -> moved and normalized batches.
-from coursepack.batches import move, random_affine, to_input, training_batches
+from coursepack.batches import apply_affine, random_affine, to_input, training_batches
 
 # Network, penalty, learning rate, training, evaluation, checkpoints.
 from coursepack.training import (
-    add_penalty, build_model, checkpoint_file, evaluate, learning_rate, make_optimizer,
-    penalized_parameters, penalty, predict, score, train, train_epoch,
+    add_penalty, build_model, checkpoint_file, evaluate, learning_rate, loss_and_accuracy,
+    make_optimizer, penalized_parameters, penalty, predict, train, train_epoch,
 )
 
 # What a run leaves behind, and reading it.
 from coursepack.records import (
-    RECIPES, Misclassified, load_record, load_run, misclassified, near_zero, save_run,
+    RECIPES, Misclassified, find_misclassified, load_record, load_run, save_run, share_near_zero,
 )
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
-    LOOKS, Difference, by_recipe, differences, final, interval, mean_interval, table, title,
+    LOOKS, Difference, accuracy_interval, by_recipe, final_values, mean_interval,
+    pairwise_differences, recipe_title, results_table,
 )
 
 # All pictures; and the one call that sets a process up.
 from coursepack.figures import (
-    GRAPHS, caption, label_ends, plot_graph, plot_misclassified, set_up, show, show_images,
+    GRAPHS, add_caption, label_ends, plot_graph, plot_misclassified, set_up, show, show_images,
 )

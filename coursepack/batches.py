@@ -34,7 +34,7 @@ def positions(h: int, w: int, dtype: torch.dtype, device: torch.device) -> Tenso
     return F.pad(grid.view(h * w, 2), (0, 1), value=1).T
 
 
-def move(x: Tensor, movement: Tensor) -> Tensor:
+def apply_affine(x: Tensor, movement: Tensor) -> Tensor:
     """Images (N, C, H, W) under random_affine's movements: bilinear, and black where none was.
 
     The grid is torch's affine_grid, by one product for all images: several times as fast.
@@ -49,7 +49,7 @@ def to_input(images: Tensor, data: Dataset, dtype: torch.dtype = torch.float32,
     """Input of a network from uint8 images (N, C, H, W): moved, then normalized by channel."""
     x = images.to(dtype).div_(255)
     if movement is not None:
-        x = move(x, movement)
+        x = apply_affine(x, movement)
     mean, std = (values.to(x).view(1, -1, 1, 1) for values in (data.mean, data.std))
     return x.sub_(mean).div_(std)
 

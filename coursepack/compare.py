@@ -28,7 +28,7 @@ LOOKS = {
 }
 
 
-def title(record: dict) -> str:
+def recipe_title(record: dict) -> str:
     """Short name of a run, such as "BN + L1 + L2" or "GN(2) + L1"."""
     p = record["parameters"]
     norm = check_norm(p["norm"])
@@ -39,7 +39,7 @@ def title(record: dict) -> str:
 def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
     """The runs of each recipe: those that differ in their seed alone. Keys are names for people.
 
-    Recipes of the same short name, see title(), are told apart by the parameters that differ.
+    Recipes of the same title, see recipe_title(), are told apart by the parameters that differ.
     """
     own = ("seed", "run_name", *PLACES)
     recipes: dict[str, list[dict]] = {}
@@ -49,19 +49,19 @@ def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
     groups = [sorted(runs, key=lambda run: run["parameters"]["seed"]) for runs in recipes.values()]
     named = {}
     for runs in groups:
-        name, mine = title(runs[0]), runs[0]["parameters"]
-        twins = [other[0]["parameters"] for other in groups if title(other[0]) == name]
+        name, mine = recipe_title(runs[0]), runs[0]["parameters"]
+        twins = [other[0]["parameters"] for other in groups if recipe_title(other[0]) == name]
         differ = [k for k in mine if k not in own and any(mine[k] != twin[k] for twin in twins)]
         named[", ".join([name, *(f"{k} {mine[k]}".lower() for k in differ)])] = runs
     return named
 
 
-def final(runs: Sequence[dict], key: str = "test_accuracy") -> np.ndarray:
+def final_values(runs: Sequence[dict], key: str = "test_accuracy") -> np.ndarray:
     """A value of the last epoch of each run."""
     return np.array([run["epochs"][-1][key] for run in runs])
 
 
-def interval(share: float, count: int) -> tuple[float, float]:
+def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     """95 % confidence interval of a share seen in count trials (Wilson 1927)."""
     low, high = stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
     return float(low), float(high)
@@ -78,25 +78,25 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, 
     return values.mean(0), stats.t.ppf((1 + level) / 2, count - 1) * stats.sem(values)
 
 
-def table(records: Sequence[dict]) -> pd.DataFrame:
+def results_table(records: Sequence[dict]) -> pd.DataFrame:
     """A row for each recipe: final values, as means over its seeds, and an interval.
 
-    The interval is mean_interval() of several seeds; of a single run, interval().
+    The interval is mean_interval() of several seeds; of a single run, accuracy_interval().
     """
     rows = {}
     for name, runs in by_recipe(records).items():
-        accuracy = final(runs)
+        accuracy = final_values(runs)
         mean, half = mean_interval(accuracy)
         low, high = mean - half, min(mean + half, 1)
         if len(runs) == 1:
-            low, high = interval(float(mean), runs[0]["data"]["test_size"])
+            low, high = accuracy_interval(float(mean), runs[0]["data"]["test_size"])
         best = np.mean([max(e["test_accuracy"] for e in run["epochs"]) for run in runs])
         rows[name] = {
             "parameters": f"{runs[0]['parameter_count']:,}", "seeds": len(runs),
             "final test accuracy": f"{mean:.2%}", "95 % interval": f"{low:.2%} to {high:.2%}",
             "each seed": ", ".join(f"{value:.2%}" for value in accuracy),
-            "final training accuracy": f"{final(runs, 'accuracy').mean():.2%}",
-            "final penalty": f"{final(runs, 'penalty').mean():.4f}",
+            "final training accuracy": f"{final_values(runs, 'accuracy').mean():.2%}",
+            "final penalty": f"{final_values(runs, 'penalty').mean():.4f}",
             "weights below 0.001": f"{np.mean([run['near_zero'] for run in runs]):.1%}",
             "best epoch, on the test set": f"{best:.2%}",
         }
@@ -128,7 +128,7 @@ class Difference(NamedTuple):
                 f"{100 * most:.2f} percentage points ({self.seeds} seeds).")
 
 
-def differences(records: Sequence[dict]) -> list[Difference]:
+def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
     """Every recipe of the records against every other, over the seeds that both have.
 
     The intervals are widened for the number of pairs (Bonferroni), because with many pairs one
@@ -143,7 +143,7 @@ def differences(records: Sequence[dict]) -> list[Difference]:
         if not seeds:
             continue
         runs, others = ([recipes[n][seed] for seed in seeds] for n in (name, other))
-        mean, half = mean_interval(final(runs) - final(others), 1 - 0.05 / len(pairs))
+        mean, half = mean_interval(final_values(runs) - final_values(others), 1 - 0.05 / len(pairs))
         p_values = []
         for run, twin in zip(runs, others):
             wrong, wrong_twin = set(run["misclassified"]), set(twin["misclassified"])

@@ -24,7 +24,7 @@ class Dataset(NamedTuple):
     std: Tensor
     classes: tuple[str, ...]
 
-    def part(self, count: int) -> "Dataset":
+    def head(self, count: int) -> "Dataset":
         """The first count images to train on, and as many to test."""
         names = ("train_images", "train_labels", "test_images", "test_labels")
         return self._replace(**{name: getattr(self, name)[:count] for name in names})
@@ -121,7 +121,7 @@ def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), variance.sqrt().float()
 
 
-def describe(data: Dataset) -> dict[str, object]:
+def describe_data(data: Dataset) -> dict[str, object]:
     """The data part of a record."""
     return {"name": data.name, "source": data.source, "train_size": len(data.train_labels),
             "test_size": len(data.test_labels), "classes": list(data.classes)}

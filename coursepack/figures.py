@@ -11,7 +11,7 @@ import seaborn as sns
 from numpy.typing import ArrayLike
 
 from coursepack import files, threads
-from coursepack.compare import LOOKS, by_recipe, mean_interval, title
+from coursepack.compare import LOOKS, by_recipe, mean_interval, recipe_title
 from coursepack.records import Misclassified
 from model import check_choice, check_norm
 
@@ -51,7 +51,7 @@ def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
             metadata={"image/png": {"alt": alt}})
 
 
-def caption(figure: plt.Figure, record: dict, text: str = "") -> None:
+def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:
     """Put a line of small text below a figure: what a run was trained on, then text."""
     data = record["data"]
     sample = " of the 5,000-digit SAMPLE, not the full data" if data["source"] == "sample" else ""
@@ -105,7 +105,7 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         runs = f"; mean of seeds {', '.join(map(str, seeds))}, band: 95 % interval of the mean"
     else:
         runs = f"{'; one run each' if len(records) > 1 else ''}, seed {seeds[0]}"
-    caption(figure, records[0], runs)
+    add_caption(figure, records[0], runs)
     return figure
 
 
@@ -156,6 +156,7 @@ def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: di
         [f"said: {classes[p]} ({q:.0%})" for p, q in zip(kept.prediction, kept.probability)],
         columns,
     )
-    figure.suptitle(f"{title(record)}: {len(kept.label)} of its {len(errors.label)} mistakes")
-    caption(figure, record, "; the most confident mistakes first")
+    shown_of = f"{len(kept.label)} of its {len(errors.label)} mistakes"
+    figure.suptitle(f"{recipe_title(record)}: {shown_of}")
+    add_caption(figure, record, "; the most confident mistakes first")
     return figure

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coursepack import files, threads, training
-from coursepack.data import Dataset, describe
+from coursepack.data import Dataset, describe_data
 from coursepack.recipe import Recipe
 from model import Net, count
 
@@ -33,7 +33,7 @@ class Misclassified(NamedTuple):
     label_probability: np.ndarray  # of the true class
 
 
-def misclassified(model: Net, data: Dataset) -> Misclassified:
+def find_misclassified(model: Net, data: Dataset) -> Misclassified:
     """All test images whose most probable class is not their label, by training.predict()."""
     probabilities = training.predict(model, data).exp().cpu()  # (N, classes)
     top, prediction = probabilities.max(1)
@@ -45,7 +45,7 @@ def misclassified(model: Net, data: Dataset) -> Misclassified:
     return Misclassified(*(part.numpy() for part in parts))
 
 
-def near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
+def share_near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
     """Share of all elements that are smaller than limit in magnitude, as L1 makes them."""
     w = torch.cat([parameter.detach().flatten() for parameter in parameters])
     return (w.abs() < limit).double().mean().item()
@@ -57,12 +57,12 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     Returns the record. The presence of record.json means that the run finished; the checkpoint,
     needed no longer, is removed.
     """
-    errors = misclassified(model, data)._asdict()
+    errors = find_misclassified(model, data)._asdict()
     record = {
         "schema": SCHEMA,
         "parameters": asdict(recipe),
         "parameter_count": count(model).parameters,
-        "data": describe(data),
+        "data": describe_data(data),
         "environment": {
             "python": platform.python_version(), "torch": torch.__version__,
             "device": str(next(model.parameters()).device), "threads": threads.THREADS,
@@ -70,7 +70,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
         "misclassified": errors["index"].tolist(),
-        "near_zero": near_zero(training.penalized_parameters(model, recipe.penalize)),
+        "near_zero": share_near_zero(training.penalized_parameters(model, recipe.penalize)),
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"

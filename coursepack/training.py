@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from coursepack import batches, files, threads
-from coursepack.data import Dataset, describe
+from coursepack.data import Dataset, describe_data
 from coursepack.recipe import PENALIZE, Recipe, pick_device
 from model import ARCHITECTURES, Net, check_choice
 
@@ -115,7 +115,7 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
         step += 1
         if bar:
             bar.update()
-    loss, accuracy = score(torch.cat(outputs), torch.cat(targets))
+    loss, accuracy = loss_and_accuracy(torch.cat(outputs), torch.cat(targets))
     return {"loss": loss, "penalty": float(extra) / images, "accuracy": accuracy, "lr": rate}
 
 
@@ -131,7 +131,7 @@ def predict(model: Net, data: Dataset) -> Tensor:
         model.train(was_training)
 
 
-def score(log_probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
+def loss_and_accuracy(log_probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
     """Mean loss (negative log likelihood) of predictions, and the fraction that is right."""
     loss = F.nll_loss(log_probabilities.double(), labels)
     return loss.item(), (log_probabilities.argmax(1) == labels).sum().item() / len(labels)
@@ -140,7 +140,7 @@ def score(log_probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
 def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
     """Mean loss over all test images, and the fraction of them that is classified right."""
     log_probabilities = predict(model, data)
-    return score(log_probabilities, data.test_labels.to(log_probabilities.device))
+    return loss_and_accuracy(log_probabilities, data.test_labels.to(log_probabilities.device))
 
 
 def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.SGD:
@@ -200,5 +200,5 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
 
 def checkpoint_file(recipe: Recipe, data: Dataset) -> Path:
     """Where an unfinished run is kept: a name of its own for every recipe and data."""
-    identity = json.dumps([asdict(recipe), describe(data)], sort_keys=True)
+    identity = json.dumps([asdict(recipe), describe_data(data)], sort_keys=True)
     return recipe.run_dir / f"unfinished-{zlib.crc32(identity.encode()):08x}.pt"

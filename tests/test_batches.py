@@ -35,7 +35,7 @@ def centre_of_mass(x):
 
 def moved(x, augment):
     torch.manual_seed(0)
-    return batches.move(x, batches.random_affine(len(x), augment))
+    return batches.apply_affine(x, batches.random_affine(len(x), augment))
 
 
 def test_augment_none_moves_nothing(few):
@@ -48,7 +48,7 @@ def test_movement_is_that_of_torchs_grid():
     x, movement = torch.rand(7, 3, 9, 12).double(), torch.randn(7, 2, 3).double()
     grid = F.affine_grid(movement, x.shape, align_corners=False)
     expected = F.grid_sample(x, grid, align_corners=False)
-    torch.testing.assert_close(batches.move(x, movement), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(batches.apply_affine(x, movement), expected, rtol=0, atol=1e-12)
 
 
 def test_flip_mirrors_about_every_second_image_exactly(few):

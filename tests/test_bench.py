@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm):
     """One batch of all images, so that their order does not count; neither moved nor dropped."""
     choices = bench.DEFAULTS[norm] | bench.STUDENT | {"augment": "none", "dropout": 0.0}
-    data = load_dataset("mnist_sample").part(60)
+    data = load_dataset("mnist_sample").head(60)
     choices |= {"l1": 1e-3, "l2": 1e-2, "batch_size": 60}
     recipe = Recipe(**choices, device="cpu", runs_dir=str(tmp_path))
     ours, theirs = (training.build_model(recipe, data).double() for _ in range(2))

@@ -41,7 +41,7 @@ def test_differences_are_paired_by_seed_and_widened_for_the_number_of_pairs():
     records = several_seeds({"batch": 0.99, "group": 0.98, "layer": 0.97}, 0.005, 5, rng)
     records.append(make_record("batch", 9, 0.1))  # no other recipe has this seed
     rng.shuffle(records)
-    found = {(d.recipe, d.other): d for d in compare.differences(records)}
+    found = {(d.recipe, d.other): d for d in compare.pairwise_differences(records)}
     assert len(found) == 3
     recipes = compare.by_recipe(records)
     for (name, other), difference in found.items():
@@ -59,7 +59,7 @@ def test_mcnemar_is_mlxtends(sizes):
     wrong = set(range(both + only))
     other = set(range(both)) | set(range(500, 500 + only_other))
     records = [make_record("batch", 1, 0.9, wrong), make_record("layer", 1, 0.9, other)]
-    [difference] = compare.differences(records)
+    [difference] = compare.pairwise_differences(records)
     if only + only_other:
         table = np.array([[1000 - both - only - only_other, only_other], [only, both]])
         assert difference.p_values == [pytest.approx(min(1, mcnemar(table, exact=True)[1]))]
@@ -69,7 +69,7 @@ def test_mcnemar_is_mlxtends(sizes):
 
 def test_one_run_each_supports_no_statement():
     records = [make_record("batch", 1, 0.99), make_record("layer", 1, 0.1)]
-    [difference] = compare.differences(records)
+    [difference] = compare.pairwise_differences(records)
     assert str(difference) == "BN and LN: one run each supports no statement."
 
 
@@ -88,13 +88,15 @@ def test_equal_recipes_are_called_different_in_one_study_of_twenty_at_most(seeds
     rng, wrong = np.random.default_rng(seeds), 0
     for _ in range(300):
         records = several_seeds(dict.fromkeys(("batch", "group", "layer"), 0.99), 0.001, seeds, rng)
-        wrong += any("ends" in str(difference) for difference in compare.differences(records))
+        found = compare.pairwise_differences(records)
+        wrong += any("ends" in str(difference) for difference in found)
     assert wrong / 300 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
-    [difference] = compare.differences(several_seeds({"batch": 0.99, "layer": 0.98}, 0.001, 5, rng))
+    records = several_seeds({"batch": 0.99, "layer": 0.98}, 0.001, 5, rng)
+    [difference] = compare.pairwise_differences(records)
     assert difference.low > 0
     assert str(difference).startswith("BN ends higher than LN")
 
@@ -102,7 +104,7 @@ def test_a_real_difference_is_found():
 def test_table_gives_means_over_seeds_and_says_how_many():
     records = [make_record("batch", seed, accuracy)
                for seed, accuracy in ((1, 0.990), (2, 0.992), (3, 0.994))]
-    row = compare.table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
+    row = compare.results_table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
     assert (row["seeds"], row["final test accuracy"]) == (3, "99.20%")
     half = stats.t.ppf(0.975, 2) * 0.002 / np.sqrt(3)
     assert row["95 % interval"] == f"{0.992 - half:.2%} to {0.992 + half:.2%}"
@@ -112,13 +114,13 @@ def test_table_gives_means_over_seeds_and_says_how_many():
 
 
 def test_interval_of_a_single_run_is_that_of_its_test_set():
-    low, high = compare.interval(0.98, 1000)
-    row = compare.table([make_record("layer", 1, 0.98)]).loc["LN"]
+    low, high = compare.accuracy_interval(0.98, 1000)
+    row = compare.results_table([make_record("layer", 1, 0.98)]).loc["LN"]
     assert row["95 % interval"] == f"{low:.2%} to {high:.2%}"
 
 
 def test_interval_of_the_documents_best_accuracy():
-    low, high = compare.interval(0.9943, 10_000)
+    low, high = compare.accuracy_interval(0.9943, 10_000)
     assert (round(low, 4), round(high, 4)) == (0.9926, 0.9956)
 
 
@@ -130,4 +132,5 @@ def test_interval_of_the_documents_best_accuracy():
     ({"norm": "none"}, "no norm"),
 ])
 def test_title_says_norm_and_penalties(parameters, name):
-    assert compare.title({"parameters": {"groups": 2, "l1": 0.0, "l2": 0.0} | parameters}) == name
+    record = {"parameters": {"groups": 2, "l1": 0.0, "l2": 0.0} | parameters}
+    assert compare.recipe_title(record) == name

@@ -19,7 +19,7 @@ def test_graph_has_a_line_a_recipe_and_a_band_for_several_seeds(seeds, key):
     [ax] = figure.axes
     assert len(ax.lines) == 2
     assert len(ax.collections) == (2 if seeds > 1 else 0)
-    means = [compare.final(runs, key).mean() for runs in compare.by_recipe(records).values()]
+    means = [compare.final_values(runs, key).mean() for runs in compare.by_recipe(records).values()]
     shown = [line.get_ydata()[-1] for line in ax.lines]
     expected = [1 - mean if "accuracy" in key else mean for mean in means]
     np.testing.assert_allclose(shown, expected)

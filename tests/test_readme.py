@@ -9,7 +9,7 @@ import pytest
 import report
 import yaml
 
-from coursepack.compare import by_recipe, final, interval, title
+from coursepack.compare import accuracy_interval, by_recipe, final_values, recipe_title
 from coursepack.records import load_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,8 +23,9 @@ def test_published_record_is_of_the_full_data_and_stands_in_the_readme(path):
     assert record["data"]["source"] != "sample"
     assert (record["data"]["train_size"], record["data"]["test_size"]) == (60_000, 10_000)
     last = record["epochs"][-1]
-    low, high = interval(last["test_accuracy"], 10_000)
-    row = next(line for line in README.splitlines() if line.startswith(f"| {title(record)} "))
+    low, high = accuracy_interval(last["test_accuracy"], 10_000)
+    title = recipe_title(record)
+    row = next(line for line in README.splitlines() if line.startswith(f"| {title} "))
     for number in (f"{record['parameter_count']:,}", f"{last['test_accuracy']:.2%}",
                    f"{low:.2%} to {high:.2%}", f"{last['accuracy']:.2%}",
                    f"{last['penalty']:.4f}"):
@@ -87,4 +88,4 @@ def test_every_recipe_reaches_what_its_source_claims(study):
     """The mean over seeds of the final epoch, as the README's table gives it."""
     for runs in by_recipe(report.load_study(study)).values():
         recipe = runs[0]["parameters"]["run_name"].split("-")[0]
-        assert round(100 * final(runs).mean(), 2) >= goals(study)[recipe]
+        assert round(100 * final_values(runs).mean(), 2) >= goals(study)[recipe]

@@ -115,7 +115,7 @@ def run_profile(data: utils.Dataset, recipe: utils.Recipe) -> dict:
           mock.patch("coursepack.training.evaluate", timed("evaluate", utils.evaluate)),
           mock.patch("coursepack.files.replace_file", timed("replace_file", utils.replace_file))):
         result = run_pack(data, recipe)
-    few = data.part(100 * recipe.batch_size)
+    few = data.head(100 * recipe.batch_size)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         run_pack(few, dataclasses.replace(recipe, run_name="profile"))
     events = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
@@ -131,7 +131,7 @@ def work(job: str, images: int, recipe: dict) -> None:
     data = load(images)
     with tempfile.TemporaryDirectory() as folder:
         warm_up = utils.Recipe(**recipe | {"epochs": 1, "runs_dir": folder, "run_name": "warm-up"})
-        run(data.part(3 * warm_up.batch_size), warm_up)
+        run(data.head(3 * warm_up.batch_size), warm_up)
         print(json.dumps(run(data, utils.Recipe(**recipe, runs_dir=folder))))
 
 

@@ -57,14 +57,14 @@ def markdown(table: pd.DataFrame) -> str:
 def section(study: str, records: list[dict]) -> str:
     """A study as Markdown: what it is, its table beside what its source claims, its findings."""
     spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
-    table = compare.table(records)[list(SHOWN)]
+    table = compare.results_table(records)[list(SHOWN)]
     recipes = compare.by_recipe(records)
     if goals := spec.get("to_reach"):
         labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
         table.insert(3, "to reach", [f"{goals[label]:.2f}%" for label in labels])
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    differences = compare.differences(records)
+    differences = compare.pairwise_differences(records)
     found = [f"- {difference}" for difference in differences]
     if found and all(difference.seeds < 2 for difference in differences):
         found = ["- One run each supports no statement about a difference."]
