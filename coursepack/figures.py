@@ -11,7 +11,7 @@ import seaborn as sns
 from numpy.typing import ArrayLike
 
 from coursepack import files, threads
-from coursepack.compare import LOOKS, by_recipe, mean_interval, recipe_title
+from coursepack.compare import LOOKS, Look, by_recipe, mean_interval, recipe_title
 from coursepack.records import Misclassified
 from model import check_choice, check_norm
 
@@ -66,8 +66,8 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
     on a logarithmic axis; accuracies on one that is logarithmic in the errors.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    ends, accuracy = [], "accuracy" in check_choice("key", keys[0], GRAPHS)
-    recipes, drawn, extremes = by_recipe(records), [], []
+    accuracy = "accuracy" in check_choice("key", keys[0], GRAPHS)
+    recipes, drawn, ends, extremes = by_recipe(records), [], [], []
     for recipe, runs in recipes.items():
         look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
         marker = "osv^DP"[drawn.count(look) % 6]  # tells recipes of one norm apart
@@ -75,30 +75,14 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         for key in keys:
             values = np.array([[e[key] for e in run["epochs"]] for run in runs])
             values = np.maximum(1 - values, 1e-4) if accuracy else values
-            y, half = mean_interval(values)
-            epochs = np.arange(1, len(y) + 1)
-            if len(runs) > 1:
-                ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
-                                alpha=0.18, linewidth=0)
-            name = GRAPHS[key].split()[0] if len(keys) > 1 else recipe
-            ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker,
-                    markersize=3, linewidth=2.4 if key == keys[-1] else 1.2)
+            last = draw_line(ax, values, look, marker, 2.4 if key == keys[-1] else 1.2)
+            ends.append((last, GRAPHS[key].split()[0] if len(keys) > 1 else recipe, look.colour))
             extremes += [values.min() / 1.1, values.max() * 1.1]
-            ends.append((y[-1], name, look.colour))
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
-    ax.set(yscale="log", xlabel="epoch", title=subject)
+    ax.set(xlabel="epoch", title=subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
     limits = min(extremes), max(extremes)  # of the runs: the band of two seeds is very wide
-    if accuracy:
-        limits = limits[::-1]  # fewer errors, higher
-        levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
-        ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
-        ax.set(ylabel="images classified right", ylim=limits)
-    else:
-        ax.set(ylabel="negative log likelihood (nats)", ylim=limits)
-        ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_locator(plt.NullLocator())
+    (accuracy_axis if accuracy else loss_axis)(ax, *limits)
     label_ends(ax, ends)
     seeds = sorted({record["parameters"]["seed"] for record in records})
     if len(seeds) > 1:
@@ -107,6 +91,35 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         runs = f"{'; one run each' if len(records) > 1 else ''}, seed {seeds[0]}"
     add_caption(figure, records[0], runs)
     return figure
+
+
+def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: float) -> float:
+    """The mean of runs, values (runs, epochs), and its interval as a band. Returns its end."""
+    y, half = mean_interval(values)
+    epochs = np.arange(1, len(y) + 1)
+    if len(values) > 1:
+        ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
+                        alpha=0.18, linewidth=0)
+    ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker, markersize=3,
+            linewidth=width)
+    return y[-1]
+
+
+def loss_axis(ax: plt.Axes, low: float, high: float) -> None:
+    """A logarithmic axis from low to high, with numbers at 1, 2 and 5 times powers of ten."""
+    ax.set(yscale="log", ylabel="negative log likelihood (nats)", ylim=(low, high))
+    ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(plt.NullLocator())
+
+
+def accuracy_axis(ax: plt.Axes, low: float, high: float) -> None:
+    """An axis for shares of errors from low to high, logarithmic, labelled with accuracies."""
+    levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
+    ax.set(yscale="log")
+    ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
+    ax.set(ylabel="images classified right", ylim=(high, low))  # fewer errors, higher
+    ax.yaxis.set_minor_locator(plt.NullLocator())
 
 
 def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:

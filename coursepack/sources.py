@@ -30,44 +30,47 @@ def read_npz(file: Path) -> list[np.ndarray]:
                          "Replace it, or remove it to use another source.") from error
 
 
-def read_torchvision(
-    name: str, class_name: str, folder: Path
-) -> tuple[str, list[np.ndarray]]:
-    """The source and four arrays of a torchvision dataset, else of the sample (mnist only)."""
+def read_torchvision(name: str, class_name: str, folder: Path) -> list[np.ndarray]:
+    """The four arrays of a torchvision dataset in folder, downloaded and verified if not there.
+
+    name: ours, for messages; class_name: torchvision's. Raises ValueError for broken files,
+    FileNotFoundError where there are none and no network, OSError for a download that fails.
+    """
     from torchvision import datasets  # here, because it takes seconds and is rarely needed
 
     dataset = getattr(datasets, class_name)
-
-    def load(download: bool) -> tuple[str, list[np.ndarray]]:
-        splits = [dataset(str(folder), train=train, download=download) for train in (True, False)]
-        return "torchvision", [np.asarray(a) for s in splits for a in (s.data, s.targets)]
-
     try:
-        return load(download=False)
+        return open_torchvision(dataset, folder, download=False)
     except (RuntimeError, ValueError, AssertionError, EOFError, OSError, KeyError) as error:
         if "not found" not in str(error):
             raise ValueError(f"torchvision's files of {name} in {folder} are broken: {error!r}. "
                              "Remove them and run again.") from error
-    base, file = (
-        (dataset.mirrors[0], dataset.resources[0][0]) if hasattr(dataset, "mirrors")
-        else (dataset.url, "")
-    )
-    if reason := unreachable(base + file):
-        if name != "mnist":
-            raise FileNotFoundError(
-                f"{name} is not in {folder} and cannot be downloaded ({reason}). Put {name}.npz "
-                "there (x_train, y_train, x_test, y_test), or choose dataset=mnist."
-            )
-        return "sample", read_sample()
+    if reason := unreachable(download_url(dataset)):
+        raise FileNotFoundError(
+            f"{name} is not in {folder} and cannot be downloaded ({reason}). Put {name}.npz "
+            "there (x_train, y_train, x_test, y_test), or choose dataset=mnist.")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(30)  # torchvision sets none: a stalled server would hang for ever
     try:
-        return load(download=True)
+        return open_torchvision(dataset, folder, download=True)
     except (RuntimeError, OSError) as error:
         raise OSError(f"downloading {name} to {folder} failed: {error}. Run again, or put "
                       f"{name}.npz there.") from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def open_torchvision(dataset: type, folder: Path, download: bool) -> list[np.ndarray]:
+    """Images and labels to train and to test on, from a class of torchvision.datasets."""
+    splits = [dataset(str(folder), train=train, download=download) for train in (True, False)]
+    return [np.asarray(array) for split in splits for array in (split.data, split.targets)]
+
+
+def download_url(dataset: type) -> str:
+    """The first file that a class of torchvision.datasets would download."""
+    if hasattr(dataset, "mirrors"):
+        return dataset.mirrors[0] + dataset.resources[0][0]
+    return dataset.url
 
 
 def unreachable(url: str, seconds: float = 8.0) -> str:

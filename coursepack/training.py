@@ -162,13 +162,8 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     if device.type == "cpu":  # the same mathematics, and faster
         model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
-    history, checkpoint = [], checkpoint_file(recipe, data)
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        history = state["history"]
-        print(f"This run was interrupted: continuing after epoch {len(history)}.")
+    checkpoint = checkpoint_file(recipe, data)
+    history = resume(checkpoint, model, optimizer)
     steps = math.ceil(len(data.train_labels) / recipe.batch_size)
     bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch",
                mininterval=1)
@@ -176,26 +171,54 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     if device.type == "cpu" and len(history) < recipe.epochs:
         time.sleep(0.1)  # nothing of ours runs now: who else does?
     for epoch in range(len(history) + 1, recipe.epochs + 1):
-        started = time.perf_counter()
         if device.type == "cpu":
             clock = threads.share_cores(clock)
-        row = train_epoch(model, data, recipe, optimizer, epoch, bar)
-        trained = time.perf_counter()
-        row["test_loss"], row["test_accuracy"] = evaluate(model, data)
-        row["train_seconds"], row["test_seconds"] = trained - started, time.perf_counter() - trained
-        row["threads"] = torch.get_num_threads()
-        if not math.isfinite(row["loss"] + row["penalty"] + row["test_loss"]):
-            raise FloatingPointError(f"training diverged: loss of epoch {epoch} is {row['loss']}. "
-                                     f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
-        history.append(row)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                 "history": history}
-        files.replace_file(checkpoint, functools.partial(torch.save, state))
-        print(f"epoch {epoch:2}/{recipe.epochs}  loss {row['loss']:.4f} + penalty "
-              f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
-              f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
+        history.append(train_and_test(model, data, recipe, optimizer, epoch, bar))
+        save_checkpoint(checkpoint, model, optimizer, history)
+        report_epoch(history, recipe.epochs)
     bar.close()
     return history
+
+
+def train_and_test(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
+                   epoch: int, bar: tqdm | None = None) -> dict[str, float]:
+    """One epoch of training, then a test: a row of the history. Raises FloatingPointError."""
+    started = time.perf_counter()
+    row = train_epoch(model, data, recipe, optimizer, epoch, bar)
+    trained = time.perf_counter()
+    row["test_loss"], row["test_accuracy"] = evaluate(model, data)
+    row["train_seconds"], row["test_seconds"] = trained - started, time.perf_counter() - trained
+    row["threads"] = torch.get_num_threads()
+    if not math.isfinite(row["loss"] + row["penalty"] + row["test_loss"]):
+        raise FloatingPointError(f"training diverged: loss of epoch {epoch} is {row['loss']}. "
+                                 f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
+    return row
+
+
+def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
+    """Print a line about the last epoch of a history."""
+    row = history[-1]
+    print(f"epoch {len(history):2}/{epochs}  loss {row['loss']:.4f} + penalty "
+          f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
+          f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
+
+
+def save_checkpoint(checkpoint: Path, model: Net, optimizer: torch.optim.Optimizer,
+                    history: list[dict[str, float]]) -> None:
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+    files.replace_file(checkpoint, functools.partial(torch.save, state))
+
+
+def resume(checkpoint: Path, model: Net,
+           optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
+    """Load a checkpoint, if there is one, into model and optimizer; returns its history."""
+    if not checkpoint.is_file():
+        return []
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    print(f"This run was interrupted: continuing after epoch {len(state['history'])}.")
+    return state["history"]
 
 
 def checkpoint_file(recipe: Recipe, data: Dataset) -> Path:
