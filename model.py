@@ -1,7 +1,7 @@
 """The networks of the course: small image classifiers with an exchangeable normalization.
 
-Read from top to bottom: the architectures as tables, the four normalizations (by hand, then as
-PyTorch layers), the network, and what can be counted without running it.
+Read from top to bottom: the normalizations (by hand, then as PyTorch layers), a block, the
+architectures as tables and the network that reads them, and what can be counted without running it.
 
 Shapes, everywhere: N images in a batch, C channels, H x W positions, G groups of channels.
 
@@ -13,16 +13,157 @@ Group normalization     Wu and He 2018, https://arxiv.org/abs/1803.08494
 
 import difflib
 import itertools
+import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# ------------------------------------------------------------------- normalization, by hand
+AXES = {  # of a batch seen as (N, G, C / G, H, W): the elements along them share a mean
+    "batch": (0, 3, 4),  # one mean per channel, over the whole batch
+    "layer": (1, 2, 3, 4),  # one per image
+    "group": (2, 3, 4),  # one per image and group
+    "instance": (3, 4),  # one per image and channel
+}
+NORMS = (*AXES, "none")
 
-# ------------------------------------------------------------------------------- architectures
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return value if it is one of the allowed; else raise a ValueError that suggests the fix."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}={value!r} is not known. Choose one of: {', '.join(allowed)}.{hint}")
+
+
+def check_norm(norm: str) -> str:
+    """Full name of a normalization: one of NORMS, or its alias (BN, GN, LN, IN) in any case."""
+    name = str(norm).lower()
+    aliases = {row.short.lower(): full for full, row in LAYERS.items()}
+    return check_choice("norm", aliases.get(name, name if name in NORMS else norm), NORMS)
+
+
+def check_groups(groups: int, channels: Iterable[int]) -> None:
+    """Raise ValueError unless groups divides every one of the channel counts."""
+    channels = sorted(set(channels))
+    allowed = [g for g in range(1, channels[0] + 1) if all(c % g == 0 for c in channels)]
+    if groups not in allowed:
+        raise ValueError(f"groups={groups!r} does not divide {' and '.join(map(str, channels))} "
+                         f"channels. Choose one of: {', '.join(map(str, allowed))}.")
+
+
+def split_channels(shape: tuple[int, ...], norm: str, groups: int) -> tuple[int, ...]:
+    """(N, C, H, W) as (N, G, C / G, H, W). Only group norm has more than one group."""
+    n, c, h, w = shape
+    groups = groups if norm == "group" else 1
+    check_groups(groups, [c])
+    return n, groups, c // groups, h, w
+
+
+def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tensor:
+    """Normalize a batch by hand: (x - mean) / sqrt(variance + eps), in training mode, no affine.
+
+    x: (N, C, H, W), floating point; the result has the same shape. Which axes are averaged over is
+    all that tells the normalizations apart. The variance is the biased one (divide by the number
+    of elements). torch's layers do the same, then multiply by a gain and add a bias.
+    """
+    norm = check_norm(norm)
+    if norm == "none":
+        return x
+    split = x.reshape(split_channels(tuple(x.shape), norm, groups))
+    mean = split.mean(AXES[norm], keepdim=True)
+    variance = ((split - mean) ** 2).mean(AXES[norm], keepdim=True)
+    return ((split - mean) / torch.sqrt(variance + eps)).reshape(x.shape)
+
+
+def mean_index(shape: tuple[int, int, int, int], norm: str, groups: int = 2) -> Tensor:
+    """Number of the mean that each element of a batch is normalized with.
+
+    shape: (N, C, H, W). Returns an integer tensor of that shape: two elements share a mean (and a
+    variance) exactly when their numbers are equal; the highest number + 1 is how many there are.
+    """
+    norm = check_choice("norm", check_norm(norm), AXES)  # without a norm there is no mean
+    split = split_channels(shape, norm, groups)
+    means = [1 if axis in AXES[norm] else length for axis, length in enumerate(split)]
+    return torch.arange(math.prod(means)).view(means).expand(split).reshape(shape)
+
+
+# ------------------------------------------------------------------ normalization, as layers
+class LayerNorm(nn.LayerNorm):
+    """nn.LayerNorm([C, H, W]) that stays fast when the channels are last in memory.
+
+    There, (N, H, W, C) is the order in which a mean over an image can be read without a copy.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_contiguous():
+            return super().forward(x)
+        gain, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)
+        x = F.layer_norm(x.permute(0, 2, 3, 1), gain.shape, gain, bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class Layer(NamedTuple):
+    short: str  # name of the norm in tables and figures, and an alias of it in any case
+    kind: type[nn.Module]
+    arguments: Callable[[int, int, int], dict[str, object]]  # for C channels, H = W, G groups
+
+
+LAYERS = {
+    "batch": Layer("BN", nn.BatchNorm2d, lambda c, h, g: {"num_features": c}),
+    "layer": Layer("LN", LayerNorm, lambda c, h, g: {"normalized_shape": [c, h, h]}),
+    "group": Layer("GN", nn.GroupNorm, lambda c, h, g: {"num_groups": g, "num_channels": c}),
+    "instance": Layer("IN", nn.InstanceNorm2d, lambda c, h, g: {"num_features": c, "affine": True}),
+}
+LAYER_AFFINES = ("element", "channel")
+
+
+def make_norm(norm: str, channels: int, size: int, groups: int = 2,
+              layer_affine: str = "element") -> nn.Module:
+    """PyTorch's layer for a normalization of (N, channels, size, size).
+
+    layer_affine: "element" is LayerNorm([C, H, W]) with a gain and a bias per element; "channel" is
+    GroupNorm(1, C), the same statistics with a gain and a bias per channel.
+    Raises ValueError for an unknown norm or layer_affine, or groups that do not divide channels.
+    """
+    norm = check_norm(norm)
+    check_choice("layer_affine", layer_affine, LAYER_AFFINES)
+    if norm == "none":
+        return nn.Identity()
+    check_groups(groups if norm == "group" else 1, [channels])
+    if norm == "layer" and layer_affine == "channel":
+        norm, groups = "group", 1
+    return LAYERS[norm].kind(**LAYERS[norm].arguments(channels, size, groups))
+
+
+# ------------------------------------------------------------------------------------ a block
+class Dropout(nn.Dropout):
+    """nn.Dropout with cheap random numbers on a CPU, where nn.Dropout's take a third of a step.
+
+    16 random bits an element decide, so p is rounded to a multiple of 1 / 65,536.
+    Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.is_cuda:
+            return super().forward(x)
+        levels = 2**16
+        dropped = min(round(self.p * levels), levels - 1)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = words.view(torch.int16)[: x.numel()]  # uniform on -levels / 2 ... levels / 2 - 1
+        gain = (bits >= dropped - levels // 2).to(x.dtype) * (levels / (levels - dropped))
+        return x * gain.as_strided(x.shape, torch.empty_like(x, device="meta").stride())
+
+
+POOLS = {"maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d}
+
+
 class Row(NamedTuple):
     """One layer of an architecture: a convolution (stride 1) or a pooling (stride = kernel).
 
@@ -37,6 +178,31 @@ class Row(NamedTuple):
     after: str = ""  # what follows a convolution: "block", "act" (ReLU only) or nothing
 
 
+class Block(nn.Sequential):
+    """A convolution and what follows it; with skip, the input is added to the output.
+
+    He, Zhang, Ren and Sun 2015, https://arxiv.org/abs/1512.03385
+    """
+
+    def __init__(self, parts: dict[str, nn.Module], skip: bool):
+        super().__init__(OrderedDict(parts))
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x) if self.skip else super().forward(x)
+
+
+def make_block(row: Row, channels: int, bias: bool, after: dict[str, nn.Module],
+               skip: bool) -> Block:
+    """A row of an architecture: a pooling, or a convolution of channels and what comes after."""
+    if row.layer in POOLS:
+        return Block({"pool": POOLS[row.layer](row.kernel)}, skip=False)
+    conv = nn.Conv2d(channels, row.channels, row.kernel, padding=row.padding, bias=bias,
+                     groups=channels if row.layer == "depthwise" else 1)
+    return Block({"conv": conv} | after, skip)
+
+
+# -------------------------------------------------------------------------- the networks
 class Architecture(NamedTuple):
     """A table of rows, and what all of its blocks have in common."""
 
@@ -132,162 +298,14 @@ ARCHITECTURES = {
         Row("conv",      10, 1, 0),           # 1
     )),
 }
-
-NORMS = ("batch", "group", "layer", "instance", "none")
-ALIASES = {"bn": "batch", "gn": "group", "ln": "layer", "in": "instance"}
-LAYER_AFFINES = ("element", "channel")
 ORDERS = tuple("-".join(parts) for parts in itertools.permutations(("act", "drop", "norm")))
-
-
-def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Return value if it is one of the allowed; else raise a ValueError that suggests the fix."""
-    allowed = list(allowed)
-    if value in allowed:
-        return value
-    close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{name}={value!r} is not known. Choose one of: {', '.join(allowed)}.{hint}")
-
-
-def check_norm(norm: str) -> str:
-    """Full name of a normalization: one of NORMS, or an alias (BN, GN, LN, IN) in any case."""
-    name = str(norm).lower()
-    return check_choice("norm", ALIASES.get(name, name if name in NORMS else norm), NORMS)
-
-
-# ------------------------------------------------------------------- normalization, by hand
-def mean_index(shape: tuple[int, int, int, int], norm: str, groups: int = 2) -> Tensor:
-    """Number of the mean that each element of a batch is normalized with.
-
-    shape: (N, C, H, W). Returns an integer tensor of that shape: two elements share a mean (and a
-    variance) exactly when their numbers are equal; the highest number + 1 is how many there are.
-    """
-    n, c, h, w = shape
-    norm = check_choice("norm", check_norm(norm), NORMS[:4])  # without a norm there is no mean
-    if norm == "group":
-        check_groups(groups, [c])
-    image, channel = torch.arange(n).view(n, 1, 1, 1), torch.arange(c).view(1, c, 1, 1)
-    index = {
-        "batch": channel,  # one mean a channel, over the whole batch
-        "layer": image,  # one mean an image
-        "group": image * groups + channel // (c // groups),  # one mean an image and group
-        "instance": image * c + channel,  # one mean an image and channel
-    }[norm]
-    return index.expand(n, c, h, w)
-
-
-def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tensor:
-    """Normalize a batch by hand: (x - mean) / sqrt(variance + eps), in training mode, no affine.
-
-    x: (N, C, H, W), floating point; the result has the same shape. Which axes are averaged over is
-    all that tells the four normalizations apart. The variance is the biased one (divide by the
-    number of elements). torch's layers do the same, then multiply by a gain and add a bias.
-    """
-    n, c, h, w = x.shape
-    norm = check_norm(norm)
-    if norm == "none":
-        return x
-    if norm == "group":  # split the channel axis in two: group, and channel within the group
-        check_groups(groups, [c])
-        x = x.view(n, groups, c // groups, h, w)
-    axes = {"batch": (0, 2, 3), "layer": (1, 2, 3), "group": (2, 3, 4), "instance": (2, 3)}[norm]
-    mean = x.mean(axes, keepdim=True)
-    variance = ((x - mean) ** 2).mean(axes, keepdim=True)
-    return ((x - mean) / torch.sqrt(variance + eps)).view(n, c, h, w)
-
-
-# ------------------------------------------------------------------------------- the network
-class LayerNorm(nn.LayerNorm):
-    """nn.LayerNorm([C, H, W]) that stays fast when the channels are last in memory.
-
-    There, (N, H, W, C) is the order in which a mean over an image can be read without a copy.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.is_contiguous():
-            return super().forward(x)
-        gain, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)
-        x = F.layer_norm(x.permute(0, 2, 3, 1), gain.shape, gain, bias, self.eps)
-        return x.permute(0, 3, 1, 2)
-
-
-class Dropout(nn.Dropout):
-    """nn.Dropout with cheap random numbers on a CPU, where nn.Dropout's take a third of a step.
-
-    16 random bits an element decide, so p is rounded to a multiple of 1 / 65,536.
-    Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or x.is_cuda:
-            return super().forward(x)
-        levels = 2**16
-        dropped = min(round(self.p * levels), levels - 1)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = words.view(torch.int16)[: x.numel()]  # uniform on -levels / 2 ... levels / 2 - 1
-        gain = (bits >= dropped - levels // 2).to(x.dtype) * (levels / (levels - dropped))
-        return x * gain.as_strided(x.shape, torch.empty_like(x, device="meta").stride())
-
-
-def make_norm(
-    norm: str, channels: int, size: int, groups: int = 2, layer_affine: str = "element"
-) -> nn.Module:
-    """PyTorch's layer for a normalization of (N, channels, size, size).
-
-    layer_affine: "element" is LayerNorm([C, H, W]) with a gain and a bias per element; "channel" is
-    GroupNorm(1, C), the same statistics with a gain and a bias per channel.
-    Raises ValueError for an unknown norm or layer_affine, or groups that do not divide channels.
-    """
-    norm = check_norm(norm)
-    check_choice("layer_affine", layer_affine, LAYER_AFFINES)
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    if norm == "group":
-        check_groups(groups, [channels])
-        return nn.GroupNorm(groups, channels)
-    if norm == "layer":
-        element = layer_affine == "element"
-        return LayerNorm([channels, size, size]) if element else nn.GroupNorm(1, channels)
-    if norm == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
-    return nn.Identity()
-
-
-def check_groups(groups: int, channels: Iterable[int]) -> None:
-    """Raise ValueError unless groups divides every one of the channel counts."""
-    channels = sorted(set(channels))
-    allowed = [g for g in range(1, channels[0] + 1) if all(c % g == 0 for c in channels)]
-    if groups not in allowed:
-        raise ValueError(
-            f"groups={groups!r} does not divide {' and '.join(map(str, channels))} channels. "
-            f"Choose one of: {', '.join(map(str, allowed))}."
-        )
-
-
-POOLS = {"maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d}
-
-
-class Block(nn.Sequential):
-    """A convolution and what follows it; with skip, the input is added to the output.
-
-    He, Zhang, Ren and Sun 2015, https://arxiv.org/abs/1512.03385
-    """
-
-    def __init__(self, parts: "OrderedDict[str, nn.Module]", skip: bool):
-        super().__init__(parts)
-        self.skip = skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x) if self.skip else super().forward(x)
 
 
 def keeps_shape(spec: Architecture) -> list[bool]:
     """For each row: is it a block whose output has the shape of its input?"""
     before = [spec.image[0], *(row.channels for row in spec.rows)]
-    return [
-        row.after == "block" and row.channels == channels and row.kernel == 2 * row.padding + 1
-        for row, channels in zip(spec.rows, before)
-    ]
+    return [row.after == "block" and row.channels == channels and row.kernel == 2 * row.padding + 1
+            for row, channels in zip(spec.rows, before)]
 
 
 class Net(nn.Module):
@@ -298,11 +316,9 @@ class Net(nn.Module):
     to the output of every block that keeps the shape. Raises ValueError before building anything.
     """
 
-    def __init__(
-        self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
-        layer_affine: str = "element", dropout: float = 0.0, order: str = "", skip: bool = False,
-        classes: int = 10,
-    ):
+    def __init__(self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
+                 layer_affine: str = "element", dropout: float = 0.0, order: str = "",
+                 skip: bool = False, classes: int = 10):
         super().__init__()
         spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
         norm, order = check_norm(norm), check_choice("order", order or spec.order, ORDERS)
@@ -313,34 +329,24 @@ class Net(nn.Module):
             raise ValueError(f"dropout={dropout!r} is not a probability. Choose 0 <= dropout < 1.")
         if skip and not any(keeps_shape(spec)):
             able = [name for name, spec in ARCHITECTURES.items() if any(keeps_shape(spec))]
-            raise ValueError(
-                f"skip=True needs a block that keeps the shape of its input; {arch} has none. "
-                f"Choose skip=False, or arch from: {', '.join(able)}."
-            )
-
-        self.layers = nn.Sequential()
-        channels = spec.image[0]
+            raise ValueError(f"skip=True needs a block that keeps the shape of its input; {arch} "
+                             f"has none. Choose skip=False, or arch from: {', '.join(able)}.")
+        make = {  # what may come after a convolution, for channels and size
+            "act": lambda *_: nn.ReLU(inplace=True),  # no gradient needs its input
+            "drop": lambda *_: (nn.Dropout2d if spec.dropout_maps else Dropout)(dropout),
+            "norm": lambda *shape: make_norm(norm, *shape, groups, layer_affine),
+        }
+        absent = ["drop"] * (dropout == 0) + ["norm"] * (norm == "none")
+        block = [part for part in order.split("-") if part not in absent]
         last_conv = max(i for i, row in enumerate(spec.rows) if row.layer == "conv")
+        self.layers, channels = nn.Sequential(), spec.image[0]
         for i, (row, keeps) in enumerate(zip(spec.rows, keeps_shape(spec))):
-            parts = OrderedDict()
-            if row.layer in POOLS:
-                parts["pool"] = POOLS[row.layer](row.kernel)
-            else:
-                out = classes if i == last_conv else row.channels
-                parts["conv"] = nn.Conv2d(
-                    channels, out, row.kernel, padding=row.padding, bias=spec.bias,
-                    groups=channels if row.layer == "depthwise" else 1,
-                )
-                channels = out
-            for part in {"block": order.split("-"), "act": ["act"], "": []}[row.after]:
-                if part == "act":
-                    parts["act"] = nn.ReLU(inplace=True)  # no gradient here needs its input
-                elif part == "drop" and dropout > 0:
-                    parts["drop"] = (nn.Dropout2d if spec.dropout_maps else Dropout)(dropout)
-                elif part == "norm" and norm != "none":
-                    size = receptive_field(arch)[i].size_out
-                    parts["norm"] = make_norm(norm, channels, size, groups, layer_affine)
-            self.layers.append(Block(parts, skip=skip and keeps))
+            row = row._replace(channels=classes) if i == last_conv else row
+            shape = row.channels, receptive_field(arch)[i].size_out
+            parts = {"block": block, "act": ["act"], "": []}[row.after]
+            after = {part: make[part](*shape) for part in parts}
+            self.layers.append(make_block(row, channels, spec.bias, after, skip and keeps))
+            channels = row.channels
 
     def forward(self, images: Tensor) -> Tensor:
         scores = self.layers(images)  # (N, classes, 1, 1)
@@ -388,17 +394,19 @@ class Counts(NamedTuple):
 
 def count(model: nn.Module, batch_size: int = 1) -> Counts:
     """Parameters and buffers of a model, and the means it computes for a batch of batch_size."""
-    means_of = {
-        nn.BatchNorm2d: lambda norm: norm.num_features,
-        LayerNorm: lambda norm: batch_size,
-        nn.GroupNorm: lambda norm: batch_size * norm.num_groups,
-        nn.InstanceNorm2d: lambda norm: batch_size * norm.num_features,
-    }
-    return Counts(
-        sum(p.numel() for p in model.parameters()),
-        sum(b.numel() for b in model.buffers()),
-        sum(means_of[type(m)](m) for m in model.modules() if type(m) in means_of),
-    )
+    return Counts(sum(p.numel() for p in model.parameters()),
+                  sum(b.numel() for b in model.buffers()),
+                  sum(count_means(module, batch_size) for module in model.modules()))
+
+
+def count_means(layer: nn.Module, batch_size: int) -> int:
+    """How many means a normalization computes for a batch; 0 for any other layer."""
+    groups = getattr(layer, "num_groups", 1)
+    for norm, row in LAYERS.items():
+        if type(layer) is row.kind:
+            lengths = batch_size, groups, len(layer.weight) // groups  # N, G, C / G
+            return math.prod(n for axis, n in enumerate(lengths) if axis not in AXES[norm])
+    return 0
 
 
 def multiply_adds(model: nn.Module, arch: str) -> int:

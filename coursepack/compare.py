@@ -10,22 +10,24 @@ import pandas as pd
 from scipy import stats
 
 from coursepack.recipe import PLACES
-from model import check_norm
+from model import LAYERS, check_norm
 
 
 class Look(NamedTuple):
     short: str
-    colour: str  # Okabe and Ito's, which colour-blind people can tell apart
-    line: str  # the line style says the same as the colour
+    colour: str
+    line: str | tuple  # matplotlib's style
 
 
-LOOKS = {
-    "batch": Look("BN", "#0072B2", "-"),
-    "group": Look("GN", "#D55E00", "--"),
-    "layer": Look("LN", "#009E73", "-."),
-    "instance": Look("IN", "#CC79A7", ":"),
-    "none": Look("no norm", "#555555", (0, (1, 3))),
+STYLES = {  # Okabe and Ito's colours, which colour-blind people can tell apart, and a line for each
+    "batch": ("#0072B2", "-"),
+    "group": ("#D55E00", "--"),
+    "layer": ("#009E73", "-."),
+    "instance": ("#CC79A7", ":"),
+    "none": ("#555555", (0, (1, 3))),
 }
+LOOKS = {norm: Look(LAYERS[norm].short if norm in LAYERS else "no norm", *style)
+         for norm, style in STYLES.items()}
 
 
 def recipe_title(record: dict) -> str:
