@@ -37,7 +37,7 @@ from coursepack.records import (
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
-    LOOKS, Difference, accuracy_interval, by_recipe, final_values, mean_interval,
+    LOOKS, Difference, accuracy_interval, by_recipe, check_comparable, final_values, mean_interval,
     pairwise_differences, recipe_title, results_table,
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from coursepack.recipe import PLACES
+from coursepack.recipe import ALIKE, PLACES
 from model import LAYERS, check_norm
 
 
@@ -36,6 +36,17 @@ def recipe_title(record: dict) -> str:
     norm = check_norm(p["norm"])
     name = LOOKS[norm].short + (f"({p['groups']})" if norm == "group" else "")
     return " + ".join([name] + ["L1"] * (p["l1"] > 0) + ["L2"] * (p["l2"] > 0))
+
+
+def check_comparable(records: Sequence[dict]) -> None:
+    """Raise ValueError unless the runs agree in all but their recipes: data, epochs, rate ..."""
+    for part in ALIKE:
+        values = {recipe_title(record): record["parameters"][part] for record in records}
+        if len(set(values.values())) > 1:
+            raise ValueError(f"These runs differ in {part}: {values}. "
+                             "Run them again with the same.")
+    if len({record["data"]["source"] for record in records}) > 1:
+        raise ValueError("Some of these runs saw the sample, some the full data. Run them again.")
 
 
 def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:

@@ -16,6 +16,8 @@ PENALIZE = ("weights", "all")
 SCHEDULES = ("one_cycle", "step", "constant")
 AUGMENTS = ("rotate", "shift", "flip")
 PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
+# Parameters in which runs have to agree before their results can be compared.
+ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr")
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
     ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),

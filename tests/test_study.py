@@ -15,7 +15,9 @@ import pytest
 import report
 import study
 import yaml
+from helpers import make_record
 
+from coursepack import compare
 from coursepack.recipe import Recipe
 from coursepack.records import load_record
 
@@ -79,8 +81,15 @@ def test_a_mistake_in_a_study_is_named(write, changed, said):
 
 
 def test_a_study_asks_of_its_runs_what_the_summary_asks():
+    """Both read one list."""
     cells = json.loads((ROOT / "notebooks" / "04_summary.ipynb").read_text())["cells"]
-    assert any(json.dumps(study.ALIKE)[1:-1] in "".join(cell["source"]) for cell in cells)
+    assert any("utils.check_comparable(records)" in "".join(cell["source"]) for cell in cells)
+    for part in study.ALIKE:
+        records = [make_record("batch", 1, 0.9, **dict.fromkeys(study.ALIKE, 1)) for _ in "ab"]
+        compare.check_comparable(records)
+        records[1]["parameters"] |= {part: 2, "norm": "layer"}
+        with pytest.raises(ValueError, match=f"differ in {part}"):
+            compare.check_comparable(records)
 
 
 def test_unknown_study_is_named():

@@ -23,12 +23,12 @@ from readme import ROOT
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from coursepack.recipe import ALIKE
 from model import check_choice
 
 STUDIES = ROOT / "studies"
 KEYS = ("about", "to_reach", "common", "grid", "recipes", "seeds")
 SET_HERE = ("seed", "run_name", "runs_dir")  # by the study itself
-ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr")
 
 
 class Run(NamedTuple):
