@@ -103,6 +103,11 @@ class Recipe:
         return "\n".join(f"{name:>12} = {value}" for name, value in values.items())
 
 
+def with_defaults(parameters: dict[str, object]) -> dict[str, object]:
+    """The parameters of a record, with Recipe's defaults for those that are younger than it."""
+    return {field.name: field.default for field in fields(Recipe)} | parameters
+
+
 def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:
     """Raise ValueError for a parameter that papermill put in but the notebook does not have.
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from coursepack import files, threads, training
 from coursepack.data import Dataset, describe_data
-from coursepack.recipe import Recipe
+from coursepack.recipe import Recipe, with_defaults
 from model import Net, count
 
 SCHEMA, MISTAKES = 1, "misclassified.npz"
@@ -83,7 +83,10 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
 
 
 def load_record(file: Path) -> dict:
-    """A record.json. Raises FileNotFoundError or ValueError with the command that makes one."""
+    """A record.json; parameters that it is too old to know have their defaults.
+
+    Raises FileNotFoundError or ValueError with the command that makes a record.
+    """
     name = file.parent.name if file.name == "record.json" else file.stem
     notebook = RECIPES.get(name, "01_batch_norm_l1_l2")
     runs = file.parent.parent if file.name == "record.json" else file.parent
@@ -95,8 +98,8 @@ def load_record(file: Path) -> dict:
     try:
         record = json.loads(file.read_text())
         schema = record["schema"]
-        record["parameters"], record["epochs"][-1]["test_accuracy"]
-        record["misclassified"], record["near_zero"]
+        record["parameters"] = with_defaults(record["parameters"])
+        record["epochs"][-1]["test_accuracy"], record["misclassified"], record["near_zero"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{file} is no record ({error!r}). {command}") from error
     if schema != SCHEMA:

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import nbformat
 import papermill
 import psutil
 import pytest
+import study
+
+from coursepack.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -103,6 +107,17 @@ def test_recipe_notebooks_are_one_story():
     for path in RECIPES[1:]:
         other = parameters(path)
         assert {k for k in first if first[k] != other[k]} <= {"norm", "l1", "l2", "run_name"}
+
+
+@pytest.mark.parametrize(("path", "own"), zip(RECIPES, [
+    {"l1": 1e-5, "l2": 1e-4, "run_name": "bn_l1_l2"},
+    {"norm": "group", "l1": 1e-5, "run_name": "gn_l1"},
+    {"norm": "layer", "l2": 1e-4, "run_name": "ln_l2"},
+]), ids=[path.stem for path in RECIPES])
+def test_defaults_are_those_of_a_recipe_but_for_these(path, own):
+    """Recipe's defaults fill an old record, so a new parameter has to have them here as well."""
+    expected = {field.name: field.default for field in fields(Recipe)} | {"lr": 0.05} | own
+    assert study.notebook_defaults(path.stem) == expected
 
 
 # ---------------------------------------------------------------------------------------- runs

@@ -1,13 +1,14 @@
 """Recipes: what a wrong parameter is told, and how a notebook's variables become one."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
 from helpers import files_in, make_recipe, says
 
 from coursepack.data import find_dataset
-from coursepack.recipe import Recipe, check_injected
+from coursepack.recipe import Recipe, check_injected, with_defaults
 from model import check_norm
 
 
@@ -78,6 +79,12 @@ def test_relative_folders_start_at_the_root(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
     assert find_dataset("mnist")[0] == tmp_path / "elsewhere"
     assert find_dataset("mnist", "here")[0] == tmp_path / "here"
+
+
+def test_a_record_older_than_a_parameter_is_one_with_its_default():
+    filled = with_defaults({"lr": 0.5})
+    assert list(filled) == [field.name for field in fields(Recipe)]
+    assert (filled["lr"], filled["momentum"]) == (0.5, Recipe.momentum)
 
 
 def test_an_injected_parameter_that_the_notebook_lacks_is_refused():

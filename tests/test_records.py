@@ -1,13 +1,15 @@
 """Records: what a run leaves, and that it agrees with the run."""
 
 import json
+from dataclasses import field, make_dataclass
 
 import numpy as np
 import pytest
+import study
 import torch
 from helpers import files_in, log_probabilities, make_recipe, says
 
-from coursepack import files
+from coursepack import compare, files
 from coursepack.recipe import Recipe
 from coursepack.records import load_record, load_run, save_run
 from model import Net
@@ -60,6 +62,47 @@ def test_misclassified_images_come_with_their_labels_most_confident_first(finish
     assert errors.probability == pytest.approx(probabilities.max(1), abs=1e-4)
     assert errors.label_probability == pytest.approx(of_label, abs=1e-4)
     assert (np.diff(errors.probability) <= 0).all()
+
+
+@pytest.fixture
+def younger(monkeypatch):
+    """Recipe has one parameter more than when the published records were written."""
+    grown = make_dataclass("Recipe", [("cutout", int, field(default=0))], bases=(Recipe,),
+                           frozen=True)
+    monkeypatch.setattr("coursepack.recipe.Recipe", grown)
+
+
+def test_record_written_before_a_parameter_existed_has_its_default(younger):
+    file = files.ROOT / "results" / "seed000" / "gn-seed1.json"
+    assert "cutout" not in json.loads(file.read_text())["parameters"]
+    assert load_record(file)["parameters"]["cutout"] == 0
+
+
+def test_old_records_are_compared_with_new_ones(younger):
+    old, new, other = (load_record(files.ROOT / "results" / "seed000" / f"gn-seed{seed}.json")
+                       for seed in (1, 2, 3))
+    new["parameters"]["cutout"] = 0
+    assert compare.by_recipe([old, new]) == {"GN(2)": [old, new]}
+    other["parameters"]["cutout"] = 4
+    assert list(compare.by_recipe([old, other])) == ["GN(2), cutout 0", "GN(2), cutout 4"]
+    compare.check_comparable([old, new, other])
+    assert len(compare.results_table([old, new, other])) == 2
+
+
+def test_old_runs_of_a_study_are_finished_unless_it_wants_another_value(
+    younger, monkeypatch, tmp_path
+):
+    [run, *_] = study.read_study("seed000", str(tmp_path))
+    published = files.ROOT / "results" / "seed000" / f"{run.name}.json"
+    (tmp_path / run.name).mkdir()
+    record = json.loads(published.read_text())
+    record["parameters"]["runs_dir"] = str(tmp_path)
+    (tmp_path / run.name / "record.json").write_text(json.dumps(record))
+    defaults = study.notebook_defaults(run.notebook)
+    for cutout, finished in ((0, True), (4, False)):
+        grown = {**defaults, "cutout": cutout}
+        monkeypatch.setattr(study, "notebook_defaults", lambda name, grown=grown: grown)
+        assert study.finished(run) == finished
 
 
 def test_missing_record_names_the_command_that_puts_it_into_that_folder(tmp_path):

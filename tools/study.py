@@ -23,7 +23,7 @@ from readme import ROOT
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from coursepack.recipe import ALIKE
+from coursepack.recipe import ALIKE, with_defaults
 from model import check_choice
 
 STUDIES = ROOT / "studies"
@@ -102,7 +102,7 @@ def finished(run: Run) -> bool:
     """Is there a record of this run, with these parameters? It alone says so."""
     file = ROOT / run.parameters["runs_dir"] / run.name / "record.json"
     try:
-        recorded = json.loads(file.read_text())["parameters"]
+        recorded = with_defaults(json.loads(file.read_text())["parameters"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
     expected = all_parameters(run)
