@@ -1,0 +1,118 @@
+"""tools/course.py: what it refuses, and the whole course, as it, papermill and Jupyter run it."""
+
+import json
+import shutil
+import sys
+
+import course
+import pytest
+from helpers import SMALL, outputs, papermill_command, run
+
+from coursepack.figures import GRAPHS
+from coursepack.files import ROOT
+from coursepack.records import RECIPES
+
+NBCONVERT = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace"]
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Call course.py with a command line that it has to refuse; returns what it says."""
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["course.py", *arguments])
+        monkeypatch.setattr(course, "call", lambda *args: pytest.fail("something was run"))
+        with pytest.raises(SystemExit) as refusal:
+            course.main()
+        assert refusal.value.code == 2
+        return capsys.readouterr().err
+    return call
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["-p", "run_name", "mine"], "run_name='mine' would go to 3 notebooks"),
+    (["--notebook", "01", "02", "-p", "run_name", "mine"], "would go to 2 notebooks"),
+    (["--notebook", "07"], "invalid choice: '07'"),
+    (["--epochs", "many"], "invalid int value: 'many'"),
+    (["-p", "lr"], "expected 2 arguments"),
+    (["silver"], "invalid choice: 'silver'"),
+    (["golden", "--epochs", "3"], "golden has parameters of its own"),
+    (["saved", "-p", "lr", "0.1"], "saved has parameters of its own"),
+    (["saved", "--runs", "elsewhere"], "saved has parameters of its own"),
+])
+def test_a_wrong_command_line_is_refused_before_anything_runs(refused, arguments, said):
+    assert said in refused(*arguments)
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The commands that course.py would run, without running them."""
+    listed = []
+    monkeypatch.setattr(course, "call", lambda *arguments: listed.append(list(map(str, arguments))))
+    return listed
+
+
+def test_one_recipe_may_have_a_run_name(commands, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "mine"])
+    course.main()
+    [papermill, _] = commands
+    assert papermill[-3:] == ["-p", "run_name", "mine"]
+
+
+def test_parameters_go_to_the_recipes_alone(commands, folder):
+    place = folder.relative_to(ROOT).as_posix()
+    names = list(course.NOTEBOOKS.values())
+    course.run_all(names, place, {"epochs": 5}, images=f"{place}/images")
+    passed = [command[command.index("-") + 3:] for command in commands]
+    assert passed[0] == []
+    assert passed[1:4] == [["-p", "runs_dir", place, "-p", "epochs", "5"]] * 3
+    assert passed[4] == ["-p", "runs_dir", place, "-p", "images_dir", f"{place}/images"]
+
+
+def test_defaults_are_not_passed_on(commands):
+    course.run_all(list(course.NOTEBOOKS.values()), "runs", {})
+    assert [command[command.index("-") + 3:] for command in commands] == [[]] * 5
+
+
+def test_sample_is_not_kept_as_published(commands, monkeypatch, tmp_path):
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(course, "PUBLISHED", tmp_path / "published")
+    for run_name in RECIPES:
+        (tmp_path / "runs" / run_name).mkdir(parents=True)
+        record = json.dumps({"data": {"source": "sample"}})
+        (tmp_path / "runs" / run_name / "record.json").write_text(record)
+    with pytest.raises(SystemExit, match="saw the sample. Set DATA_DIR"):
+        course.make_saved(list(course.NOTEBOOKS.values()))
+    assert not (tmp_path / "published").exists()
+
+
+@pytest.mark.slow
+def test_course_then_as_papermill_and_jupyter_start_it(folder, no_data):
+    """course.py started elsewhere, papermill from notebooks/, nbconvert in the outputs' folder."""
+    place = folder.relative_to(ROOT)
+    command = [sys.executable, ROOT / "tools" / "course.py", "--runs", place, "--epochs", "1",
+               "-p", "train_size", SMALL["train_size"], "-p", "device", SMALL["device"]]
+    done = run(command, cwd=ROOT / "notebooks")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("SAMPLE") >= len(RECIPES)
+    assert "epoch  1/1" in done.stdout
+    for name in course.NOTEBOOKS.values():
+        assert (folder / f"{name}.html").stat().st_size > 100_000
+    for name in RECIPES:
+        record = json.loads((folder / name / "record.json").read_text())
+        assert record["data"]["source"] == "sample"
+        assert record["parameters"]["run_name"] == name
+    figures = [*(name.replace(" ", "_") for name in GRAPHS.values()),
+               *(f"misclassified_{name}" for name in RECIPES)]
+    assert all((folder / "images" / f"{name}.png").stat().st_size > 10_000 for name in figures)
+
+    shutil.rmtree(folder / "images")
+    summary = folder / "04_summary.ipynb"
+    done = run(papermill_command(summary.name, summary, runs_dir=folder, images_dir=folder,
+                                 shown=10), ROOT / "notebooks")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert all((folder / f"{name}.png").stat().st_size > 10_000 for name in figures)
+
+    first, second = folder / "00_normalization_by_hand.ipynb", folder / "01_batch_norm_l1_l2.ipynb"
+    done = run([*NBCONVERT, first, second, summary])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "SAMPLE" in "".join(out.get("text", "") for out in outputs(second))

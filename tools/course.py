@@ -1,0 +1,164 @@
+"""Run the notebooks of the course and keep what they produce.
+
+    course.py                         all of them into runs/, with pages and figures
+    course.py --epochs 5 -p lr 0.1    the three recipes with other parameters
+    course.py --notebook 02 04        some of them
+    course.py saved                   at full scale, kept as what is published: outputs in
+                                      notebooks/, figures in images/, records in results/mnist_7k/
+    course.py golden                  at a small scale, kept for the tests: tests/golden/
+
+Whatever starts this needs the packages of requirements.txt, and nothing else: no make, no shell.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+try:
+    from coursepack.records import MISTAKES, RECIPES
+except ModuleNotFoundError as error:
+    sys.exit(f"The package {error.name} is missing. Install what the course needs with:\n"
+             f"    {sys.executable} -m pip install -r {ROOT / 'requirements.txt'}")
+
+NOTEBOOKS = {path.stem[:2]: path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+PUBLISHED, GOLDEN = ROOT / "results" / "mnist_7k", ROOT / "tests" / "golden"
+SMALL = {"dataset": "mnist_sample", "train_size": 1000, "epochs": 2, "device": "cpu"}
+# What papermill and widgets leave in a notebook, and what changes with every version of Python.
+STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets "
+         "metadata.language_info.version metadata.language_info.codemirror_mode")
+
+
+def call(module: str, *arguments: object) -> None:
+    """Run a module as a command; its failure ends this one with the same exit status.
+
+    A notebook's printed lines go to the terminal at once; its progress bars would fill the pages.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def run_notebook(name: str, folder: str, parameters: dict[str, object]) -> Path:
+    """Run a notebook into folder. Defaults are not passed on: a passed one becomes a cell."""
+    output = ROOT / folder / f"{name}.ipynb"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    print(f"== {name}", flush=True)
+    pairs = [part for pair in parameters.items() for part in ("-p", *pair)]
+    call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
+         ROOT / "notebooks" / f"{name}.ipynb", output, *pairs)
+    return output
+
+
+def run_all(names: list[str], folder: str, parameters: dict[str, object], images: str = "",
+            kept: Path | None = None) -> list[Path]:
+    """Run notebooks into folder; parameters are those of the recipes.
+
+    images: where the summary puts its figures, instead of images/. kept: where records of the
+    recipes are copied to, and where the summary reads them, instead of folder.
+    """
+    elsewhere = {} if folder == "runs" else {"runs_dir": folder}
+    outputs = []
+    for name in names:
+        own = {}
+        if name in RECIPES.values():
+            own = elsewhere | parameters
+        elif name == NOTEBOOKS["04"]:
+            read = {"runs_dir": str(kept.relative_to(ROOT).as_posix())} if kept else elsewhere
+            own = read | ({"images_dir": images} if images else {})
+        outputs.append(run_notebook(name, folder, own))
+        if kept and name in RECIPES.values():
+            keep_records(folder, kept, [name])
+    return outputs
+
+
+def keep_records(folder: str, kept: Path, names: list[str]) -> None:
+    """Copy the records and mistakes that recipe notebooks left in folder, a pair of files a run."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for run, notebook in RECIPES.items():
+        if notebook in names:
+            shutil.copy(ROOT / folder / run / "record.json", kept / f"{run}.json")
+            shutil.copy(ROOT / folder / run / MISTAKES, kept / f"{run}.npz")
+
+
+def keep_outputs(outputs: list[Path], folder: Path) -> None:
+    """Copy notebooks that were run, without what differs from one run to the next."""
+    kept = [shutil.copy(output, folder) for output in outputs]
+    call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP, *kept)
+
+
+def on_the_sample(folder: str) -> list[str]:
+    """The recipes' runs in folder that saw the 5,000 digits instead of the data asked for."""
+    records = [ROOT / folder / run / "record.json" for run in RECIPES]
+    return [file.parent.name for file in records
+            if file.is_file() and json.loads(file.read_text())["data"]["source"] == "sample"]
+
+
+def make_course(names: list[str], folder: str, parameters: dict[str, object]) -> None:
+    outputs = run_all(names, folder, parameters, images=f"{folder}/images")
+    print("== pages", flush=True)
+    call("nbconvert", "--log-level", "WARN", "--to", "html", "--template", "classic", *outputs)
+    print(f"== done: notebooks and pages in {folder}/, figures in {folder}/images/")
+    for run in on_the_sample(folder):
+        print(f"{folder}/{run} is of the 5,000-digit SAMPLE")
+
+
+def make_saved(names: list[str]) -> None:
+    for run in RECIPES:  # a summary alone: of what is published
+        if not (ROOT / "runs" / run).exists() and (PUBLISHED / f"{run}.json").is_file():
+            (ROOT / "runs" / run).mkdir(parents=True)
+            shutil.copy(PUBLISHED / f"{run}.npz", ROOT / "runs" / run / MISTAKES)
+            shutil.copy(PUBLISHED / f"{run}.json", ROOT / "runs" / run / "record.json")
+    outputs = run_all(names, "runs", {})
+    if sample := on_the_sample("runs"):
+        sys.exit(f"nothing is kept: {', '.join(sample)} saw the sample. Set DATA_DIR to the full "
+                 "data and run again.")
+    keep_records("runs", PUBLISHED, names)
+    keep_outputs(outputs, ROOT / "notebooks")
+
+
+def make_golden(names: list[str]) -> None:
+    shutil.rmtree(ROOT / "runs" / "golden", ignore_errors=True)
+    outputs = run_all(names, "runs/golden", SMALL, "runs/golden/images", GOLDEN / "records")
+    keep_outputs(outputs, GOLDEN)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scale", nargs="?", choices=("course", "saved", "golden"), default="course")
+    parser.add_argument("--notebook", nargs="+", choices=NOTEBOOKS, default=list(NOTEBOOKS),
+                        metavar="NUMBER", help=f"only these of {', '.join(NOTEBOOKS)}")
+    parser.add_argument("--epochs", type=int, help="of the three recipes")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                        help="any parameter of the three recipes")
+    parser.add_argument("--runs", default="runs", metavar="FOLDER", help="in place of runs/")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="where mnist.npz is (or DATA_DIR)")
+    args = parser.parse_args()
+    names = [NOTEBOOKS[number] for number in sorted(set(args.notebook))]
+    parameters = ({"epochs": args.epochs} if args.epochs is not None else {}) | dict(args.p)
+    recipes = [name for name in names if name in RECIPES.values()]
+    if "run_name" in parameters and len(recipes) > 1:
+        parser.error(f"run_name={parameters['run_name']!r} would go to {len(recipes)} notebooks, "
+                     "and each run would overwrite the one before. Leave it out, or choose one "
+                     "notebook with --notebook.")
+    if args.data_dir:
+        os.environ["DATA_DIR"] = args.data_dir
+    if args.scale == "course":
+        make_course(names, Path(args.runs).as_posix(), parameters)
+    elif parameters or args.runs != "runs":
+        parser.error(f"{args.scale} has parameters of its own. Leave out --epochs, -p and --runs.")
+    else:
+        {"saved": make_saved, "golden": make_golden}[args.scale](names)
+
+
+if __name__ == "__main__":
+    main()
