@@ -1,13 +1,34 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 from helpers import first, fit, make_recipe
 
 from coursepack import figures
 from coursepack.data import load_dataset
+from coursepack.files import ROOT
 from coursepack.records import load_run, save_run
 
 figures.set_up()
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, and in a file its long tests: else a core waits for the other at the end.
+
+    What takes long: tests marked slow, then golden notebooks (whose cells keep their order).
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def order(item):
+        if item.path.suffix == ".ipynb":
+            return 1, item.path, 0
+        kind = 0 if item.path in slow else 2
+        return kind, item.path, item.get_closest_marker("slow") is None
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +52,20 @@ def finished(tmp_path_factory, few):
     model, history = fit(few, recipe)
     record = save_run(model, few, recipe, history)
     return recipe, record, load_run(recipe.run_dir.parent, recipe.run_name)[1]
+
+
+@pytest.fixture
+def folder():
+    """An empty folder inside the course, because Jupyter starts a kernel in its notebook's."""
+    (ROOT / "runs").mkdir(exist_ok=True)
+    path = Path(tempfile.mkdtemp(prefix="test-", dir=ROOT / "runs"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def no_data(monkeypatch, tmp_path):
+    """A data folder without data: notebooks use the sample."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: no download
+    monkeypatch.setenv("TQDM_DISABLE", "1")

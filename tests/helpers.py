@@ -1,12 +1,18 @@
 """What several test files use: small recipes, data and records."""
 
 import re
+import subprocess
+import sys
 
+import nbformat
 import numpy as np
 import torch
 
 from coursepack import batches, training
+from coursepack.files import ROOT
 from coursepack.recipe import Recipe
+
+SMALL = {"epochs": 1, "train_size": 400, "device": "cpu"}  # for notebooks
 
 
 def says(*words):
@@ -48,6 +54,25 @@ def make_recipe(folder, **changes):
 def fit(data, recipe):
     model = training.build_model(recipe, data)
     return model, training.train(model, data, recipe)
+
+
+def without_seconds(history):
+    return [{k: v for k, v in row.items() if not k.endswith("_seconds")} for row in history]
+
+
+def run(command, cwd=ROOT):
+    return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+
+
+def papermill_command(name, output, **parameters):
+    pairs = [part for key, value in parameters.items() for part in ("-p", key, value)]
+    notebook = ROOT / "notebooks" / name
+    return [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, output, *pairs]
+
+
+def outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    return [out for cell in notebook.cells for out in cell.get("outputs", [])]
 
 
 def log_probabilities(model, images, data):

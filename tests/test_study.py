@@ -113,6 +113,7 @@ def test_finished_means_a_record_with_these_parameters(write, tmp_path):
         assert study.finished(run) == expected
 
 
+@pytest.mark.slow
 def test_interrupted_study_goes_on_where_it_was(monkeypatch):
     """A run is killed, then the engine interrupted; called again, it does only what is missing."""
     (ROOT / "runs").mkdir(exist_ok=True)

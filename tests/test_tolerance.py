@@ -1,14 +1,19 @@
 """The comparison of saved outputs: what it forgives and what it does not."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
+import tolerance
 
-import conftest
-
-ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = f"""import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+pytest_plugins = ["tolerance"]
+"""
 
 
 @pytest.mark.parametrize(("new", "saved", "same"), [
@@ -32,57 +37,63 @@ ROOT = Path(__file__).resolve().parent.parent
     ("a  9.999\n", "a 10.000\n", True),
 ])
 def test_floats_within_the_tolerance_agree_and_nothing_else_may_differ(new, saved, same):
-    assert conftest.agrees(new, saved, rel=0.001, abs=0.001) == same
+    assert tolerance.agrees(new, saved, rel=0.001, abs=0.001) == same
 
 
 def test_without_tolerance_nothing_is_forgiven():
-    assert conftest.tolerance("print(1.0)") is None
+    assert tolerance.tolerance("print(1.0)") is None
 
 
 @pytest.mark.parametrize("line", ["# TOL:", "# TOL: relative=1", "# TOL: rel=1e-3 0.1"])
 def test_a_tolerance_that_says_nothing_is_an_error(line):
     with pytest.raises(ValueError, match="TOL"):
-        conftest.tolerance(f"{line}\nprint(1.0)")
-
-
-@pytest.fixture
-def checked(pytester):
-    """Save a one-cell notebook with given source and outputs, and check it with nbval."""
-    def check(source, *outputs):
-        cell = nbformat.v4.new_code_cell(source, execution_count=1, outputs=list(outputs))
-        notebook = nbformat.v4.new_notebook(cells=[cell])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(notebook, pytester.path / "one.ipynb")
-        pytester.makeconftest((ROOT / "conftest.py").read_text())
-        return pytester.runpytest_subprocess("--nbval", "one.ipynb").ret == 0
-    return check
+        tolerance.tolerance(f"{line}\nprint(1.0)")
 
 
 def stdout(text, name="stdout"):
     return nbformat.v4.new_output("stream", name=name, text=text)
 
 
-@pytest.mark.parametrize(("source", "saved", "green"), [
-    ("# TOL: abs=0.1\nprint('loss', 1.05)", "loss 1.0\n", True),
-    ("# TOL: abs=0.1\nprint('loss', 1.15)", "loss 1.0\n", False),
-    ("print('loss', 1.05)", "loss 1.0\n", False),
-    ("# TOL: abs=0.1\nprint('loss', 1.0)", "loss 1.0\nend\n", False),
-    ("# TOL: abs=0.1\nprint('loss', 1.0)\nprint('more')", "loss 1.0\n", False),
-])
-def test_nbval_with_tolerance(checked, source, saved, green):
-    assert checked(source, stdout(saved)) == green
-
-
-def test_nbval_does_not_look_at_stderr(checked):
-    source = "import sys\nprint('bar 100 %', file=sys.stderr)\nprint(1)"
-    assert checked(source, stdout("1\n"), stdout("bar 99 %", "stderr"))
-
-
-def test_nbval_compares_tables_with_tolerance(checked):
-    source = "# TOL: rel=0.01\nimport pandas\npandas.DataFrame({'loss': [%s]})"
-    frame = pd.DataFrame({"loss": [0.5]})
-    table = nbformat.v4.new_output(
+def table(loss):
+    frame = pd.DataFrame({"loss": [loss]})
+    return nbformat.v4.new_output(
         "execute_result", execution_count=1,
         data={"text/plain": repr(frame), "text/html": frame._repr_html_()})
-    assert checked(source % 0.501, table)
-    assert not checked(source % 0.52, table)
+
+
+TABLE = "# TOL: rel=0.01\nimport pandas\npandas.DataFrame({'loss': [%s]})"
+CELLS = {  # source, saved outputs, and whether they agree
+    "within the tolerance": ("# TOL: abs=0.1\nprint('loss', 1.05)", [stdout("loss 1.0\n")], True),
+    "beyond it": ("# TOL: abs=0.1\nprint('loss', 1.15)", [stdout("loss 1.0\n")], False),
+    "without one": ("print('loss', 1.05)", [stdout("loss 1.0\n")], False),
+    "a line too few": ("# TOL: abs=0.1\nprint('loss', 1.0)", [stdout("loss 1.0\nend\n")], False),
+    "a line too many": ("# TOL: abs=0.1\nprint('loss', 1.0)\nprint('more')",
+                        [stdout("loss 1.0\n")], False),
+    "other stderr": ("import sys\nprint('bar 100 %', file=sys.stderr)\nprint(1)",
+                     [stdout("1\n"), stdout("bar 99 %", "stderr")], True),
+    "table within": (TABLE % 0.501, [table(0.5)], True),
+    "table beyond": (TABLE % 0.52, [table(0.5)], False),
+}
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """What nbval says of each of CELLS, as cells of one notebook."""
+    folder = tmp_path_factory.mktemp("nbval")
+    cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=outputs)
+             for source, outputs, _ in CELLS.values()]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, folder / "cells.ipynb")
+    (folder / "conftest.py").write_text(PLUGIN)
+    done = subprocess.run([sys.executable, "-m", "pytest", "-rA", "--nbval", "cells.ipynb"],
+                          cwd=folder, capture_output=True, text=True)
+    found = re.findall(r"^(PASSED|FAILED) cells.ipynb::Cell (\d+)", done.stdout, re.MULTILINE)
+    assert sorted(int(number) for _, number in found) == list(range(len(CELLS))), done.stdout
+    return {name: ("PASSED", str(i)) in found for i, name in enumerate(CELLS)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_nbval_compares_saved_outputs(verdicts, name):
+    assert verdicts[name] == CELLS[name][2]

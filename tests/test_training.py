@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import arrays, files_in, first, fit, log_probabilities, make_recipe, says
+from helpers import (
+    arrays,
+    files_in,
+    first,
+    fit,
+    log_probabilities,
+    make_recipe,
+    says,
+    without_seconds,
+)
 from torch import nn
 
 from coursepack import batches, training
@@ -241,10 +250,6 @@ def test_same_seed_gives_the_same_run_whatever_was_drawn_before(tmp_path, few):
     for one, same, other in zip(*runs):
         assert all(torch.equal(a, b) for a, b in zip(one, same))
         assert not all(torch.equal(a, b) for a, b in zip(one, other))
-
-
-def without_seconds(history):
-    return [{k: v for k, v in row.items() if not k.endswith("_seconds")} for row in history]
 
 
 def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, monkeypatch, few):

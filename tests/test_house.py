@@ -1,0 +1,139 @@
+"""The plan of the house: who imports whom, how large a room is, and what an import leaves alone."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from coursepack.files import ROOT
+
+ROOMS = ("files", "threads", "sources", "data", "recipe", "batches", "training", "records",
+         "compare", "figures")  # in the order that the data goes
+LIMITS = {"utils.py": 59, "model.py": 419, "tools/bench.py": 349}  # lines
+LIMITS |= {f"coursepack/{room}.py": 260 for room in ROOMS}
+
+
+def imported(file):
+    """Names of all modules that a file imports, wherever it does: coursepack.files, torch ..."""
+    names = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def rooms_imported(file):
+    return {name.split(".")[1] for name in imported(file) if name.startswith("coursepack.")
+            and name.split(".")[1] in ROOMS}
+
+
+def wrong_arrows(arrows):
+    """Those of arrows, {room: rooms that it imports}, that do not lead to an earlier room."""
+    return [f"{room} imports {other}, which comes after it" for room, others in arrows.items()
+            for other in sorted(others) if ROOMS.index(other) >= ROOMS.index(room)]
+
+
+def test_each_room_imports_only_from_rooms_before_it():
+    assert {path.stem for path in (ROOT / "coursepack").glob("*.py")} == {"__init__", *ROOMS}
+    assert wrong_arrows({room: rooms_imported(f"coursepack/{room}.py") for room in ROOMS}) == []
+
+
+def test_a_wrong_arrow_would_be_named():
+    assert wrong_arrows({"data": {"files", "recipe"}, "files": {"files"}}) == [
+        "data imports recipe, which comes after it", "files imports files, which comes after it"]
+
+
+def test_no_room_imports_the_table_of_contents_and_model_imports_no_room():
+    for room in ROOMS:
+        assert "utils" not in imported(f"coursepack/{room}.py")
+    assert not {name for name in imported("model.py") if name.startswith(("coursepack", "utils"))}
+
+
+@pytest.mark.parametrize("room", ["compare", "figures"])
+def test_what_compares_and_draws_names_no_torch(room):
+    assert not {name for name in imported(f"coursepack/{room}.py") if name.startswith("torch")}
+    assert not re.search(r"\btorch\b", (ROOT / "coursepack" / f"{room}.py").read_text())
+
+
+@pytest.mark.parametrize("file", LIMITS)
+def test_no_file_grows_past_its_limit(file):
+    assert len((ROOT / file).read_text().splitlines()) <= LIMITS[file]
+
+
+def test_utils_is_a_table_of_contents_in_the_order_of_the_rooms():
+    """Every line of code is an import from a room, with a comment before it that says what for."""
+    text = (ROOT / "utils.py").read_text()
+    docstring, *imports = ast.parse(text).body
+    assert isinstance(docstring, ast.Expr)
+    assert [node.module for node in imports] == [f"coursepack.{room}" for room in ROOMS]
+    lines = text.splitlines()
+    assert all(lines[node.lineno - 2].startswith("# ") for node in imports)
+
+
+def test_everything_that_notebooks_call_is_in_the_table_of_contents():
+    import utils
+
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            names = re.findall(r"\butils\.(\w+)", "".join(cell["source"]))
+            assert all(hasattr(utils, name) for name in names if name != "py"), names
+
+
+def test_tools_and_tests_import_the_rooms_and_patch_no_name_of_utils():
+    """A patched re-export changes nothing, and its test would pass in vain."""
+    for path in [*(ROOT / "tools").glob("*.py"), *(ROOT / "tests").glob("*.py")]:
+        if path.name != "test_house.py":
+            assert "utils" not in imported(path.relative_to(ROOT)), path.name
+            assert not re.search(r"(setattr|patch\w*)\(\s*[\"']?utils\b", path.read_text())
+
+
+STATE = """
+import json, sys
+import matplotlib, seaborn, torch
+if sys.argv[1:]:
+    sys.path.insert(0, sys.argv[1])
+def state():
+    torch.tensor([1e-42]).mul_(1)  # a first operation, as any program has
+    denormal = torch.tensor([1e-38]) * 1e-4  # zero where denormals are flushed
+    return [denormal.item() != 0, torch.get_num_threads(), torch.get_default_dtype().__str__(),
+            torch.initial_seed(), {k: str(v) for k, v in matplotlib.rcParams.items()}]
+before = state()
+names = sys.argv[2:]
+for name in names:
+    __import__(name)
+print(json.dumps([before, state()]))
+if "coursepack.figures" in names:
+    import coursepack.figures
+    coursepack.figures.set_up()
+    print(json.dumps(state()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [
+    ["model"], ["utils"], [f"coursepack.{room}" for room in ROOMS],
+], ids=["model", "utils", "rooms"])
+def test_an_import_leaves_the_process_as_it_was(names):
+    """Denormal mode, threads, random state and plot settings; one call changes them afterwards."""
+    done = subprocess.run([sys.executable, "-c", STATE, ROOT, *names], capture_output=True,
+                          text=True, check=True)
+    both, *after_set_up = map(json.loads, done.stdout.splitlines())
+    before, after = both
+    assert before == after
+    for denormals, _, _, _, settings in after_set_up:
+        assert not denormals
+        assert settings["axes.titlesize"] == "15.0" != after[4]["axes.titlesize"]
+
+
+def test_no_room_changes_the_process_where_it_is_imported():
+    """Such calls stand inside functions only: set_up_torch() and set_up()."""
+    for room in ROOMS:
+        for node in ast.parse((ROOT / "coursepack" / f"{room}.py").read_text()).body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                source = ast.unparse(node)
+                assert not re.search(r"set_|mallopt|\.seed\(|environ\[|filterwarnings", source)
