@@ -43,5 +43,6 @@ from coursepack.compare import (
 
 # All pictures; and the one call that sets a process up.
 from coursepack.figures import (
-    GRAPHS, add_caption, label_ends, plot_graph, plot_misclassified, set_up, show, show_images,
+    GRAPHS, add_caption, axes_grid, label_ends, plot_graph, plot_misclassified, set_up, show,
+    show_images,
 )

@@ -139,23 +139,31 @@ def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:
                 weight="bold")
 
 
+def axes_grid(count: int, columns: int, width: float,
+              height: float) -> tuple[plt.Figure, list[plt.Axes]]:
+    """A figure of count axes, width x height inches each, in rows of so many columns."""
+    rows = math.ceil(count / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows),
+                                squeeze=False, layout="constrained")
+    for empty in axes.flat[count:]:
+        empty.set_axis_off()
+    return figure, list(axes.flat[:count])
+
+
 def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[str] = (),
                 columns: int = 10) -> plt.Figure:
     """A grid of uint8 images (N, C, H, W), with a line of text above and below each."""
-    count = len(images)
-    rows = math.ceil(count / columns)
     width = max([1.35, *(0.095 * len(text) for text in (*above, *below))])  # texts do not touch
     height = 1.15 + 0.3 * bool(len(above)) + 0.3 * bool(len(below))
-    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows + 0.1),
-                                squeeze=False, layout="constrained")
+    height += 0.1 / math.ceil(len(images) / columns)  # for the margin of the whole
+    figure, axes = axes_grid(len(images), columns, width, height)
     figure.get_layout_engine().set(h_pad=0.08)
-    for i, ax in enumerate(axes.flat):
+    for i, ax in enumerate(axes):
         ax.set(xticks=[], yticks=[], frame_on=False)
-        if i < count:
-            image = np.asarray(images[i]).transpose(1, 2, 0)  # (H, W, C); one channel is grey
-            ax.imshow(image, cmap="gray", vmin=0, vmax=255)
-            ax.set_title(above[i] if len(above) else "", color="#00664a", fontsize=12, loc="center")
-            ax.set_xlabel(below[i] if len(below) else "", color="#a04000", fontsize=12)
+        image = np.asarray(images[i]).transpose(1, 2, 0)  # (H, W, C); one channel is grey
+        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+        ax.set_title(above[i] if len(above) else "", color="#00664a", fontsize=12, loc="center")
+        ax.set_xlabel(below[i] if len(below) else "", color="#a04000", fontsize=12)
     return figure
 
 

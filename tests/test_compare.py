@@ -7,6 +7,7 @@ from mlxtend.evaluate import mcnemar
 from scipy import stats
 
 from coursepack import compare
+from model import NORMS
 
 
 def test_runs_that_differ_in_seed_and_place_alone_are_one_recipe():
@@ -134,3 +135,10 @@ def test_interval_of_the_documents_best_accuracy():
 def test_title_says_norm_and_penalties(parameters, name):
     record = {"parameters": {"groups": 2, "l1": 0.0, "l2": 0.0} | parameters}
     assert compare.recipe_title(record) == name
+
+
+def test_every_norm_has_a_look_of_its_own():
+    """A colour that a norm lacks would be a KeyError after its training."""
+    assert set(compare.LOOKS) == set(NORMS)
+    for part in zip(*compare.LOOKS.values()):
+        assert len(set(part)) == len(NORMS)

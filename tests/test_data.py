@@ -6,8 +6,8 @@ import pytest
 import torch
 from helpers import arrays, make_recipe, says
 
-from coursepack import batches, training
-from coursepack.data import load_dataset, pixel_statistics
+from coursepack import batches, sources, training
+from coursepack.data import DATASETS, SAMPLE, load_dataset, pixel_statistics
 
 
 def assert_refused(folder, monkeypatch, *words, name="mnist"):
@@ -158,7 +158,7 @@ def test_pixel_statistics_equal_torchs(channels):
         torch.testing.assert_close(found.double(), exact, rtol=1e-7, atol=0)
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist", "cifar10"])
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("mnist", SAMPLE)])
 def test_other_dataset_without_network_says_which_file_to_put_where(tmp_path, monkeypatch, name):
     monkeypatch.setattr("coursepack.sources.unreachable", lambda *args, **kwargs: "no network")
     with pytest.raises(FileNotFoundError, match=says(f"{name}.npz", str(tmp_path), "no network")):
@@ -170,3 +170,16 @@ def test_flat_images_are_refused(tmp_path):
     np.savez(tmp_path / "mnist.npz", **arrays(x_train=images))
     with pytest.raises(ValueError, match=says("mnist.npz", "flat")):
         load_dataset("mnist", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
+    from torchvision import datasets
+
+    published = DATASETS[name]
+    assert len(set(published.classes)) == len(published.classes)
+    if name != SAMPLE:
+        dataset = getattr(datasets, published.torchvision)
+        assert sources.download_url(dataset).startswith("http")
+        if hasattr(dataset, "classes"):
+            assert len(dataset.classes) == len(published.classes)

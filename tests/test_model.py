@@ -30,7 +30,7 @@ def says(*words):
 
 
 # ------------------------------------------------------------------------------------- counts
-@pytest.mark.parametrize(("arch", "options", "parameters"), [
+PARAMETERS = [
     ("mnist_7k", {"norm": "none"}, 7_272),
     ("mnist_7k", {"norm": "batch"}, 7_416),
     ("mnist_7k", {"norm": "instance"}, 7_416),
@@ -62,12 +62,19 @@ def says(*words):
     ("cifar_best", {"norm": "batch"}, 46_448),
     ("cifar_best", {"norm": "group", "groups": 8}, 46_448),
     ("cifar_best", {"norm": "layer", "layer_affine": "channel"}, 46_448),
-])
+]
+
+
+@pytest.mark.parametrize(("arch", "options", "parameters"), PARAMETERS)
 def test_parameter_count_is_exact(arch, options, parameters):
     assert count(Net(arch, **options)).parameters == parameters
     assert count(Net(arch, dropout=0.1, **options)).parameters == parameters
-    if arch not in ("mnist_7k", "mnist_8k", "mnist_best"):  # no block of these keeps its shape
+    if any(model.keeps_shape(ARCHITECTURES[arch])):
         assert count(Net(arch, skip=True, **options)).parameters == parameters
+
+
+def test_every_architecture_has_its_parameter_count_tested():
+    assert {arch for arch, _, _ in PARAMETERS} == set(ARCHITECTURES)
 
 
 def test_multiply_adds_of_cifar_35k():
@@ -162,7 +169,7 @@ def test_receptive_field_is_what_the_gradient_reaches(arch):
 
 
 # ------------------------------------------------------------------- normalization by hand
-BY_HAND = [("batch", 2), ("layer", 2), ("instance", 2), *(("group", g) for g in (1, 2, 4, 8))]
+BY_HAND = [(norm, 2) for norm in model.AXES] + [("group", groups) for groups in (1, 4, 8)]
 
 
 @pytest.mark.parametrize(("norm", "groups"), BY_HAND)
@@ -219,6 +226,11 @@ def test_only_the_chosen_norm_exists_once_a_block(arch, norm):
     blocks = sum(row.after == "block" for row in ARCHITECTURES[arch].rows)
     found = [type(m) for m in Net(arch, norm).modules() if type(m) in NORM_TYPES.values()]
     assert found == ([] if norm == "none" else [NORM_TYPES[norm]] * blocks)
+
+
+def test_every_norm_has_its_layer_by_hand_in_its_turn():
+    assert list(model.AXES) == list(model.LAYERS)
+    assert {norm: row.kind for norm, row in model.LAYERS.items()} == NORM_TYPES
 
 
 def test_layer_affine_channel_is_group_norm_with_one_group():

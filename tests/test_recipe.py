@@ -7,9 +7,9 @@ import pytest
 import torch
 from helpers import files_in, make_recipe, says
 
-from coursepack.data import find_dataset
-from coursepack.recipe import Recipe, check_injected, with_defaults
-from model import check_norm
+from coursepack.data import DATASETS, find_dataset
+from coursepack.recipe import AUGMENTS, PENALIZE, SCHEDULES, Recipe, check_injected, with_defaults
+from model import ARCHITECTURES, LAYER_AFFINES, NORMS, ORDERS, check_norm
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -79,6 +79,17 @@ def test_relative_folders_start_at_the_root(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
     assert find_dataset("mnist")[0] == tmp_path / "elsewhere"
     assert find_dataset("mnist", "here")[0] == tmp_path / "here"
+
+
+@pytest.mark.parametrize(("name", "choices"), [
+    ("dataset", DATASETS), ("augment", AUGMENTS), ("arch", ARCHITECTURES), ("norm", NORMS),
+    ("layer_affine", LAYER_AFFINES), ("order", ORDERS), ("penalize", PENALIZE),
+    ("schedule", SCHEDULES), ("device", ["auto", "cpu"]),
+])
+def test_a_question_mark_lists_all_choices(tmp_path, name, choices):
+    """The comments of the notebooks' parameters say so."""
+    with pytest.raises(ValueError, match=says(name, *choices)):
+        make_recipe(tmp_path, **{name: "?"})
 
 
 def test_a_record_older_than_a_parameter_is_one_with_its_default():
