@@ -2,8 +2,9 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,13 +15,6 @@ from coursepack import files, threads
 from coursepack.compare import LOOKS, Look, by_recipe, mean_interval, recipe_title
 from coursepack.records import Misclassified
 from model import check_choice, check_norm
-
-GRAPHS = {
-    "loss": "training loss",
-    "test_loss": "test loss",
-    "accuracy": "training accuracy",
-    "test_accuracy": "test accuracy",
-}
 
 
 def set_up() -> None:
@@ -59,14 +53,46 @@ def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:
     figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
 
 
+def loss_axis(ax: plt.Axes, low: float, high: float) -> None:
+    """A logarithmic axis from low to high, with numbers at 1, 2 and 5 times powers of ten."""
+    ax.set(yscale="log", ylabel="negative log likelihood (nats)", ylim=(low, high))
+    ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(plt.NullLocator())
+
+
+def accuracy_axis(ax: plt.Axes, low: float, high: float) -> None:
+    """An axis for shares of errors from low to high, logarithmic, labelled with accuracies."""
+    levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
+    ax.set(yscale="log")
+    ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
+    ax.set(ylabel="images classified right", ylim=(high, low))  # fewer errors, higher
+    ax.yaxis.set_minor_locator(plt.NullLocator())
+
+
+class Graph(NamedTuple):
+    """A value of each epoch that can be drawn: its name, and a function that sets its axis."""
+
+    name: str
+    axis: Callable[[plt.Axes, float, float], None]
+
+
+GRAPHS = {
+    "loss": Graph("training loss", loss_axis),
+    "test_loss": Graph("test loss", loss_axis),
+    "accuracy": Graph("training accuracy", accuracy_axis),
+    "test_accuracy": Graph("test accuracy", accuracy_axis),
+}
+
+
 def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
-    """Epoch by epoch, a line for each recipe and key of GRAPHS (all losses, or all accuracies).
+    """Epoch by epoch, a line for each recipe and each of some keys of GRAPHS with one axis.
 
     A recipe with several seeds is the line of their mean, in a band: its 95 % interval. Losses are
     on a logarithmic axis; accuracies on one that is logarithmic in the errors.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    accuracy = "accuracy" in check_choice("key", keys[0], GRAPHS)
+    axis = GRAPHS[check_choice("key", keys[0], GRAPHS)].axis
     recipes, drawn, ends, extremes = by_recipe(records), [], [], []
     for recipe, runs in recipes.items():
         look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
@@ -74,15 +100,16 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         drawn.append(look)
         for key in keys:
             values = np.array([[e[key] for e in run["epochs"]] for run in runs])
-            values = np.maximum(1 - values, 1e-4) if accuracy else values
+            values = np.maximum(1 - values, 1e-4) if axis is accuracy_axis else values
             last = draw_line(ax, values, look, marker, 2.4 if key == keys[-1] else 1.2)
-            ends.append((last, GRAPHS[key].split()[0] if len(keys) > 1 else recipe, look.colour))
+            name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
+            ends.append((last, name, look.colour))
             extremes += [values.min() / 1.1, values.max() * 1.1]
-    subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].capitalize()
+    subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()
     ax.set(xlabel="epoch", title=subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
     limits = min(extremes), max(extremes)  # of the runs: the band of two seeds is very wide
-    (accuracy_axis if accuracy else loss_axis)(ax, *limits)
+    axis(ax, *limits)
     label_ends(ax, ends)
     seeds = sorted({record["parameters"]["seed"] for record in records})
     if len(seeds) > 1:
@@ -103,23 +130,6 @@ def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: 
     ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker, markersize=3,
             linewidth=width)
     return y[-1]
-
-
-def loss_axis(ax: plt.Axes, low: float, high: float) -> None:
-    """A logarithmic axis from low to high, with numbers at 1, 2 and 5 times powers of ten."""
-    ax.set(yscale="log", ylabel="negative log likelihood (nats)", ylim=(low, high))
-    ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_locator(plt.NullLocator())
-
-
-def accuracy_axis(ax: plt.Axes, low: float, high: float) -> None:
-    """An axis for shares of errors from low to high, logarithmic, labelled with accuracies."""
-    levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
-    ax.set(yscale="log")
-    ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
-    ax.set(ylabel="images classified right", ylim=(high, low))  # fewer errors, higher
-    ax.yaxis.set_minor_locator(plt.NullLocator())
 
 
 def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:

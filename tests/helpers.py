@@ -85,8 +85,8 @@ def make_record(norm, seed, accuracy, wrong=(), **parameters):
     """A record of 1,000 test images, two epochs."""
     own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "groups": 2, "l1": 0.0,
            "l2": 0.0, "runs_dir": "runs", "data_dir": "", "device": "auto", "skip": False}
-    epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1}
-              for a in (accuracy + 0.01, accuracy)]
+    epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1,
+               "lr": 0.05} for a in (accuracy + 0.01, accuracy)]
     return {"parameters": own | parameters, "parameter_count": 7416, "epochs": epochs,
             "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000},
             "misclassified": sorted(wrong), "near_zero": 0.25}

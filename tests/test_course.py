@@ -101,7 +101,7 @@ def test_course_then_as_papermill_and_jupyter_start_it(folder, no_data):
         record = json.loads((folder / name / "record.json").read_text())
         assert record["data"]["source"] == "sample"
         assert record["parameters"]["run_name"] == name
-    figures = [*(name.replace(" ", "_") for name in GRAPHS.values()),
+    figures = [*(graph.name.replace(" ", "_") for graph in GRAPHS.values()),
                *(f"misclassified_{name}" for name in RECIPES)]
     assert all((folder / "images" / f"{name}.png").stat().st_size > 10_000 for name in figures)
 

@@ -1,13 +1,22 @@
-"""What the tools have in common: their results stand in the README between two marks."""
+"""Where the tools put what they generate: a page in results/, or a part of README.md."""
 
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parent.parent
+from coursepack import files
 
 
-def keep(name: str, text: str) -> None:
-    """Write text to results/<name>.md, and into the README between its marks <!-- name -->."""
-    (ROOT / "results" / f"{name}.md").write_text(text)
-    readme, mark = ROOT / "README.md", f"<!-- {name} -->\n"
-    before, _, after = readme.read_text().split(mark)
-    readme.write_text(mark.join([before, text, after]))
+def write_page(name: str, text: str) -> None:
+    """Write results/<name>.md, in one piece."""
+    page = files.ROOT / "results" / f"{name}.md"
+    files.replace_file(page, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def write_part(name: str, text: str) -> None:
+    """Put text into README.md, between its two marks <!-- name -->."""
+    readme, mark = files.ROOT / "README.md", f"<!-- {name} -->\n"
+    before, _, after = readme.read_text(encoding="utf-8").split(mark)
+    whole = mark.join([before, text, after])
+    files.replace_file(readme, lambda path: path.write_text(whole, encoding="utf-8"))
+
+
+def markdown_table(heads: list[str], rows: list[list[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"

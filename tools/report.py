@@ -1,30 +1,42 @@
-"""The README's results, from the records under results/.
+"""Pages and figures of the results, from the records in results/, and their part of the README.
 
-    report.py               tables, sentences and figures of every study that has records there
+    report.py               of every study that has records there
     report.py seed000 ...   first keep the finished runs of these studies there
 
 A record is kept as results/<study>/<run>.json. Nothing is kept of a study with runs on the sample.
+The tables go to results/studies.md, a summary of them and the table of networks to README.md.
 """
 
 import argparse
 import shutil
 import sys
 from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
-from readme import ROOT, keep
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from readme import markdown_table, write_page, write_part
 from study import STUDIES, finished, read_study
 
-sys.path.insert(0, str(ROOT))
-
 from coursepack import compare, figures, files
-from coursepack.records import load_record
+from coursepack.files import ROOT
+from coursepack.records import RECIPES, load_record
+from model import ARCHITECTURES, Net, count
 
 SHOWN = ("parameters", "seeds", "final test accuracy", "95 % interval", "weights below 0.001")
+SAVED = "mnist_7k"  # the folder of the recipe notebooks' own records
+INTRODUCTION = """\
+# Results of the recipe notebooks and of the studies
+
+Written by `make report` from the records beside this page. How to read it: [README](README.md).
+"""
 
 
+# ------------------------------------------------------------------------------- what is kept
 def keep_records(study: str) -> int:
     """Copy the records of a study's finished runs to results/; returns how many there are."""
     records = {run.name: ROOT / run.parameters["runs_dir"] / run.name / "record.json"
@@ -46,42 +58,112 @@ def load_study(study: str) -> list[dict]:
     return [load_record(file) for file in kept if file.is_file()]
 
 
-def markdown(table: pd.DataFrame) -> str:
-    columns = ["recipe", *table.columns]
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += [f"| {name} | " + " | ".join(map(str, row)) + " |"
-              for name, row in zip(table.index, table.values)]
-    return "\n".join(lines)
+def load_studies() -> dict[str, list[dict]]:
+    """The kept records of every study that has some."""
+    studies = {study: load_study(study) for study in sorted(p.stem for p in STUDIES.glob("*.yaml"))}
+    return {study: records for study, records in studies.items() if records}
+
+
+def load_saved() -> list[dict]:
+    """The records of the recipe notebooks as they are saved."""
+    return [load_record(ROOT / "results" / SAVED / f"{run}.json") for run in RECIPES]
+
+
+def goals(study: str, recipes: dict[str, list[dict]]) -> list[str]:
+    """For each recipe of a study the accuracy to reach; nothing if its file names none."""
+    to_reach = yaml.safe_load((STUDIES / f"{study}.yaml").read_text()).get("to_reach")
+    labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
+    return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []
+
+
+# ---------------------------------------------------------------------------------- the page
+def framed(table: pd.DataFrame) -> str:
+    rows = [[name, *row] for name, row in zip(table.index, table.values)]
+    return markdown_table(["recipe", *table.columns], rows)
+
+
+def saved_section(records: list[dict]) -> str:
+    """The recipe notebooks as saved: one run each."""
+    table = compare.results_table(records)
+    table = table[["parameters", "final test accuracy", "95 % interval", "final training accuracy",
+                   "final penalty"]]
+    data, parameters = records[0]["data"], records[0]["parameters"]
+    about = (f"All of {data['name']} ({data['train_size']:,} images to train, "
+             f"{data['test_size']:,} to test), {parameters['epochs']} epochs, one run each, seed "
+             f"{parameters['seed']}.")
+    names = [graph.name for graph in figures.GRAPHS.values()]
+    graphs = [f"![{name.capitalize()} of the three recipes by epoch]"
+              f"(../images/{name.replace(' ', '_')}.png)" for name in names]
+    grids = [f"![The most confident mistakes of {compare.recipe_title(record)}, with true class, "
+             f"prediction and confidence](../images/misclassified_{run}.png)"
+             for run, record in zip(RECIPES, records)]
+    shared = "![The mistakes that all three share](../images/misclassified_by_all.png)"
+    return "\n\n".join(["## The recipe notebooks, as saved", about, framed(table).strip(), *graphs,
+                        *grids, shared])
 
 
 def section(study: str, records: list[dict]) -> str:
-    """A study as Markdown: what it is, its table beside what its source claims, its findings."""
+    """A study: what it is, its table beside what its source claims, its findings, its graph."""
     spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
     table = compare.results_table(records)[list(SHOWN)]
     recipes = compare.by_recipe(records)
-    if goals := spec.get("to_reach"):
-        labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
-        table.insert(3, "to reach", [f"{goals[label]:.2f}%" for label in labels])
+    if to_reach := goals(study, recipes):
+        table.insert(3, "to reach", to_reach)
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
     differences = compare.pairwise_differences(records)
     found = [f"- {difference}" for difference in differences]
     if found and all(difference.seeds < 2 for difference in differences):
         found = ["- One run each supports no statement about a difference."]
-    image = f"![Test accuracy by epoch: {', '.join(recipes)}](images/study_{study}.png)"
-    parts = [f"**{study}.** {spec['about']}{missing}.", markdown(table), "\n".join(found), image]
-    return "\n\n".join(parts)
+    image = f"![Test accuracy by epoch: {', '.join(recipes)}](../images/study_{study}.png)"
+    return "\n\n".join([f"## {study}", f"{spec['about']}{missing}.", framed(table).strip(),
+                        "\n".join(found), image])
 
 
-def kept() -> dict[str, list[dict]]:
-    """The kept records of every study that has some."""
-    studies = {study: load_study(study) for study in sorted(p.stem for p in STUDIES.glob("*.yaml"))}
-    return {study: records for study, records in studies.items() if records}
+def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
+    """results/studies.md, from nothing but the kept records."""
+    sections = [section(study, records) for study, records in studies.items()]
+    return "\n\n".join([INTRODUCTION.strip(), saved_section(saved), *sections]) + "\n"
 
 
-def text(studies: dict[str, list[dict]]) -> str:
-    """The README's section, from nothing but the kept records."""
-    return "\n\n".join(section(study, records) for study, records in studies.items()) + "\n"
+# -------------------------------------------------------------------------- the README's parts
+def summary(saved: list[dict], studies: dict[str, list[dict]]) -> str:
+    """All results in one table, and the differences that are larger than chance."""
+    rows, found, pairs, single = [], [], 0, 0
+    for study, records in {"notebooks": saved, **studies}.items():
+        recipes = compare.by_recipe(records)
+        table = compare.results_table(records)[["parameters", "seeds", "final test accuracy",
+                                                "95 % interval"]]
+        to_reach = (goals(study, recipes) if study in studies else []) or [""] * len(table)
+        anchor = study if study in studies else "the-recipe-notebooks-as-saved"
+        link = f"[{study}](results/studies.md#{anchor})"
+        for first, (name, row, goal) in enumerate(zip(table.index, table.values, to_reach)):
+            rows.append(["" if first else link, name, *row, goal])
+        differences = compare.pairwise_differences(records)
+        pairs += sum(difference.seeds > 1 for difference in differences)
+        single += sum(difference.seeds == 1 for difference in differences)
+        found += [f"- {study}: {difference}" for difference in differences
+                  if not difference.low <= 0 <= difference.high]
+    heads = ["study", "recipe", "parameters", "seeds", "final test accuracy", "95 % interval",
+             "to reach"]
+    words = (f"Of {pairs} pairs of recipes with several seeds, the interval of the difference "
+             f"holds zero in {pairs - len(found)}: no ranking. ({single} pairs have one run each, "
+             "which supports no statement.) In the others:\n\n")
+    return markdown_table(heads, rows) + "\n" + words + "\n".join(found) + "\n"
+
+
+def networks() -> str:
+    """Every architecture with the parameters that it has with each kind of normalization."""
+    def parameters(arch: str, **options: str) -> str:
+        return f"{count(Net(arch, groups=1, **options)).parameters:,}"
+
+    rows = []
+    for arch, spec in ARCHITECTURES.items():
+        channels, size = spec.image
+        rows.append([f"`{arch}`", f"{channels} x {size} x {size}", parameters(arch),
+                     parameters(arch, norm="layer"), parameters(arch, norm="none")])
+    heads = ["`arch`", "images", "gain and bias per channel", "per element (layer norm)", "no norm"]
+    return markdown_table(heads, rows)
 
 
 def main() -> None:
@@ -91,12 +173,14 @@ def main() -> None:
     figures.set_up()
     for study in parser.parse_args().studies:
         print(f"{study}: {keep_records(study)} records kept")
-    studies = kept()
+    saved, studies = load_saved(), load_studies()
     for study, records in studies.items():
         figure = figures.plot_graph(records, ["test_accuracy"])
         files.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
-    keep("studies", text(studies))
+    write_page("studies", page(saved, studies))
+    write_part("results", summary(saved, studies))
+    write_part("networks", networks())
 
 
 if __name__ == "__main__":

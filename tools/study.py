@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import papermill
 import yaml
-from readme import ROOT
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from coursepack.files import ROOT
 from coursepack.recipe import ALIKE, with_defaults
 from model import check_choice
 
