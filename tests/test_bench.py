@@ -1,17 +1,23 @@
-"""The benchmark: that both loops do the same mathematics, and that its report says what was run."""
+"""The benchmark: that both loops do the same mathematics, and that each part measures its own."""
 
+import argparse
+import contextlib
+import io
+import itertools
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import bench
+import bench_report
 import pytest
 import student_loop
 import torch
-from torch.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from coursepack import batches, training
 from coursepack.compare import LOOKS
@@ -20,12 +26,14 @@ from coursepack.recipe import Recipe
 from model import Net, count
 
 ROOT = Path(__file__).resolve().parent.parent
+TRIAL = ("--images", "300", "--repetitions", "1", "--epochs", "1", "--seeds", "1", "--publish")
+TRIED = {"data": "mnist", "source": "sample", "images": 300, "repetitions": 1}
 
 
-@pytest.mark.parametrize("norm", bench.DEFAULTS)
+@pytest.mark.parametrize("norm", bench.defaults())
 def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm):
     """One batch of all images, so that their order does not count; neither moved nor dropped."""
-    choices = bench.DEFAULTS[norm] | bench.STUDENT | {"augment": "none", "dropout": 0.0}
+    choices = bench.defaults()[norm] | bench.STUDENT | {"augment": "none", "dropout": 0.0}
     data = load_dataset("mnist_sample").head(60)
     choices |= {"l1": 1e-3, "l2": 1e-2, "batch_size": 60}
     recipe = Recipe(**choices, device="cpu", runs_dir=str(tmp_path))
@@ -49,43 +57,90 @@ def test_student_loop_has_torchs_dropout():
     assert kinds == [torch.nn.Dropout] * 5
 
 
-@pytest.mark.parametrize(("accuracies", "seconds", "stays"), [
-    ([0.99, 0.994, 0.9929, 0.993, 0.995], 8, True),  # not the first crossing: it fell below again
-    ([0.993, 0.994], 2, True),
-    ([0.99, 0.994, 0.992], 6, False),
-])
-def test_goal_counts_from_the_epoch_from_which_the_accuracy_stays(accuracies, seconds, stays):
-    rows = [{"test_accuracy": a, "train_seconds": 1.5, "test_seconds": 0.5} for a in accuracies]
-    assert bench.time_to_goal({"epochs": rows}) == (seconds, stays)
-
-
 def test_preset_has_fewer_than_8000_parameters():
-    recipe = Recipe(**bench.DEFAULTS["group"] | bench.QUICK)
+    recipe = Recipe(**bench.defaults()["group"] | bench.QUICK)
     assert count(Net(**recipe.network())).parameters < 8_000
 
 
-def test_benchmark_of_a_few_images_of_the_sample(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    environment |= {"DATA_DIR": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    command = [sys.executable, bench.__file__, "--parts", "speed", "goal", "--images", "300",
-               "--repetitions", "1", "--epochs", "1", "--seeds", "1", "--out", tmp_path]
-    done = subprocess.run([*map(str, command), "--publish"], env=environment, capture_output=True,
-                          text=True)
+def test_profile_finds_every_section_of_the_loop(tmp_path):
+    """Zero seconds would mean that the loop no longer calls what is timed there."""
+    data = bench.cut(load_dataset("mnist_sample"), 300)
+    recipe = Recipe(**bench.defaults()["group"], epochs=1, device="cpu", runs_dir=str(tmp_path))
+    result = bench.run_profile(data, recipe)
+    assert all(seconds > 0 for seconds in result["sections"].values())
+    assert sum(result["sections"].values()) < result["seconds"]
+    assert all(share > 0 for share in result["operations"].values())
+    assert sum(result["operations"].values()) < 1
+
+
+def test_parts_that_compare_measure_what_their_report_shows(monkeypatch):
+    seconds = itertools.count(1)
+
+    def measured(job, data, recipe):
+        shares = dict.fromkeys(bench.OPERATIONS, 0.1)
+        return {"seconds": next(seconds), "operations": shares,
+                "sections": {"training_batches": 0.1, "evaluate": 0.2, "replace_file": 0.3}}
+
+    monkeypatch.setattr(bench, "measure", measured)
+    data = bench.cut(load_dataset("mnist_sample"), 48)
+    args = argparse.Namespace(images=48, repetitions=3, data=data)
+    for part in ("profile", "growth", "busy"):
+        text = bench_report.PARTS[part]({part: getattr(bench, part)(args)})
+        assert all(f"\n| {LOOKS[norm].short} |" in text for norm in bench.defaults())
+    assert next(seconds) - 1 == (2 + 5 + 2) * 3 * len(bench.defaults())
+
+
+def finish_here(command, **settings):
+    """bench.finish() in this process, which has imported everything: it saves seconds a command."""
+    with (pytest.MonkeyPatch.context() as patch,
+          contextlib.redirect_stdout(io.StringIO()) as output):
+        patch.setattr(sys, "argv", [str(part) for part in command[1:]])
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    return output.getvalue()
+
+
+@pytest.mark.slow
+def test_benchmark_of_a_few_images_of_the_sample(tmp_path, monkeypatch, capsys, no_data):
+    monkeypatch.setattr(bench, "finish", finish_here)
+    command = ["bench.py", "--parts", "speed", *TRIAL, "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="not published"):
+        bench.main()
+    output = capsys.readouterr().out
+    results = json.loads((tmp_path / "bench.json").read_text())
+    assert results["run"] == TRIED
+    for norm in bench.defaults():
+        assert all(len(results["speed"][norm][name]) == 1 for name in bench_report.CONTENDERS)
+        assert f"| {LOOKS[norm].short} |" in output
+    assert bench_report.report(results) in output
+    assert (tmp_path / "speed.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_benchmark_as_a_command_with_processes_of_its_own(tmp_path, no_data):
+    command = [sys.executable, bench.__file__, "--parts", "goal", *TRIAL, "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert "not published" in done.stderr
     results = json.loads((tmp_path / "bench.json").read_text())
-    assert results["run"] == {"data": "mnist", "source": "sample", "images": 300, "repetitions": 1}
-    for norm in bench.DEFAULTS:
-        assert all(len(results["speed"][norm][name]) == 1 for name in bench.CONTENDERS)
-        assert f"| {LOOKS[norm].short} |" in done.stdout
+    assert results["run"] == TRIED
     assert [len(runs) for runs in results["goal"].values()] == [1, 1]
-    assert bench.report(results) in done.stdout
-    assert (tmp_path / "speed.png").stat().st_size > 10_000
+    assert bench_report.report(results) in done.stdout
     assert (tmp_path / "goal.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
+def test_process_of_a_measurement_imports_only_what_it_needs():
+    code = "import sys, bench; print(*sys.modules)"
+    path = os.pathsep.join(map(str, (ROOT / "tools", ROOT)))
+    modules = bench.finish([sys.executable, "-c", code], PYTHONPATH=path).split()
+    assert "torch" in modules
+    assert not {"bench_report", "matplotlib", "pandas", "papermill", "scipy", "seaborn",
+                "torchvision"} & set(modules)
+
+
 def test_threads_spin_alike_wherever_it_is_set():
-    files = [ROOT / "Makefile", ROOT / "tools" / "bench.py", *(ROOT / "notebooks").glob("*.ipynb")]
+    files = [ROOT / "tools" / "bench.py", *(ROOT / "notebooks").glob("*.ipynb")]
     counts = [re.findall(r"GOMP_SPINCOUNT\W+(\d+)", file.read_text()) for file in files]
-    assert len(files) == 7
+    assert len(files) == 6
     assert len(counts[0]) == 1
-    assert counts == [counts[0]] * 7
+    assert counts == [counts[0]] * 6
