@@ -213,6 +213,16 @@ class Architecture(NamedTuple):
     rows: tuple[Row, ...]
 
 
+ORDERS = tuple("-".join(parts) for parts in itertools.permutations(("act", "drop", "norm")))
+
+
+def keeps_shape(spec: Architecture) -> list[bool]:
+    """For each row: is it a block whose output has the shape of its input?"""
+    before = [spec.image[0], *(row.channels for row in spec.rows)]
+    return [row.after == "block" and row.channels == channels and row.kernel == 2 * row.padding + 1
+            for row, channels in zip(spec.rows, before)]
+
+
 ARCHITECTURES = {
     "mnist_7k": Architecture((1, 28), False, "act-drop-norm", False, (
         Row("conv",     8, 3, 0, "act"),    # 26 x 26 positions come out
@@ -298,14 +308,6 @@ ARCHITECTURES = {
         Row("conv",      10, 1, 0),           # 1
     )),
 }
-ORDERS = tuple("-".join(parts) for parts in itertools.permutations(("act", "drop", "norm")))
-
-
-def keeps_shape(spec: Architecture) -> list[bool]:
-    """For each row: is it a block whose output has the shape of its input?"""
-    before = [spec.image[0], *(row.channels for row in spec.rows)]
-    return [row.after == "block" and row.channels == channels and row.kernel == 2 * row.padding + 1
-            for row, channels in zip(spec.rows, before)]
 
 
 class Net(nn.Module):

@@ -12,7 +12,7 @@ from coursepack.files import ROOT
 
 ROOMS = ("files", "threads", "sources", "data", "recipe", "batches", "training", "records",
          "compare", "figures")  # in the order that the data goes
-LIMITS = {"utils.py": 59, "model.py": 419, "tools/bench.py": 349}  # lines
+LIMITS = {"utils.py": 59, "model.py": 360, "tools/bench.py": 349}  # lines; tables may grow
 LIMITS |= {f"coursepack/{room}.py": 260 for room in ROOMS}
 
 
@@ -62,7 +62,11 @@ def test_what_compares_and_draws_names_no_torch(room):
 
 @pytest.mark.parametrize("file", LIMITS)
 def test_no_file_grows_past_its_limit(file):
-    assert len((ROOT / file).read_text().splitlines()) <= LIMITS[file]
+    text = (ROOT / file).read_text()
+    tables = [node for node in ast.parse(text).body
+              if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
+    of_tables = sum(node.end_lineno - node.lineno + 1 for node in tables)
+    assert len(text.splitlines()) - of_tables <= LIMITS[file]
 
 
 def test_utils_is_a_table_of_contents_in_the_order_of_the_rooms():
