@@ -70,10 +70,13 @@ def test_published_are_numbers_report_and_figures(repository):
     assert sorted(path.name for path in repository.glob("images/*")) == ["goal.png", "speed.png"]
 
 
-def test_sample_is_not_published(repository):
-    sample = RESULTS | {"run": RESULTS["run"] | {"source": "sample"}}
-    with pytest.raises(SystemExit, match="not published"):
-        bench_report.publish(sample)
+@pytest.mark.parametrize(("results", "said"), [
+    (RESULTS | {"run": RESULTS["run"] | {"source": "sample"}}, "not published: this is the sample"),
+    ({name: RESULTS[name] for name in ("machine", "run")}, "not published: no part was measured"),
+], ids=["sample", "nothing"])
+def test_sample_and_nothing_are_not_published(repository, results, said):
+    with pytest.raises(SystemExit, match=said):
+        bench_report.publish(results)
     assert [path for path in repository.rglob("*") if path.is_file()] == []
 
 

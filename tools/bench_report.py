@@ -19,6 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from readme import markdown_table, write_page
+
 from coursepack import figures, files
 from coursepack.compare import LOOKS
 
@@ -65,9 +67,7 @@ def mean_and_each(shares: Sequence[float]) -> str:
 
 def table(about: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A sentence and, below it, a table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    text = ["| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines]
-    return f"{about}\n\n{''.join(text)}"
+    return f"{about}\n\n{markdown_table(heads, rows)}"
 
 
 # ------------------------------------------------------------------------------------ the parts
@@ -253,9 +253,10 @@ def publish(results: dict) -> None:
     """Keep what was measured on the full data for the repository: numbers, report and figures."""
     if results["run"]["source"] == "sample":
         sys.exit("not published: this is the sample. Set DATA_DIR to the full data.")
+    if results.keys() == {"machine", "run"}:
+        sys.exit("not published: no part was measured with these numbers on this machine.")
     write_json(results, files.ROOT / "results" / "bench.json")
-    text = report(results)
-    files.replace_file(files.ROOT / "results" / "bench.md", lambda path: path.write_text(text))
+    write_page("bench", report(results))
     draw(results, files.ROOT / "images")
 
 

@@ -1,5 +1,7 @@
 """Where the tools put what they generate: a page in results/, or a part of README.md."""
 
+from collections.abc import Sequence
+
 from coursepack import files
 
 
@@ -17,6 +19,6 @@ def write_part(name: str, text: str) -> None:
     files.replace_file(readme, lambda path: path.write_text(whole, encoding="utf-8"))
 
 
-def markdown_table(heads: list[str], rows: list[list[object]]) -> str:
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
