@@ -18,6 +18,7 @@ PAGES = [path for path in sorted(ROOT.glob("**/*.md"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = (ROOT / "README.md").read_text()
 STUDIES = (ROOT / "results" / "studies.md").read_text()
+REPORT = "what make report writes has changed: run it, and look at the difference"
 RECORDS = sorted((ROOT / "results" / "mnist_7k").glob("*.json"))
 
 
@@ -52,8 +53,8 @@ def test_published_records_hold_no_path_of_a_machine():
 
 def test_studies_in_the_pages_are_those_of_the_kept_records():
     saved, studies = report.load_saved(), report.load_studies()
-    assert report.page(saved, studies) == STUDIES
-    assert report.summary(saved, studies) in README
+    assert report.page(saved, studies) == STUDIES, REPORT
+    assert report.summary(saved, studies) in README, REPORT
     for study, records in studies.items():
         assert (ROOT / "images" / f"study_{study}.png").is_file()
         for record in records:
@@ -63,7 +64,7 @@ def test_studies_in_the_pages_are_those_of_the_kept_records():
 
 
 def test_table_of_networks_in_the_readme_is_that_of_the_architectures():
-    assert report.networks() in README
+    assert report.networks() in README, REPORT
 
 
 @pytest.mark.parametrize("study", list(report.load_studies()))

@@ -73,10 +73,6 @@ def test_parameter_count_is_exact(arch, options, parameters):
         assert count(Net(arch, skip=True, **options)).parameters == parameters
 
 
-def test_every_architecture_has_its_parameter_count_tested():
-    assert {arch for arch, _, _ in PARAMETERS} == set(ARCHITECTURES)
-
-
 def test_multiply_adds_of_cifar_35k():
     assert round(model.multiply_adds(Net("cifar_35k"), "cifar_35k") / 1e6, 2) == 10.89
 
@@ -129,12 +125,16 @@ def test_receptive_field_of_cifar_35k_row_by_row():
     assert rows == expected
 
 
-@pytest.mark.parametrize(("arch", "fields"), [
+FIELDS = [  # of cifar_35k: row by row, above
     ("mnist_7k", [3, 5, 5, 6, 10, 14, 18, 22, 28, 28]),
     ("mnist_8k", [3, 4, 8, 12, 16, 20, 28, 28]),
     ("mnist_best", [3, 4, 8, 12, 16, 20, 28, 28]),
     ("mnist_10k", [3, 5, 6, 6, 10, 14, 18, 20, 20, 28, 36, 36, 44]),
-])
+    ("cifar_best", [3, 5, 6, 10, 10, 14, 14, 18, 18, 20, 28, 28, 36, 36, 44, 44, 72, 72]),
+]
+
+
+@pytest.mark.parametrize(("arch", "fields"), FIELDS)
 def test_receptive_field_grows_as_in_the_documents(arch, fields):
     assert [field.rf_out for field in receptive_field(arch)] == fields
 
@@ -248,17 +248,26 @@ def test_alias_in_any_case_gives_the_same_network(alias, norm):
     assert str(Net(norm=alias)) == str(Net(norm=norm))
 
 
-@pytest.mark.parametrize(("arch", "rows"), [  # by first letter: conv, act, drop, norm, pool
+PARTS = [  # by first letter: conv, act, drop, norm, pool
     ("mnist_7k", "ca cadn c p cadn cadn cadn cadn p c"),
     ("mnist_8k", "cadn p cadn cadn cadn cadn p c"),
     ("mnist_best", "cadn p cadn cadn cadn cadn p c"),
     ("mnist_10k", "cand cand p cand cand cand cand p cand cand cand c p"),
     ("cifar_35k", "cnad cnad c p cnad cnad cnad c p cnad cnad cnad p c"),
     ("cifar_best", "cadn cadn p" + " cadn" * 6 + " p" + " cadn" * 6 + " p c"),
-])
+]
+
+
+@pytest.mark.parametrize(("arch", "rows"), PARTS)
 def test_network_has_the_parts_of_the_documents_in_their_order(arch, rows):
     blocks = [dict(block.named_children()) for block in Net(arch, dropout=0.1).layers]
     assert " ".join("".join(name[0] for name in block) for block in blocks) == rows
+
+
+def test_every_architecture_has_its_numbers_tested():
+    assert {arch for arch, *_ in PARAMETERS} == set(ARCHITECTURES)
+    assert {arch for arch, _ in FIELDS} | {"cifar_35k"} == set(ARCHITECTURES)
+    assert {arch for arch, _ in PARTS} == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("order", ORDERS)

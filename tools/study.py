@@ -105,6 +105,6 @@ def finished(run: Run) -> bool:
         recorded = with_defaults(json.loads(file.read_text())["parameters"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    expected = all_parameters(run)
+    expected = with_defaults(all_parameters(run))
     places = ("data_dir", "device")  # these may differ from machine to machine
     return all(recorded.get(key) == value for key, value in expected.items() if key not in places)
