@@ -83,6 +83,33 @@ def test_sample_is_not_kept_as_published(commands, monkeypatch, tmp_path):
     assert not (tmp_path / "published").exists()
 
 
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """A course of its own with three published runs and none of its own."""
+    monkeypatch.setattr(course, "ROOT", tmp_path)
+    monkeypatch.setattr(course, "PUBLISHED", tmp_path / "published")
+    (tmp_path / "published").mkdir()
+    for run_name in RECIPES:
+        (tmp_path / "published" / f"{run_name}.json").write_text(f"record of {run_name}")
+        (tmp_path / "published" / f"{run_name}.npz").write_text(f"mistakes of {run_name}")
+    return tmp_path
+
+
+def test_summary_alone_is_of_the_published_runs(published):
+    course.restore_records([course.NOTEBOOKS["04"], course.NOTEBOOKS["02"]])
+    assert (published / "runs/bn_l1_l2/record.json").read_text() == "record of bn_l1_l2"
+    assert (published / "runs/ln_l2/misclassified.npz").read_text() == "mistakes of ln_l2"
+    assert not (published / "runs/gn_l1").exists()  # it is about to be run
+
+
+def test_summary_alone_refuses_other_runs_of_those_names(published):
+    (published / "runs/gn_l1").mkdir(parents=True)
+    (published / "runs/gn_l1/record.json").write_text("a run of five epochs")
+    with pytest.raises(SystemExit, match="runs/gn_l1 is another run"):
+        course.restore_records([course.NOTEBOOKS["04"]])
+    assert (published / "runs/gn_l1/record.json").read_text() == "a run of five epochs"
+
+
 @pytest.mark.slow
 def test_course_then_the_summary_as_papermill_starts_it(folder, no_data):
     """course.py, started elsewhere, starts kernels in the root; here papermill, in notebooks/.

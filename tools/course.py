@@ -111,12 +111,25 @@ def make_course(names: list[str], folder: str, parameters: dict[str, object]) ->
         print(f"{folder}/{run} is of the 5,000-digit SAMPLE")
 
 
+def restore_records(names: list[str]) -> None:
+    """Put the published runs of those recipes into runs/ that are not to be run again.
+
+    A summary alone is of them. Exits if runs/ holds another run of that name: it must not be lost.
+    """
+    for run, notebook in RECIPES.items():
+        own, published = ROOT / "runs" / run / "record.json", PUBLISHED / f"{run}.json"
+        if notebook not in names and not own.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
+            shutil.copy(published, own)
+        elif notebook not in names and own.read_bytes() != published.read_bytes():
+            sys.exit(f"runs/{run} is another run than the published one, and the summary would be of "
+                     "it. Move it away, or make the recipe notebooks again as well.")
+
+
 def make_saved(names: list[str]) -> None:
-    for run in RECIPES:  # a summary alone: of what is published
-        if not (ROOT / "runs" / run).exists() and (PUBLISHED / f"{run}.json").is_file():
-            (ROOT / "runs" / run).mkdir(parents=True)
-            shutil.copy(PUBLISHED / f"{run}.npz", ROOT / "runs" / run / MISTAKES)
-            shutil.copy(PUBLISHED / f"{run}.json", ROOT / "runs" / run / "record.json")
+    if NOTEBOOKS["04"] in names:
+        restore_records(names)
     outputs = run_all(names, "runs", {})
     if sample := on_the_sample("runs"):
         sys.exit(f"nothing is kept: {', '.join(sample)} saw the sample. Set DATA_DIR to the full "
