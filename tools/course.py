@@ -123,8 +123,8 @@ def restore_records(names: list[str]) -> None:
             shutil.copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
             shutil.copy(published, own)
         elif notebook not in names and own.read_bytes() != published.read_bytes():
-            sys.exit(f"runs/{run} is another run than the published one, and the summary would be of "
-                     "it. Move it away, or make the recipe notebooks again as well.")
+            sys.exit(f"runs/{run} is another run than the published one, and the summary would be "
+                     "of it. Move it away, or make the recipe notebooks again as well.")
 
 
 def make_saved(names: list[str]) -> None:
