@@ -16,12 +16,14 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 try:
+    from coursepack import files
     from coursepack.records import MISTAKES, RECIPES
 except ModuleNotFoundError as error:
     sys.exit(f"The package {error.name} is missing. Install what the course needs with:\n"
@@ -72,7 +74,7 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
         if name in RECIPES.values():
             own = elsewhere | parameters
         elif name == NOTEBOOKS["04"]:
-            read = {"runs_dir": str(kept.relative_to(ROOT).as_posix())} if kept else elsewhere
+            read = {"runs_dir": kept.relative_to(ROOT).as_posix()} if kept else elsewhere
             own = read | ({"images_dir": images} if images else {})
         outputs.append(run_notebook(name, folder, own))
         if kept and name in RECIPES.values():
@@ -80,18 +82,24 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
     return outputs
 
 
+def copy(source: Path, target: Path) -> Path:
+    """Copy a file so that what target held before is lost only when its successor is whole."""
+    files.replace_file(target, partial(shutil.copy, source))
+    return target
+
+
 def keep_records(folder: str, kept: Path, names: list[str]) -> None:
     """Copy the records and mistakes that recipe notebooks left in folder, a pair of files a run."""
     kept.mkdir(parents=True, exist_ok=True)
     for run, notebook in RECIPES.items():
         if notebook in names:
-            shutil.copy(ROOT / folder / run / "record.json", kept / f"{run}.json")
-            shutil.copy(ROOT / folder / run / MISTAKES, kept / f"{run}.npz")
+            copy(ROOT / folder / run / "record.json", kept / f"{run}.json")
+            copy(ROOT / folder / run / MISTAKES, kept / f"{run}.npz")
 
 
 def keep_outputs(outputs: list[Path], folder: Path) -> None:
     """Copy notebooks that were run, without what differs from one run to the next."""
-    kept = [shutil.copy(output, folder) for output in outputs]
+    kept = [copy(output, folder / output.name) for output in outputs]
     call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP, *kept)
 
 
@@ -120,8 +128,8 @@ def restore_records(names: list[str]) -> None:
         own, published = ROOT / "runs" / run / "record.json", PUBLISHED / f"{run}.json"
         if notebook not in names and not own.exists():
             own.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
-            shutil.copy(published, own)
+            copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
+            copy(published, own)
         elif notebook not in names and own.read_bytes() != published.read_bytes():
             sys.exit(f"runs/{run} is another run than the published one, and the summary would be "
                      "of it. Move it away, or make the recipe notebooks again as well.")
