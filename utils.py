@@ -5,7 +5,7 @@ of which imports only from those before it. The networks and their layers are in
 """
 
 # Where the course lies, writing without losing, checks of folders and ranges.
-from coursepack.files import ROOT, check_range, check_writable, replace_file
+from coursepack.files import ROOT, check_range, check_writable, find_folder, replace_file
 
 # What a process needs before PyTorch works well in it; sharing of cores between runs.
 from coursepack.threads import THREADS, cpu_clock, set_up_torch, share_cores

@@ -83,11 +83,11 @@ class Recipe:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.run_name):
             raise ValueError(f"run_name={self.run_name!r} is no plain name. "
                              "Choose letters, digits, '_', '-' and '.' only.")
+        files.find_folder("runs_dir", self.runs_dir)
         with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
             Net(**self.network())
         data.find_dataset(self.dataset, self.data_dir)
         pick_device(self.device)
-        files.check_writable(self.run_dir)
 
     def network(self) -> dict[str, object]:
         """The arguments of model.Net."""
@@ -96,7 +96,7 @@ class Recipe:
 
     @property
     def run_dir(self) -> Path:
-        return files.ROOT / self.runs_dir / self.run_name
+        return files.find_folder("runs_dir", self.runs_dir) / self.run_name
 
     def __str__(self) -> str:
         values = {name: value for name, value in asdict(self).items() if name not in PLACES}

@@ -157,6 +157,7 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     CPU with as many threads the history is bit for bit that of an undisturbed run.
     Raises FloatingPointError if the loss is no longer finite.
     """
+    files.check_writable("runs_dir", recipe.run_dir)
     device = next(model.parameters()).device
     data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
     if device.type == "cpu":  # the same mathematics, and faster

@@ -302,3 +302,10 @@ def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
     with pytest.raises(FloatingPointError, match=says("lr", "1000000000")):
         fit(first(few, 200, 10), recipe)
     assert files_in(recipe.run_dir) == []
+
+
+def test_folder_that_cannot_be_written_is_named_before_training(few, tmp_path):
+    (tmp_path / "file").touch()
+    recipe = make_recipe(tmp_path, runs_dir=str(tmp_path / "file" / "runs"))
+    with pytest.raises(PermissionError, match=says("runs_dir", recipe.run_dir, "Choose")):
+        fit(few, recipe)

@@ -329,7 +329,7 @@ def main() -> None:
         return
     from bench_report import figures, show, write_json
     figures.set_up()
-    files.check_writable(args.out)
+    files.check_writable("--out", args.out)
     data = load_dataset("mnist")
     print(data)
     file, args.data = args.out / "bench.json", cut(data, args.images)
