@@ -7,8 +7,8 @@ of which imports only from those before it. The networks and their layers are in
 # Where the course lies, writing without losing, checks of folders and ranges.
 from coursepack.files import ROOT, check_range, check_writable, find_folder, replace_file
 
-# What a process needs before PyTorch works well in it; sharing of cores between runs.
-from coursepack.threads import THREADS, cpu_clock, set_up_torch, share_cores
+# What a process needs before PyTorch works well in it; how many threads a run takes.
+from coursepack.threads import THREADS, count_cores, fix_threads, set_up_torch
 
 # Reading images and labels: .npz, torchvision's files, the sample of 5,000 digits.
 from coursepack.sources import check_arrays, read_npz, read_sample, read_torchvision, unreachable
@@ -24,10 +24,13 @@ from coursepack.recipe import PENALIZE, PLACES, SCHEDULES, Recipe, check_injecte
 # uint8 images -> moved and normalized batches.
 from coursepack.batches import apply_affine, random_affine, to_input, training_batches
 
-# Network, penalty, learning rate, training, evaluation, checkpoints.
+# An unfinished run: what it is of, who may write to it, going on with it.
+from coursepack.checkpoints import checkpoint_file, hold, identity, release, resume, save_checkpoint
+
+# Network, penalty, learning rate, training, evaluation.
 from coursepack.training import (
-    add_penalty, build_model, checkpoint_file, evaluate, learning_rate, loss_and_accuracy,
-    make_optimizer, penalized_parameters, penalty, predict, train, train_and_test, train_epoch,
+    add_penalty, build_model, evaluate, learning_rate, loss_and_accuracy, make_optimizer,
+    penalized_parameters, penalty, predict, train, train_and_test, train_epoch,
 )
 
 # What a run leaves behind, and reading it.

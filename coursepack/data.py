@@ -1,6 +1,7 @@
 """The named datasets: where one is found, what it holds, and the statistics of its pixels."""
 
 import os
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,4 +143,13 @@ def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
 def describe_data(data: Dataset) -> dict[str, object]:
     """The data part of a record."""
     return {"name": data.name, "source": data.source, "train_size": len(data.train_labels),
-            "test_size": len(data.test_labels), "classes": list(data.classes)}
+            "test_size": len(data.test_labels), "classes": list(data.classes),
+            "content": content_checksum(data)}
+
+
+def content_checksum(data: Dataset) -> str:
+    """A checksum (CRC-32) of all images, labels and statistics: the same only for the same data."""
+    total = 0
+    for part in filter(torch.is_tensor, data):
+        total = zlib.crc32(np.ascontiguousarray(part.cpu().numpy()), total)
+    return f"{total:08x}"

@@ -3,6 +3,7 @@
 import ast
 import math
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,9 +16,11 @@ from model import Net, check_choice
 PENALIZE = ("weights", "all")
 SCHEDULES = ("one_cycle", "step", "constant")
 AUGMENTS = ("rotate", "shift", "flip")
+NETWORK = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip")  # model.Net's
 PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
 # Parameters in which runs have to agree before their results can be compared.
-ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr")
+ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
+         "schedule")
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
     ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
@@ -70,29 +73,14 @@ class Recipe:
             value = getattr(self, field.name)
             if field.type is float and type(value) is int:  # papermill passes 0 for 0.0
                 object.__setattr__(self, field.name, float(value))
-            elif type(value) is not field.type:
-                raise ValueError(f"{field.name}={value!r} is a {type(value).__name__}. Choose "
-                                 f"a {field.type.__name__}, such as {field.default!r}.")
-        for name, least, below in RANGES:
-            files.check_range(name, getattr(self, name), least, below)
-        check_choice("penalize", self.penalize, PENALIZE)
-        check_choice("schedule", self.schedule, SCHEDULES)
-        if set(augmentations(self.augment)) - set(AUGMENTS):
-            raise ValueError(f"augment={self.augment!r} is not known. Choose none, or any of "
-                             f"{', '.join(AUGMENTS)} joined by +.")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.run_name):
-            raise ValueError(f"run_name={self.run_name!r} is no plain name. "
-                             "Choose letters, digits, '_', '-' and '.' only.")
+        check_parameters(asdict(self))
         files.find_folder("runs_dir", self.runs_dir)
-        with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
-            Net(**self.network())
         data.find_dataset(self.dataset, self.data_dir)
         pick_device(self.device)
 
     def network(self) -> dict[str, object]:
         """The arguments of model.Net."""
-        names = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in NETWORK}
 
     @property
     def run_dir(self) -> Path:
@@ -106,6 +94,28 @@ class Recipe:
 def with_defaults(parameters: dict[str, object]) -> dict[str, object]:
     """The parameters of a record, with Recipe's defaults for those that are younger than it."""
     return {field.name: field.default for field in fields(Recipe)} | parameters
+
+
+def check_parameters(parameters: dict[str, object]) -> None:
+    """Raise ValueError unless they are Recipe's, of its types, and possible on every machine."""
+    known = {field.name: field for field in fields(Recipe)}
+    for name, value in parameters.items():
+        field = known[check_choice("parameter", name, known)]
+        if type(value) is not field.type:
+            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. Choose "
+                             f"a {field.type.__name__}, such as {field.default!r}.")
+    for name, least, below in RANGES:
+        files.check_range(name, parameters[name], least, below)
+    check_choice("penalize", parameters["penalize"], PENALIZE)
+    check_choice("schedule", parameters["schedule"], SCHEDULES)
+    if set(augmentations(parameters["augment"])) - set(AUGMENTS):
+        raise ValueError(f"augment={parameters['augment']!r} is not known. Choose none, or any of "
+                         f"{', '.join(AUGMENTS)} joined by +.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", parameters["run_name"]):
+        raise ValueError(f"run_name={parameters['run_name'][:60]!r} is no plain name. "
+                         "Choose up to 100 letters, digits, '_', '-' and '.'.")
+    with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
+        Net(**{name: parameters[name] for name in NETWORK})
 
 
 def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:
@@ -126,7 +136,13 @@ def augmentations(augment: str) -> list[str]:
 
 
 def pick_device(device: str) -> torch.device:
-    """The device that a name stands for; "auto" is a GPU where there is one. Raises ValueError."""
+    """The device that a name stands for; "auto" is a GPU where there is one. Raises ValueError.
+
+    An Apple GPU ("mps") is not among them: no run was ever tried on one.
+    """
     gpu = ["cuda"] * torch.cuda.is_available()
     check_choice("device", device, ["auto", "cpu", *gpu])
+    if device == "auto" and not gpu and torch.backends.mps.is_available():
+        print("device=auto takes the CPU: the course was never tried on an Apple GPU.",
+              file=sys.stderr)
     return torch.device([*gpu, "cpu"][0] if device == "auto" else device)

@@ -1,20 +1,26 @@
 """What a run leaves behind: its record, its weights and its mistakes. And reading them again."""
 
 import functools
+import itertools
 import json
 import platform
+import shutil
+import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+import jsonschema
 import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack import files, threads, training
-from coursepack.data import Dataset, describe_data
-from coursepack.recipe import Recipe, with_defaults
+from coursepack import checkpoints, files, training
+from coursepack.data import Dataset
+from coursepack.recipe import PLACES, Recipe, check_parameters, with_defaults
 from model import Net, count
 
 SCHEMA, MISTAKES = 1, "misclassified.npz"
@@ -55,17 +61,18 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     """Write model.pt, misclassified.npz and, last, record.json to the run's folder.
 
     Returns the record. The presence of record.json means that the run finished; the checkpoint,
-    needed no longer, is removed.
+    needed no longer, is removed. An earlier run that was of something else is moved aside first.
     """
     errors = find_misclassified(model, data)._asdict()
+    run = checkpoints.identity(recipe, data)
     record = {
         "schema": SCHEMA,
         "parameters": asdict(recipe),
         "parameter_count": count(model).parameters,
-        "data": describe_data(data),
+        "data": run["data"],
         "environment": {
-            "python": platform.python_version(), "torch": torch.__version__,
-            "device": str(next(model.parameters()).device), "threads": threads.THREADS,
+            "python": platform.python_version(), "torch": run["torch"], "code": run["code"],
+            "device": str(next(model.parameters()).device), "threads": history[-1]["threads"],
         },
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
@@ -73,13 +80,96 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "near_zero": share_near_zero(training.penalized_parameters(model, recipe.penalize)),
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     folder = recipe.run_dir
-    files.replace_file(folder / "model.pt", functools.partial(torch.save, weights))
-    files.replace_file(folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
-    files.replace_file(folder / "record.json", lambda path: path.write_text(text))
-    training.checkpoint_file(recipe, data).unlink(missing_ok=True)
+    checkpoints.hold(recipe)
+    try:
+        move_aside(folder, record)
+        files.replace_file(folder / "model.pt", functools.partial(torch.save, weights))
+        files.replace_file(folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
+        write_record(folder / "record.json", record)
+        checkpoints.checkpoint_file(recipe, run).unlink(missing_ok=True)
+    finally:
+        checkpoints.release(recipe)
     return record
+
+
+def write_record(file: Path, record: dict) -> None:
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def move_aside(folder: Path, record: dict) -> None:
+    """Move a finished run in folder to <folder>-earlier-1, -2 ... unless it is the record's own.
+
+    A run that differs in no parameter, image, line of code or version is the same one again.
+    """
+    file = folder / "record.json"
+    if not file.exists():
+        return
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        if what_ran(earlier) == what_ran(record):
+            return
+    except (ValueError, LookupError, TypeError):  # no record of ours: it is kept as it is
+        earlier = None
+    numbers = (folder.with_name(f"{folder.name}-earlier-{k}") for k in itertools.count(1))
+    aside = next(path for path in numbers if not path.exists())
+    aside.mkdir()
+    for name in ("model.pt", MISTAKES, "record.json"):
+        if (folder / name).exists():
+            files.replace_file(aside / name, functools.partial(shutil.copyfile, folder / name))
+    if earlier:
+        earlier["parameters"]["run_name"] = aside.name
+        write_record(aside / "record.json", earlier)
+    file.unlink()
+    print(f"{folder.name} had finished before, as another run: that one is {aside} now.",
+          file=sys.stderr)
+
+
+def what_ran(record: dict) -> list[object]:
+    """What two records of the same run agree in."""
+    places = ("run_name", *PLACES)
+    parameters = {k: v for k, v in with_defaults(record["parameters"]).items() if k not in places}
+    environment = record["environment"]
+    return [parameters, record["data"], environment["torch"], environment["code"]]
+
+
+NUMBER, SHARE = {"type": "number"}, {"type": "number", "minimum": 0, "maximum": 1}
+TEXT, WHOLE = {"type": "string"}, {"type": "integer", "minimum": 0}
+SHAPE = {  # of a record, as https://json-schema.org describes it
+    "schema": {"const": SCHEMA}, "parameters": {"type": "object"}, "parameter_count": WHOLE,
+    "data": {
+        "type": "object", "required": ["name", "source", "train_size", "test_size", "classes"],
+        "properties": {"name": TEXT, "source": TEXT, "train_size": WHOLE,
+                       "test_size": {"type": "integer", "minimum": 1}, "content": TEXT,
+                       "classes": {"type": "array", "items": TEXT, "minItems": 2}},
+    },
+    "environment": {"type": "object"}, "seconds": NUMBER, "near_zero": SHARE,
+    "misclassified": {"type": "array", "items": WHOLE, "uniqueItems": True},
+    "epochs": {"type": "array", "minItems": 1, "items": {
+        "type": "object", "additionalProperties": NUMBER,
+        "properties": {"accuracy": SHARE, "test_accuracy": SHARE},
+        "required": ["loss", "penalty", "accuracy", "test_loss", "test_accuracy", "lr",
+                     "train_seconds", "test_seconds"],
+    }},
+}
+CHECK = jsonschema.Draft202012Validator(
+    {"type": "object", "properties": SHAPE, "required": list(SHAPE)})
+
+
+def check_record(record: object) -> None:
+    """Raise ValueError unless a record is whole and agrees with itself."""
+    if problem := jsonschema.exceptions.best_match(CHECK.iter_errors(record)):
+        raise ValueError(f"{problem.json_path}: {problem.message[:200]}")
+    check_parameters(record["parameters"])
+    if len(record["epochs"]) != record["parameters"]["epochs"]:
+        raise ValueError(f"it has {len(record['epochs'])} epochs, and its parameters say "
+                         f"{record['parameters']['epochs']}")
+    size, wrong = record["data"]["test_size"], record["misclassified"]
+    share = 1 - len(wrong) / size
+    if abs(record["epochs"][-1]["test_accuracy"] - share) > 1e-9 or max(wrong, default=0) >= size:
+        raise ValueError(f"it lists {len(wrong)} mistakes, and its test accuracy of {size} images "
+                         f"is {record['epochs'][-1]['test_accuracy']}")
 
 
 def load_record(file: Path) -> dict:
@@ -87,24 +177,34 @@ def load_record(file: Path) -> dict:
 
     Raises FileNotFoundError or ValueError with the command that makes a record.
     """
-    name = file.parent.name if file.name == "record.json" else file.stem
-    notebook = RECIPES.get(name, "01_batch_norm_l1_l2")
-    runs = file.parent.parent if file.name == "record.json" else file.parent
-    place = f" -p runs_dir {runs}" if runs != files.ROOT / "runs" else ""
-    command = (f"Make it with: papermill notebooks/{notebook}.ipynb runs/{notebook}.ipynb "
-               f"-p run_name {name}{place}")
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is not there: no such run has finished. {command}")
+        raise FileNotFoundError(f"{file} is not there: no such run has finished. {advice(file)}")
     try:
-        record = json.loads(file.read_text())
-        schema = record["schema"]
-        record["parameters"] = with_defaults(record["parameters"])
-        record["epochs"][-1]["test_accuracy"], record["misclassified"], record["near_zero"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{file} is no record ({error!r}). {command}") from error
-    if schema != SCHEMA:
-        raise ValueError(f"{file} has schema {schema!r}, this version reads {SCHEMA}. {command}")
+        record = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+        if isinstance(record, dict) and isinstance(record.get("parameters"), dict):
+            record["parameters"] = with_defaults(record["parameters"])
+        check_record(record)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no record of this version: {error}. {advice(file)}") from error
     return record
+
+
+def refuse_constant(name: str) -> None:
+    """Python reads NaN and Infinity, which no record has."""
+    raise ValueError(f"it holds {name}")
+
+
+def advice(file: Path) -> str:
+    """How to make a record that is missing, and which there are."""
+    own = file.name == "record.json"
+    name, runs = (file.parent.name, file.parent.parent) if own else (file.stem, file.parent)
+    place = f" -p runs_dir {runs}" if runs != files.ROOT / "runs" else ""
+    notebook = RECIPES.get(name)
+    command = (f"papermill notebooks/{notebook}.ipynb runs/{notebook}.ipynb" if notebook else
+               "one of the recipe notebooks (01, 02, 03) and")
+    there = sorted({path.parent.name for path in runs.glob("*/record.json")})
+    found = f" Finished there: {', '.join(there)}." if there else ""
+    return f"Make it with {command} -p run_name {name}{place}.{found}"
 
 
 def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
@@ -115,10 +215,15 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
     run, published = folder / name / "record.json", folder / f"{name}.json"
     record = load_record(published if published.is_file() else run)
     images = published.with_suffix(".npz") if published.is_file() else run.with_name(MISTAKES)
-    with np.load(images, allow_pickle=False) as archive:
-        errors = Misclassified(**archive)
-    expected = round((1 - record["epochs"][-1]["test_accuracy"]) * record["data"]["test_size"])
-    if len(errors.index) != expected:
-        raise ValueError(f"{images} holds {len(errors.index)} misclassified images, its record "
-                         f"says {expected}: two runs are mixed up. Run its recipe notebook again.")
+    try:
+        with np.load(images, allow_pickle=False) as archive:
+            errors = Misclassified(**archive)
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile,
+            zlib.error) as error:
+        raise ValueError(f"{images} is no file of misclassified images: {error}. "
+                         "Run its recipe notebook again.") from error
+    lengths = {len(part) for part in errors}
+    if errors.index.tolist() != record["misclassified"] or lengths != {len(errors.index)}:
+        raise ValueError(f"{images} does not hold the {len(record['misclassified'])} mistakes that "
+                         "its record lists: two runs are mixed up. Run its recipe notebook again.")
     return record, errors

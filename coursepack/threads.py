@@ -1,4 +1,4 @@
-"""What a process needs before PyTorch works well in it, and how many of its cores a run takes."""
+"""What a process needs before PyTorch works well in it, and how many threads a run takes."""
 
 import ctypes
 import os
@@ -6,10 +6,23 @@ import platform
 import sys
 import time
 
+import joblib
 import psutil
 import torch
 
-THREADS = torch.get_num_threads()  # as many as PyTorch would take
+
+def count_cores() -> int:
+    """Cores that this process may use: of a container with two cores of 64, two."""
+    return joblib.cpu_count()  # minds affinity and the limit of the control group
+
+
+def default_threads() -> int:
+    """Threads of a run: what the environment variable OMP_NUM_THREADS says, else a core each."""
+    threads = torch.get_num_threads()  # PyTorch knows the variable, but not a container's limit
+    return threads if "OMP_NUM_THREADS" in os.environ else min(threads, count_cores())
+
+
+THREADS = default_threads()  # before anything in this process changes PyTorch's number
 
 
 def set_up_torch() -> None:
@@ -17,34 +30,35 @@ def set_up_torch() -> None:
     # L1 drives weights into denormal numbers, on which a CPU is many times slower: call them zero.
     torch.set_flush_denormal(True)
     # glibc gives freed memory back, and every batch would ask for it again: a third of a step.
-    if platform.libc_ver()[0] == "glibc":
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, in bytes: its maximum
         ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
-def cpu_clock() -> tuple[float, float]:
-    """Two readings in seconds: time, and the time of all cores that was ours or nobody's."""
-    times = psutil.cpu_times()
-    return time.monotonic(), times.idle + getattr(times, "iowait", 0.0) + time.process_time()
+def fix_threads(threads: int) -> None:
+    """Use so many threads from now on. The digits of a run depend on it: rounding does.
 
-
-def share_cores(before: tuple[float, float]) -> tuple[float, float]:
-    """Use as many threads as other processes left cores free since a reading of cpu_clock().
-
-    Each step waits for its slowest thread, and one that shares its core with another process makes
-    it several times slower. The environment variable OMP_NUM_THREADS fixes the number instead.
-    Returns the reading for the next call.
+    So it never follows what else the machine does. But each step waits for its slowest thread, and
+    one that shares its core makes it several times slower: where that is so, a line says it.
     """
-    now = cpu_clock()
-    seconds = now[0] - before[0]
-    if "OMP_NUM_THREADS" in os.environ:
-        return now
-    if seconds < 0.1:  # the system counts in hundredths: too short to tell
-        return before
-    free = round((now[1] - before[1]) / seconds)
-    threads, used = max(1, min(THREADS, free)), torch.get_num_threads()
-    if threads != used:
+    if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
-        print(f"{free} of {psutil.cpu_count()} cores are free: {used} -> {threads} threads",
-              file=sys.stderr)
-    return now
+    free = free_cores()
+    if threads > max(free, 1):
+        print(f"Other processes leave {free} of {count_cores()} cores free, and this run takes "
+              f"{threads} threads: it will be several times slower. Wait for them, or start it "
+              "with the environment variable OMP_NUM_THREADS=1.", file=sys.stderr)
+
+
+def free_cores(seconds: float = 0.1) -> int:
+    """How many cores others leave to this process, watched for so long while it sleeps.
+
+    All of them where the system does not say: in some containers its times stand still.
+    """
+    before = psutil.cpu_times()
+    time.sleep(seconds)
+    after = psutil.cpu_times()
+    passed = sum(after) - sum(before)
+    idle = after.idle - before.idle + getattr(after, "iowait", 0) - getattr(before, "iowait", 0)
+    cores = count_cores()
+    return min(cores, round(psutil.cpu_count() * idle / passed)) if passed > 0 else cores

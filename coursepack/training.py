@@ -1,23 +1,20 @@
-"""The training loop and its parts: penalty, learning rate, one epoch, evaluation, checkpoints."""
+"""The training loop and its parts: penalty, learning rate, one epoch, evaluation."""
 
-import functools
-import json
 import math
 import time
-import zlib
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from coursepack import batches, files, threads
-from coursepack.data import Dataset, describe_data
+from coursepack import batches, checkpoints, files, threads
+from coursepack.data import Dataset
 from coursepack.recipe import PENALIZE, Recipe, pick_device
 from model import ARCHITECTURES, Net, check_choice
+
+DIVERGED = 1e4  # losses above it are no training any more: guessing among ten classes costs 2.3
 
 
 def build_model(recipe: Recipe, data: Dataset) -> Net:
@@ -154,28 +151,37 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
 
     After each epoch a checkpoint is written to the run's folder. Called again after an
     interruption, with the same recipe and data, it goes on after the last finished epoch, and on a
-    CPU with as many threads the history is bit for bit that of an undisturbed run.
-    Raises FloatingPointError if the loss is no longer finite.
+    CPU the history is bit for bit that of an undisturbed run: it keeps its number of threads.
+    Raises PermissionError if the folder cannot be written or another process is training this run,
+    ValueError for a broken checkpoint, FloatingPointError if training diverges.
     """
     files.check_writable("runs_dir", recipe.run_dir)
+    checkpoints.hold(recipe)
+    try:
+        return train_epochs(model, data, recipe)
+    except BaseException:  # an interruption, too: then another process may go on
+        checkpoints.release(recipe)
+        raise
+
+
+def train_epochs(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
+    """The epochs that a run lacks, each with its checkpoint; see train()."""
     device = next(model.parameters()).device
+    run = checkpoints.identity(recipe, data)
     data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
     if device.type == "cpu":  # the same mathematics, and faster
         model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
-    checkpoint = checkpoint_file(recipe, data)
-    history = resume(checkpoint, model, optimizer)
+    checkpoint = checkpoints.checkpoint_file(recipe, run)
+    history, used = checkpoints.resume(checkpoint, run, model, optimizer)
+    if device.type == "cpu":
+        threads.fix_threads(used)
     steps = math.ceil(len(data.train_labels) / recipe.batch_size)
     bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch",
                mininterval=1)
-    clock = threads.cpu_clock()
-    if device.type == "cpu" and len(history) < recipe.epochs:
-        time.sleep(0.1)  # nothing of ours runs now: who else does?
     for epoch in range(len(history) + 1, recipe.epochs + 1):
-        if device.type == "cpu":
-            clock = threads.share_cores(clock)
         history.append(train_and_test(model, data, recipe, optimizer, epoch, bar))
-        save_checkpoint(checkpoint, model, optimizer, history)
+        checkpoints.save_checkpoint(checkpoint, run, model, optimizer, history)
         report_epoch(history, recipe.epochs)
     bar.close()
     return history
@@ -190,9 +196,12 @@ def train_and_test(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.o
     row["test_loss"], row["test_accuracy"] = evaluate(model, data)
     row["train_seconds"], row["test_seconds"] = trained - started, time.perf_counter() - trained
     row["threads"] = torch.get_num_threads()
-    if not math.isfinite(row["loss"] + row["penalty"] + row["test_loss"]):
-        raise FloatingPointError(f"training diverged: loss of epoch {epoch} is {row['loss']}. "
-                                 f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
+    losses = row["loss"] + row["test_loss"]
+    if not (losses <= DIVERGED and math.isfinite(row["penalty"])):  # NaN is not <= anything
+        raise FloatingPointError(
+            f"training diverged: in epoch {epoch} the loss is {row['loss']:.4g}, that of the test "
+            f"images {row['test_loss']:.4g}, the penalty {row['penalty']:.4g}. "
+            f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
     return row
 
 
@@ -202,27 +211,3 @@ def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
     print(f"epoch {len(history):2}/{epochs}  loss {row['loss']:.4f} + penalty "
           f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
           f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
-
-
-def save_checkpoint(checkpoint: Path, model: Net, optimizer: torch.optim.Optimizer,
-                    history: list[dict[str, float]]) -> None:
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-    files.replace_file(checkpoint, functools.partial(torch.save, state))
-
-
-def resume(checkpoint: Path, model: Net,
-           optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
-    """Load a checkpoint, if there is one, into model and optimizer; returns its history."""
-    if not checkpoint.is_file():
-        return []
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    print(f"This run was interrupted: continuing after epoch {len(state['history'])}.")
-    return state["history"]
-
-
-def checkpoint_file(recipe: Recipe, data: Dataset) -> Path:
-    """Where an unfinished run is kept: a name of its own for every recipe and data."""
-    identity = json.dumps([asdict(recipe), describe_data(data)], sort_keys=True)
-    return recipe.run_dir / f"unfinished-{zlib.crc32(identity.encode()):08x}.pt"

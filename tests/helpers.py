@@ -21,7 +21,8 @@ def says(*words):
 
 
 def files_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """What a folder holds, but for the lock that stays where a run was trained."""
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def first(data, train, test):

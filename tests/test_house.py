@@ -10,8 +10,8 @@ import pytest
 
 from coursepack.files import ROOT
 
-ROOMS = ("files", "threads", "sources", "data", "recipe", "batches", "training", "records",
-         "compare", "figures")  # in the order that the data goes
+ROOMS = ("files", "threads", "sources", "data", "recipe", "batches", "checkpoints", "training",
+         "records", "compare", "figures")  # in the order that the data goes
 LIMITS = {"utils.py": 59, "model.py": 360, "tools/bench.py": 349}  # lines; tables may grow
 LIMITS |= {f"coursepack/{room}.py": 260 for room in ROOMS}
 
@@ -141,3 +141,29 @@ def test_no_room_changes_the_process_where_it_is_imported():
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
                 source = ast.unparse(node)
                 assert not re.search(r"set_|mallopt|\.seed\(|environ\[|filterwarnings", source)
+
+
+WINDOWS = """
+import ctypes, os, platform, sys
+def libc_ver(*args, **kwargs):
+    raise OSError("an alias of the Windows store cannot be read")
+platform.libc_ver = libc_ver
+sys.path.insert(0, sys.argv[1])
+import torch, joblib, papermill, filelock, scipy.stats, seaborn, jsonschema  # know where they are
+for name in ("sched_getaffinity", "getuid", "geteuid", "fork", "getloadavg", "O_DIRECTORY"):
+    if hasattr(os, name):
+        delattr(os, name)
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+sys.platform = "win32"
+import utils
+utils.set_up()
+print("imported")
+"""
+
+
+@pytest.mark.slow
+def test_import_needs_nothing_that_windows_lacks():
+    done = subprocess.run([sys.executable, "-c", WINDOWS, ROOT], capture_output=True, text=True,
+                          check=False)
+    assert done.stdout == "imported\n", done.stderr

@@ -8,7 +8,15 @@ import torch
 from helpers import files_in, make_recipe, says
 
 from coursepack.data import DATASETS, find_dataset
-from coursepack.recipe import AUGMENTS, PENALIZE, SCHEDULES, Recipe, check_injected, with_defaults
+from coursepack.recipe import (
+    AUGMENTS,
+    PENALIZE,
+    SCHEDULES,
+    Recipe,
+    check_injected,
+    pick_device,
+    with_defaults,
+)
 from model import ARCHITECTURES, LAYER_AFFINES, NORMS, ORDERS, check_norm
 
 
@@ -114,3 +122,17 @@ def test_a_recipe_is_read_from_a_notebooks_variables(tmp_path, monkeypatch):
     assert (recipe.epochs, recipe.l1, recipe.lr) == (3, 0.0, Recipe.lr)
     with pytest.raises(ValueError, match="'epoch'"):
         Recipe.from_notebook({**variables, "In": [*cells, "# Parameters\nepoch = 5\n"]})
+
+
+def test_apple_gpu_is_named_where_auto_passes_over_it(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cpu")
+    assert "Apple GPU" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=says("mps", "auto, cpu")):
+        pick_device("mps")
+
+
+def test_long_name_blames_itself_and_not_the_folder(tmp_path):
+    with pytest.raises(ValueError, match=says("run_name", "100 letters")):
+        make_recipe(tmp_path, run_name="n" * 300)

@@ -1,5 +1,6 @@
 """Records: what a run leaves, and that it agrees with the run."""
 
+import functools
 import json
 from dataclasses import field, make_dataclass
 
@@ -7,12 +8,18 @@ import numpy as np
 import pytest
 import study
 import torch
-from helpers import files_in, log_probabilities, make_recipe, says
+from helpers import files_in, first, fit, log_probabilities, make_recipe, says
 
 from coursepack import compare, files
 from coursepack.recipe import Recipe
 from coursepack.records import load_record, load_run, save_run
 from model import Net
+
+
+def fit_and_history(data, recipe):
+    """The arguments of save_run for a run that has been trained."""
+    model, history = fit(data, recipe)
+    return model, data, recipe, history
 
 
 def test_run_folder_holds_three_files_and_no_leftovers(finished):
@@ -138,8 +145,126 @@ def test_misclassified_images_of_another_run_are_refused(tmp_path, finished):
     np.savez(tmp_path / "mixed.npz", **{k: v[:-1] for k, v in errors._asdict().items()})
     with pytest.raises(ValueError, match=says("mixed.npz", str(len(errors.index)))):
         load_run(tmp_path, "mixed")
+    as_many = errors._replace(index=(errors.index + 1) % 520)
+    np.savez(tmp_path / "mixed.npz", **as_many._asdict())
+    with pytest.raises(ValueError, match=says("mixed.npz", "mixed up")):
+        load_run(tmp_path, "mixed")
     np.savez(tmp_path / "mixed.npz", **errors._asdict())
     assert load_run(tmp_path, "mixed")[0] == record
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04"])
+def test_unreadable_misclassified_images_are_named(tmp_path, finished, content):
+    (tmp_path / "run.json").write_text(json.dumps(finished[1]))
+    if content is not None:
+        (tmp_path / "run.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=says(tmp_path / "run.npz", "Run its recipe notebook")):
+        load_run(tmp_path, "run")
+
+
+def changed(record, path, value):
+    """A copy of a record with one other value; path is its keys, joined by dots."""
+    copy = json.loads(json.dumps(record))
+    *parts, last = [int(key) if key.lstrip("-").isdigit() else key for key in path.split(".")]
+    functools.reduce(lambda inner, key: inner[key], parts, copy)[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(("path", "value", "word"), [
+    ("epochs", "many", "epochs"),
+    ("epochs", [], "epochs"),
+    ("epochs.0", [1, 2], "epochs"),
+    ("epochs.-1.test_accuracy", "0.99", "test_accuracy"),
+    ("epochs.-1.test_accuracy", 99.4, "test_accuracy"),
+    ("epochs.-1.test_accuracy", 1.0, "test accuracy"),
+    ("epochs.0.loss", None, "loss"),
+    ("epochs.0.loss", float("nan"), "NaN"),
+    ("parameters", [], "parameters"),
+    ("parameters.epochs", 7, "epochs"),
+    ("parameters.norm", 3, "norm"),
+    ("parameters.norm", "bach", "bach"),
+    ("parameters.no_such_one", 1, "no_such_one"),
+    ("data", None, "data"),
+    ("data.test_size", 0, "test_size"),
+    ("data.classes", ["0"], "classes"),
+    ("data.classes", list(range(10)), "classes"),
+    ("misclassified", {}, "misclassified"),
+    ("misclassified", [10**9], "mistakes"),
+    ("near_zero", "few", "near_zero"),
+    ("near_zero", 2, "near_zero"),
+    ("parameter_count", 1.5, "parameter_count"),
+    ("seconds", [], "seconds"),
+    ("environment", "mine", "environment"),
+])
+def test_record_with_a_value_of_the_wrong_kind_is_refused_by_name(
+    tmp_path, finished, path, value, word
+):
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(changed(finished[1], path, value)))
+    with pytest.raises(ValueError, match=says(file, word, "recipe notebook")):
+        load_record(file)
+
+
+def test_every_published_record_agrees_with_itself():
+    files_there = [*(files.ROOT / "results").glob("*/*.json"),
+                   *(files.ROOT / "tests" / "golden" / "records").glob("*.json")]
+    assert len(files_there) > 60
+    for file in files_there:
+        load_record(file)
+
+
+def test_unknown_run_names_no_notebook_in_particular_and_lists_what_is_there(finished):
+    runs = finished[0].run_dir.parent
+    with pytest.raises(FileNotFoundError, match=says("no_such", "01, 02, 03", "there: bn")):
+        load_run(runs, "no_such")
+
+
+def test_earlier_run_with_other_parameters_is_moved_aside(tmp_path, few, capsys):
+    data = first(few, 100, 50)
+    records = []
+    for lr in (0.1, 0.2, 0.2, 0.3):
+        recipe = make_recipe(tmp_path, lr=lr)
+        records.append(save_run(*fit_and_history(data, recipe)))
+    assert files_in(tmp_path / "runs") == ["run", "run-earlier-1", "run-earlier-2"]
+    for name, record in {"run-earlier-1": records[0], "run-earlier-2": records[2]}.items():
+        kept, errors = load_run(tmp_path / "runs", name)
+        assert kept == changed(record, "parameters.run_name", name)
+        assert files_in(tmp_path / "runs" / name) == files_in(recipe.run_dir)
+    assert load_run(tmp_path / "runs", "run")[0] == records[3]
+    said = capsys.readouterr()
+    assert said.err.count("had finished before") == 2
+    assert "run-earlier-2" in said.err
+    assert "earlier" not in said.out
+
+
+def test_what_stands_in_place_of_a_record_is_moved_aside_too(tmp_path, few):
+    data, recipe = first(few, 100, 50), make_recipe(tmp_path)
+    recipe.run_dir.mkdir(parents=True)
+    (recipe.run_dir / "record.json").write_text("my notes")
+    save_run(*fit_and_history(data, recipe))
+    kept = tmp_path / "runs" / "run-earlier-1" / "record.json"
+    assert kept.read_text() == "my notes"
+
+
+def test_full_disk_loses_neither_the_earlier_run_nor_the_checkpoint(tmp_path, few, monkeypatch):
+    data = first(few, 100, 50)
+    earlier = save_run(*fit_and_history(data, make_recipe(tmp_path)))
+    recipe, replace_file = make_recipe(tmp_path, lr=0.2), files.replace_file
+    trained = fit_and_history(data, recipe)
+
+    def full(path, write):
+        if path == recipe.run_dir / "misclassified.npz":
+            raise OSError(28, "No space left on device")
+        replace_file(path, write)
+
+    monkeypatch.setattr("coursepack.files.replace_file", full)
+    with pytest.raises(OSError, match="No space"):
+        save_run(*trained)
+    assert load_run(tmp_path / "runs", "run-earlier-1")[0]["epochs"] == earlier["epochs"]
+    monkeypatch.undo()
+    assert load_run(tmp_path / "runs", "run-earlier-1")
+    save_run(*fit_and_history(data, recipe))  # the checkpoint is still there
+    assert files_in(tmp_path / "runs") == ["run", "run-earlier-1"]
 
 
 def test_record_is_written_last(tmp_path, monkeypatch, finished, few):

@@ -1,6 +1,6 @@
-"""Threads: how many a run takes while other processes work."""
+"""Threads: how many a run takes, whatever else the machine does."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,46 +8,58 @@ import torch
 from coursepack import threads
 
 
-@pytest.mark.parametrize(("free", "used"), [
-    (2.0, 2), (1.7, 2), (1.2, 1), (0.4, 1), (0.0, 1), (7.9, 2),
-])
-def test_threads_leave_busy_cores_to_others(monkeypatch, capsys, free, used):
-    """free: how many cores were idle, or busy with this process, in the second before."""
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def times(monkeypatch, *readings):
+    """Let the system count so many seconds of idle and busy cores."""
+    readings = iter([SimpleCpu(*reading) for reading in readings])
+    monkeypatch.setattr("coursepack.threads.psutil.cpu_times", lambda: next(readings))
+    monkeypatch.setattr("coursepack.threads.psutil.cpu_count", lambda: 2)
+    monkeypatch.setattr("coursepack.threads.count_cores", lambda: 2)
+
+
+class SimpleCpu(SimpleNamespace):
+    def __init__(self, idle, busy):
+        super().__init__(idle=idle, user=busy)
+
+    def __iter__(self):
+        return iter((self.idle, self.user))
+
+
+def test_container_with_two_cores_of_64_takes_two(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("coursepack.threads.THREADS", 2)
-    monkeypatch.setattr("coursepack.threads.cpu_clock", lambda: (101.0, 50.0 + free))
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        assert threads.share_cores((100.0, 50.0)) == (101.0, 50.0 + free)
-        assert torch.get_num_threads() == used
-        said = capsys.readouterr()
-        assert said.out == ""  # stdout is compared between machines
-        assert ("threads" in said.err) == (used != 2)
-        monkeypatch.setattr("coursepack.threads.cpu_clock", lambda: (101.01, 50.0 + free))
-        reading = (101.0, 50.0 + free)
-        assert threads.share_cores(reading) == reading  # too short to tell
-        assert torch.get_num_threads() == used
-        monkeypatch.setattr("coursepack.threads.cpu_clock", lambda: (102.0, 52.0 + free))
-        threads.share_cores(reading)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    monkeypatch.setattr("coursepack.threads.torch.get_num_threads", lambda: 64)
+    monkeypatch.setattr("coursepack.threads.joblib.cpu_count", lambda: 2)
+    assert threads.default_threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")  # somebody said so
+    assert threads.default_threads() == 64
 
 
-def test_clock_counts_our_own_work_as_free_for_us():
-    before, until = threads.cpu_clock(), time.monotonic() + 0.3
-    own = time.process_time()
-    while time.monotonic() < until:
-        pass
-    after = threads.cpu_clock()
-    assert after[0] - before[0] >= 0.3
-    assert after[1] - before[1] >= time.process_time() - own - 0.05
+@pytest.mark.parametrize(("busy", "warned"), [(0.0, False), (0.1, True), (0.2, True)])
+def test_threads_do_not_follow_other_processes_but_a_line_says_that_it_will_be_slow(
+    monkeypatch, capsys, two_threads, busy, warned
+):
+    times(monkeypatch, (50.0, 50.0), (50.2 - busy, 50.0 + busy))
+    threads.fix_threads(2)
+    assert torch.get_num_threads() == 2
+    said = capsys.readouterr()
+    assert said.out == ""  # stdout is compared between machines
+    assert ("OMP_NUM_THREADS=1" in said.err) == warned
 
 
-def test_omp_num_threads_fixes_the_threads(monkeypatch):
-    before = torch.get_num_threads()
-    monkeypatch.setenv("OMP_NUM_THREADS", str(before))
-    monkeypatch.setattr("coursepack.threads.cpu_clock", lambda: (101.0, 50.0))
-    threads.share_cores((100.0, 50.0))
-    assert torch.get_num_threads() == before
+def test_times_that_stand_still_say_nothing(monkeypatch, capsys, two_threads):
+    times(monkeypatch, (50.0, 50.0), (50.0, 50.0))
+    threads.fix_threads(2)
+    assert (torch.get_num_threads(), capsys.readouterr().err) == (2, "")
+
+
+def test_one_thread_always_has_its_core(monkeypatch, capsys, two_threads):
+    times(monkeypatch, (50.0, 50.0), (50.0, 50.2))
+    threads.fix_threads(1)
+    assert (torch.get_num_threads(), capsys.readouterr().err) == (1, "")

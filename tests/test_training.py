@@ -289,19 +289,20 @@ def test_run_that_finished_but_was_not_saved_is_not_trained_again(tmp_path, monk
     assert torch.equal(training.predict(model, data), training.predict(trained, data))
 
 
-@pytest.mark.parametrize("changes", [{"seed": 2}, {"lr": 0.2}, {"epochs": 3}, {"l1": 1e-5}])
-def test_another_recipe_does_not_go_on_from_the_checkpoint(tmp_path, few, changes):
-    unfinished = training.checkpoint_file(make_recipe(tmp_path), few)
-    assert training.checkpoint_file(make_recipe(tmp_path), few) == unfinished
-    assert training.checkpoint_file(make_recipe(tmp_path, **changes), few) != unfinished
-    assert training.checkpoint_file(make_recipe(tmp_path), first(few, 299, 520)) != unfinished
-
-
 def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
     recipe = make_recipe(tmp_path, norm="none", lr=1e9, schedule="constant")
     with pytest.raises(FloatingPointError, match=says("lr", "1000000000")):
         fit(first(few, 200, 10), recipe)
     assert files_in(recipe.run_dir) == []
+
+
+@pytest.mark.parametrize("loss", [1e13, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["train_epoch", "evaluate"])
+def test_absurd_loss_does_not_end_as_a_finished_run(few, tmp_path, monkeypatch, name, loss):
+    values = {"train_epoch": {"loss": loss, "penalty": 0.0}, "evaluate": (loss, 0.1)}
+    monkeypatch.setattr(f"coursepack.training.{name}", lambda *args: values[name])
+    with pytest.raises(FloatingPointError, match=says("diverged", "epoch 1", "lr below 0.1")):
+        fit(first(few, 100, 50), make_recipe(tmp_path))
 
 
 def test_folder_that_cannot_be_written_is_named_before_training(few, tmp_path):
