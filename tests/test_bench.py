@@ -27,7 +27,7 @@ from model import Net, count
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIAL = ("--images", "300", "--repetitions", "1", "--epochs", "1", "--seeds", "1", "--publish")
-TRIED = {"data": "mnist", "source": "sample", "images": 300, "repetitions": 1}
+TRIED = {"data": "mnist", "source": "sample", "images": 300}
 
 
 @pytest.mark.parametrize("norm", bench.defaults())
@@ -85,7 +85,8 @@ def test_parts_that_compare_measure_what_their_report_shows(monkeypatch):
     data = bench.cut(load_dataset("mnist_sample"), 48)
     args = argparse.Namespace(images=48, repetitions=3, data=data)
     for part in ("profile", "growth", "busy"):
-        text = bench_report.PARTS[part]({part: getattr(bench, part)(args)})
+        measured_part = {part: getattr(bench, part)(args), "turns": {part: 3}}
+        text = bench_report.PARTS[part](measured_part)
         assert all(f"\n| {LOOKS[norm].short} |" in text for norm in bench.defaults())
     assert next(seconds) - 1 == (2 + 5 + 2) * 3 * len(bench.defaults())
 
@@ -109,6 +110,7 @@ def test_benchmark_of_a_few_images_of_the_sample(tmp_path, monkeypatch, capsys, 
     output = capsys.readouterr().out
     results = json.loads((tmp_path / "bench.json").read_text())
     assert results["run"] == TRIED
+    assert results["turns"] == {"speed": 1}
     for norm in bench.defaults():
         assert all(len(results["speed"][norm][name]) == 1 for name in bench_report.CONTENDERS)
         assert f"| {LOOKS[norm].short} |" in output

@@ -313,7 +313,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS,
                         help="none: only the report, of what was measured before")
     parser.add_argument("--images", type=int, default=60_000, help="training images an epoch")
-    parser.add_argument("--repetitions", type=int, default=3, help="turns of each comparison")
+    parser.add_argument("--repetitions", type=int, default=5, help="turns of each comparison")
     parser.add_argument("--epochs", type=int, default=20, help="of parts notebooks and goal")
     parser.add_argument("--seeds", type=int, default=3, help="of parts notebooks and goal")
     parser.add_argument("--out", type=Path, default=files.ROOT / "runs" / "bench")
@@ -325,6 +325,7 @@ def main() -> None:
         files.check_range(f"--{name}", getattr(args, name), 12 if name == "images" else 1)
     if args.work:
         threads.set_up_torch()  # figures.set_up() without the theme of figures
+        torch.set_num_threads(threads.THREADS)  # as training.train() does
         work(args.work, Recipe(**args.recipe))
         return
     from bench_report import figures, show, write_json
@@ -334,13 +335,13 @@ def main() -> None:
     print(data)
     file, args.data = args.out / "bench.json", cut(data, args.images)
     results = {"machine": machine(), "run": {
-        "data": data.name, "source": data.source, "images": args.images,
-        "repetitions": args.repetitions}}
+        "data": data.name, "source": data.source, "images": args.images}}
     earlier = json.loads(file.read_text()) if file.is_file() else {}
     if {**earlier, **results} == earlier:  # the same machine and numbers: keep its other parts
         results = earlier
     for part in args.parts:
         results[part] = globals()[part](args)
+        results["turns"] = results.get("turns", {}) | {part: args.repetitions}
         write_json(results, file)
     show(results, args.out, args.publish)
 

@@ -65,6 +65,11 @@ def mean_and_each(shares: Sequence[float]) -> str:
     return f"{statistics.mean(shares):.2%} ({', '.join(f'{share:.2%}' for share in shares)})"
 
 
+def turns(results: dict, part: str) -> str:
+    """How often a part was measured, for its heading."""
+    return f"{results['turns'][part]} turn{'s' * (results['turns'][part] > 1)}"
+
+
 def table(about: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A sentence and, below it, a table."""
     return f"{about}\n\n{markdown_table(heads, rows)}"
@@ -80,7 +85,7 @@ def speed(results: dict) -> str:
         rows.append([LOOKS[norm].short, *rates, ratios(same, student), ratios(default, student),
                      ratios(same, limit), ratios(default, limit)])
     heads = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
-    return table("Images a second, tests after each epoch included:",
+    return table(f"Images a second, tests after each epoch included ({turns(results, 'speed')}):",
                  ["norm", *heads, "b/a", "c/a", "b/d", "c/d"], rows)
 
 
@@ -95,7 +100,7 @@ def profile(results: dict) -> str:
         rows.append([LOOKS[norm].short, *seconds, shares])
     return table("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
                  "operations, by its profiler; bare compute is another process, so the noise of "
-                 "the machine can make the rest negative):",
+                 f"the machine can make the rest negative; {turns(results, 'profile')}):",
                  ["norm", "in all", "bare compute", "images and their movements", "test",
                   "checkpoint", "penalty, counters, the rest", "operations"], rows)
 
@@ -109,7 +114,8 @@ def growth(results: dict) -> str:
              for case in next(iter(cases.values()))]
     rows = [[LOOKS[norm].short, *(spread(case["seconds"], ".2f") for case in own)]
             for norm, own in cases.items()]
-    return table("Seconds an epoch of the default recipe, as the work grows:",
+    return table("Seconds an epoch of the default recipe, as the work grows "
+                 f"({turns(results, 'growth')}):",
                  ["norm", *heads], rows)
 
 
@@ -118,7 +124,8 @@ def busy(results: dict) -> str:
     rows = [[LOOKS[norm].short, spread(seconds["alone"], ".2f"), spread(seconds["beside"], ".2f"),
              ratios(seconds["alone"], seconds["beside"])]
             for norm, seconds in results["busy"].items()]
-    return table("Seconds an epoch of the default recipe, beside a process that never rests:",
+    return table("Seconds an epoch of the default recipe, beside a process that never rests "
+                 f"({turns(results, 'busy')}):",
                  ["norm", "alone", "beside it", "times slower"], rows)
 
 
@@ -169,8 +176,8 @@ def report(results: dict) -> str:
     text = (f"Measured on {about['processor']}, {about['cores']} cores, {about['threads']} threads,"
             f" {about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
             f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training "
-            f"images an epoch from {run['data']} (source: {run['source']}). Median of "
-            f"{run['repetitions']} turns, range in brackets.\n")
+            f"images an epoch from {run['data']} (source: {run['source']}). Medians, range in "
+            "brackets.\n")
     return "\n".join([text, *(part(results) for name, part in PARTS.items() if name in results)])
 
 
@@ -253,7 +260,7 @@ def publish(results: dict) -> None:
     """Keep what was measured on the full data for the repository: numbers, report and figures."""
     if results["run"]["source"] == "sample":
         sys.exit("not published: this is the sample. Set DATA_DIR to the full data.")
-    if results.keys() == {"machine", "run"}:
+    if not results.keys() & PARTS.keys():
         sys.exit("not published: no part was measured with these numbers on this machine.")
     write_json(results, files.ROOT / "results" / "bench.json")
     write_page("bench", report(results))
