@@ -6,7 +6,7 @@ NUMBERS := $(if $(NOTEBOOK),--notebook $(NOTEBOOK))
 # A process a core with one thread each; the files in the order that tests/conftest.py gives them.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 
-.PHONY: help course test check lab study bench saved golden report regression publish
+.PHONY: help course test check fuzz lab study bench saved golden report regression publish
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
@@ -23,6 +23,9 @@ test: $(BIN)/ready  ## lint and all tests, some minutes
 check: $(BIN)/ready  ## lint and the tests that start no notebook and no other process
 	$(BIN)/ruff check .
 	$(TEST) -m "not slow" tests
+
+fuzz: $(BIN)/ready  ## 2,000 random recipes, 500 random records, as many study files
+	FUZZ=1 $(TEST) --dist load tests/test_fuzz.py
 
 lab: $(BIN)/ready  ## open JupyterLab
 	$(BIN)/jupyter lab notebooks
