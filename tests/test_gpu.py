@@ -48,8 +48,9 @@ def place(frames):
 class Counter(TorchDispatchMode):
     """Sees every operation: notes the places of those for which the CPU waits for the GPU.
 
-    It waits where it asks for a value (.item(), float(), if, nonzero ...), and for a copy between
-    them. update() makes it a progress bar, which training calls at the end of each step.
+    It waits where it asks for a value (.item(), float(), if, nonzero ...), and for a copy from one
+    to the other: any operation that has tensors on both counts as one. update() and close() make
+    it a progress bar, which training updates at the end of each step.
     """
 
     def __init__(self):
@@ -75,8 +76,7 @@ class Counter(TorchDispatchMode):
         pass
 
     def in_steps(self):
-        """Waits from the end of the first step to that of the last: what an epoch begins with
-        and what follows it is left out."""
+        """Waits after the first step and up to the last: without those that an epoch has once."""
         return self.waits[self.ends[0] : self.ends[-1]]
 
 
@@ -90,7 +90,7 @@ def invented(operation, x):
 
 
 def zero_gradients(loss):
-    """In place of Tensor.backward, whose streams need a real GPU."""
+    """In place of Tensor.backward, which asks the GPU's driver: a gradient for each leaf."""
     todo, seen = [loss.grad_fn], set()
     while todo:
         node = todo.pop()
@@ -111,7 +111,7 @@ def no_gpu():
     """Inside, torch.device("cuda") works on every machine. Yields a Counter."""
     with ExitStack() as stack:
         library = stack.enter_context(torch.library._scoped_library("aten", "IMPL", "Meta"))
-        library.impl("_fused_sgd_", lambda *args, **kwargs: None)
+        library.impl("_fused_sgd_", lambda *args, **kwargs: None)  # in place, so no result
         stack.enter_context(mock.patch("torch.Tensor.backward", zero_gradients))
         stack.enter_context(mock.patch("torch.Tensor.numpy", zeros_of_numpy))
         stack.enter_context(mock.patch("coursepack.files.replace_file"))
