@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import course
+import nbformat
 import pytest
 from helpers import SMALL, outputs, papermill_command, run
 
@@ -54,6 +55,17 @@ def test_one_recipe_may_have_a_run_name(commands, monkeypatch):
     course.main()
     [papermill, _] = commands
     assert papermill[-3:] == ["-p", "run_name", "mine"]
+
+
+def test_what_is_kept_of_a_notebook_says_nothing_of_this_machine(commands, tmp_path):
+    streams = [nbformat.v4.new_output("stream", name=name, text=name)
+               for name in ("stdout", "stderr")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=streams)])
+    nbformat.write(notebook, tmp_path / "run.ipynb")
+    (tmp_path / "kept").mkdir()
+    course.keep_outputs([tmp_path / "run.ipynb"], tmp_path / "kept")
+    assert [out["text"] for out in outputs(tmp_path / "kept" / "run.ipynb")] == ["stdout"]
+    assert commands[0][0] == "nbstripout"
 
 
 def test_parameters_go_to_the_recipes_alone(commands, folder):

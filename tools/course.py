@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 try:
+    import nbformat
+
     from coursepack import files
     from coursepack.records import MISTAKES, RECIPES
 except ModuleNotFoundError as error:
@@ -100,6 +102,12 @@ def keep_records(folder: str, kept: Path, names: list[str]) -> None:
 def keep_outputs(outputs: list[Path], folder: Path) -> None:
     """Copy notebooks that were run, without what differs from one run to the next."""
     kept = [copy(output, folder / output.name) for output in outputs]
+    for path in kept:  # what was said on stderr is of this machine: busy cores, an earlier run
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if "outputs" in cell:
+                cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        nbformat.write(notebook, path)
     call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP, *kept)
 
 
@@ -169,7 +177,7 @@ def main() -> None:
     recipes = [name for name in names if name in RECIPES.values()]
     if "run_name" in parameters and len(recipes) > 1:
         parser.error(f"run_name={parameters['run_name']!r} would go to {len(recipes)} notebooks, "
-                     "and each run would overwrite the one before. Leave it out, or choose one "
+                     "and each run would move the one before aside. Leave it out, or choose one "
                      "notebook with --notebook.")
     if args.data_dir:
         os.environ["DATA_DIR"] = args.data_dir
