@@ -45,8 +45,8 @@ def keep_records(study: str) -> int:
             raise ValueError(f"{file.parent.name} of {study} was trained on the sample: set "
                              f"DATA_DIR, then make study STUDY={study}")
     folder, done = ROOT / "results" / study, [run for run in runs if finished(run)]
-    folder.mkdir(parents=True, exist_ok=True)
     for run in done:
+        folder.mkdir(parents=True, exist_ok=True)
         files.replace_file(folder / f"{run.name}.json", partial(shutil.copy, record_file(run)))
     return len(done)
 

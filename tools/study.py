@@ -16,7 +16,6 @@ import ast
 import functools
 import itertools
 import math
-import os
 import re
 import sys
 from collections.abc import Iterable
@@ -28,6 +27,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from coursepack import threads
 from coursepack.data import SAMPLE
 from coursepack.files import ROOT
 from coursepack.recipe import ALIKE, PLACES, Recipe, with_defaults
@@ -256,7 +256,7 @@ def check_names(name: str, runs: list[Run]) -> None:
     """Raise ValueError for names of runs that cannot be those of files, or of one file each."""
     names: dict[str, str] = {}
     for run in runs:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", run.name):
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", run.name):
             raise ValueError(f"study {name}: {run.name!r:.99} cannot be the name of a run. Write a "
                              "recipe for each of these values, in place of grid.")
         other = names.setdefault(run.name.casefold(), run.name)
@@ -309,17 +309,12 @@ def written(run: Run) -> str:
     return yaml.safe_dump(run.parameters, default_flow_style=True, width=10**6).strip()
 
 
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads_each(wanted: int, missing: int) -> int:
     """Threads of a run: what its study's file wants, else an equal share of the cores.
 
     Two runs of one thread each end sooner than one after the other with two threads each.
     """
-    return wanted or max(1, count_cores() // max(1, missing))
+    return wanted or max(1, threads.count_cores() // max(1, missing))
 
 
 # --------------------------------------------------------------------------------- its records
@@ -350,7 +345,7 @@ def finished(run: Run) -> bool:
     """Is there a record of this run, with these parameters and data? It alone says so."""
     try:
         return not changed_since(run, load_record(record_file(run)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return False
 
 
