@@ -6,6 +6,9 @@ NUMBERS := $(if $(NOTEBOOK),--notebook $(NOTEBOOK))
 # A process a core with one thread each; the files in the order that tests/conftest.py gives them.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
 
+# Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
+CORES := from coursepack.threads import count_cores; print(count_cores())
+
 .PHONY: help course test check fuzz lab study bench saved golden report regression publish
 
 help:  ## this list
@@ -32,8 +35,8 @@ lab: $(BIN)/ready  ## open JupyterLab
 
 study: $(BIN)/ready  ## the runs of studies/NAME.yaml that are missing, then their summary
 #~ STUDY=name SNAKEMAKE="--dry-run", or any other option of snakemake
-	@$(BIN)/snakemake --snakefile studies/Snakefile --config study=$(STUDY) folder=$(RUNS)/$(STUDY) \
-		--cores all --keep-going --rerun-triggers mtime params --quiet rules $(SNAKEMAKE)
+	@$(BIN)/snakemake --snakefile studies/Snakefile --config study="$(STUDY)" \
+		folder="$(RUNS)/$(STUDY)" --cores $$($(BIN)/python -c "$(CORES)") --keep-going --rerun-triggers mtime params --quiet rules $(SNAKEMAKE)
 
 bench: $(BIN)/ready  ## how fast is the training here?
 #~ BENCH="--parts speed" (--help for more)

@@ -20,7 +20,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from readme import markdown_table, write_page, write_part
-from study import STUDIES, finished, read_study
+from study import STUDIES, check_kept, finished, read_study, record_file
 
 from coursepack import compare, figures, files
 from coursepack.files import ROOT
@@ -39,23 +39,28 @@ Written by `make report` from the records beside this page. How to read it: [REA
 # ------------------------------------------------------------------------------- what is kept
 def keep_records(study: str) -> int:
     """Copy the records of a study's finished runs to results/; returns how many there are."""
-    records = {run.name: ROOT / run.parameters["runs_dir"] / run.name / "record.json"
-               for run in read_study(study) if finished(run)}
-    for name, file in records.items():
+    runs = read_study(study)
+    for file in filter(Path.is_file, map(record_file, runs)):
         if load_record(file)["data"]["source"] == "sample":
-            raise ValueError(f"{name} of {study} was trained on the sample: set DATA_DIR, "
-                             "remove its record and run the study again")
-    folder = ROOT / "results" / study
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, file in records.items():
-        files.replace_file(folder / f"{name}.json", partial(shutil.copy, file))
-    return len(records)
+            raise ValueError(f"{file.parent.name} of {study} was trained on the sample: set "
+                             f"DATA_DIR, then make study STUDY={study}")
+    folder, done = ROOT / "results" / study, [run for run in runs if finished(run)]
+    for run in done:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.replace_file(folder / f"{run.name}.json", partial(shutil.copy, record_file(run)))
+    return len(done)
 
 
 def load_study(study: str) -> list[dict]:
-    """The kept records of a study, in its own order."""
-    kept = [ROOT / "results" / study / f"{run.name}.json" for run in read_study(study)]
-    return [load_record(file) for file in kept if file.is_file()]
+    """The kept records of a study, in its own order.
+
+    Raises ValueError unless every one is that of a run of its file, with the same parameters.
+    """
+    kept = {file.stem: load_record(file)
+            for file in sorted((ROOT / "results" / study).glob("*.json"))}
+    runs = read_study(study)
+    check_kept(study, runs, kept)
+    return [kept[run.name] for run in runs if run.name in kept]
 
 
 def load_studies() -> dict[str, list[dict]]:
