@@ -15,12 +15,14 @@ from unittest import mock
 import hypothesis
 import numpy as np
 import pytest
+import study
 import torch
+import yaml
 from helpers import without_seconds
 from hypothesis import strategies as st
 
 from coursepack import checkpoints, compare, training
-from coursepack.data import load_dataset
+from coursepack.data import SAMPLE, load_dataset
 from coursepack.files import ROOT
 from coursepack.recipe import PENALIZE, SCHEDULES, Recipe
 from coursepack.records import RECIPES, load_record, load_run, save_run
@@ -196,3 +198,31 @@ def test_random_record_is_refused_by_name_or_compared(record):
     assert not said or "Run them again" in said, said
     assert len(compare.results_table([record])) == 1
     compare.pairwise_differences([record, other])
+
+
+STUDY = {
+    "about": "Random", "common": {"dataset": SAMPLE, "epochs": 1, "arch": "mnist_8k"},
+    "grid": {"dropout": [0.0, 0.1]}, "seeds": [1, 2], "to_reach": {"gn": 99.0}, "threads": 1,
+    "factors": ["lr"], "recipes": {"gn": {"notebook": "02_group_norm_l1", "lr": 0.1},
+                                   "ln": {"notebook": "03_layer_norm_l2", "l2": 0.0}}}
+IN_STUDIES = st.one_of(JUNK, st.sampled_from(FIELDS), st.sampled_from(list(study.KEYS)), WILD)
+
+
+@st.composite
+def study_files(draw):
+    return spoilt(draw, STUDY, IN_STUDIES)
+
+
+@examples(500)
+@hypothesis.given(spec=study_files())
+def test_random_study_file_is_refused_by_name_or_all_its_runs_are_recipes(spec):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "random.yaml").write_text(yaml.safe_dump(spec, allow_unicode=True))
+        with mock.patch.object(study, "STUDIES", Path(folder)):
+            said, runs = refusal(study.read_study, "random")
+            said = said or refusal(study.check_runs, "random", runs)[0]
+    if said:
+        assert "random" in said
+        return
+    recipes = [Recipe(**study.all_parameters(run)) for run in runs]
+    assert len({recipe.run_dir for recipe in recipes}) == len(runs)
