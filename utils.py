@@ -18,8 +18,10 @@ from coursepack.data import (
     DATASETS, SAMPLE, Dataset, describe_data, find_dataset, load_dataset, pixel_statistics,
 )
 
-# The parameters of a run, checked together.
-from coursepack.recipe import PENALIZE, PLACES, SCHEDULES, Recipe, check_injected, pick_device
+# The parameters of a run and of a summary, checked together.
+from coursepack.recipe import (
+    PENALIZE, PLACES, SCHEDULES, Recipe, check_injected, pick_device, summary_parameters,
+)
 
 # uint8 images -> moved and normalized batches.
 from coursepack.batches import apply_affine, random_affine, to_input, training_batches
@@ -35,17 +37,18 @@ from coursepack.training import (
 
 # What a run leaves behind, and reading it.
 from coursepack.records import (
-    RECIPES, Misclassified, find_misclassified, load_record, load_run, save_run, share_near_zero,
+    PUBLISHED, RECIPES, Misclassified, find_misclassified, find_runs, load_record, load_run,
+    save_run, share_near_zero,
 )
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
-    LOOKS, Difference, accuracy_interval, by_recipe, check_comparable, final_values, mean_interval,
-    pairwise_differences, recipe_title, results_table,
+    LOOKS, Difference, accuracy_interval, by_recipe, check_comparable, final_values, findings,
+    mcnemar_test, mean_interval, pairwise_differences, recipe_title, results_table,
 )
 
 # All pictures; and the one call that sets a process up.
 from coursepack.figures import (
-    GRAPHS, add_caption, axes_grid, label_ends, plot_graph, plot_misclassified, set_up, show,
-    show_images,
+    GRAPHS, add_caption, axes_grid, label_ends, plot_confusions, plot_graph, plot_misclassified,
+    set_up, show, show_images,
 )

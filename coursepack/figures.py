@@ -2,6 +2,7 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 from coursepack import files, threads
-from coursepack.compare import LOOKS, Look, by_recipe, mean_interval, recipe_title
+from coursepack.compare import LEAST_SEEDS, LOOKS, Look, by_recipe, mean_interval, recipe_title
 from coursepack.records import Misclassified
 from model import check_choice, check_norm
 
@@ -88,8 +90,8 @@ GRAPHS = {
 def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
     """Epoch by epoch, a line for each recipe and each of some keys of GRAPHS with one axis.
 
-    A recipe with several seeds is the line of their mean, in a band: its 95 % interval. Losses are
-    on a logarithmic axis; accuracies on one that is logarithmic in the errors.
+    A recipe with several seeds is the line of their mean; from three seeds on, a band is its 95 %
+    interval. Losses are on a logarithmic axis; accuracies on one that is logarithmic in the errors.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     axis = GRAPHS[check_choice("key", keys[0], GRAPHS)].axis
@@ -100,7 +102,9 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
         drawn.append(look)
         for key in keys:
             values = np.array([[e[key] for e in run["epochs"]] for run in runs])
-            values = np.maximum(1 - values, 1e-4) if axis is accuracy_axis else values
+            if axis is accuracy_axis:
+                values = 1 - values
+            values = np.maximum(values, 1e-4 if axis is accuracy_axis else 1e-7)  # no log of zero
             last = draw_line(ax, values, look, marker, 2.4 if key == keys[-1] else 1.2)
             name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
             ends.append((last, name, look.colour))
@@ -108,23 +112,30 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()
     ax.set(xlabel="epoch", title=subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    limits = min(extremes), max(extremes)  # of the runs: the band of two seeds is very wide
+    limits = min(extremes), max(extremes)  # of the runs: the band of few seeds is wide
     axis(ax, *limits)
     label_ends(ax, ends)
-    seeds = sorted({record["parameters"]["seed"] for record in records})
-    if len(seeds) > 1:
-        runs = f"; mean of seeds {', '.join(map(str, seeds))}, band: 95 % interval of the mean"
-    else:
-        runs = f"{'; one run each' if len(records) > 1 else ''}, seed {seeds[0]}"
-    add_caption(figure, records[0], runs)
+    add_caption(figure, records[0], seeds_text(list(recipes.values())))
     return figure
 
 
+def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
+    """For a caption: how many runs a line stands for, from the runs of each recipe."""
+    counts = sorted(len(runs) for runs in recipes)
+    if counts[-1] == 1:
+        seeds = {run["parameters"]["seed"] for [run] in recipes}
+        seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
+        return "; one run each" * (len(recipes) > 1) + seed
+    each = f"{counts[0]} to " * (counts[0] < counts[-1]) + str(counts[-1])
+    band = ", band: 95 % interval of the mean" * (counts[-1] >= LEAST_SEEDS)
+    return f"; mean of {each} seeds{band}"
+
+
 def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: float) -> float:
-    """The mean of runs, values (runs, epochs), and its interval as a band. Returns its end."""
+    """The mean of runs, values (runs, epochs), and, from three on, a band. Returns its end."""
     y, half = mean_interval(values)
     epochs = np.arange(1, len(y) + 1)
-    if len(values) > 1:
+    if len(values) >= LEAST_SEEDS:
         ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
                         alpha=0.18, linewidth=0)
     ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker, markersize=3,
@@ -135,24 +146,27 @@ def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: 
 def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Write each line's name at its right end, moved up or down where two would overlap.
 
-    ends: last value, name and colour of each line.
+    They stay beside the axes, as near to their ends as that allows (isotonic regression); many
+    are written smaller. ends: last value, name and colour of each line.
     """
-    to_axes, gap = ax.transData + ax.transAxes.inverted(), 0.075
+    to_axes = ax.transData + ax.transAxes.inverted()
     ends = sorted(ends, key=lambda end: to_axes.transform((1, end[0]))[1])
-    heights = [to_axes.transform((1, y))[1] for y, _, _ in ends]
-    placed = [heights[0]]
-    for height in heights[1:]:
-        placed.append(max(height, placed[-1] + gap))
-    shift = np.mean(heights) - np.mean(placed)  # the pile stays in the middle of its lines
-    for height, (_, name, colour) in zip(placed, ends):
-        ax.text(1.02, height + shift, name, color=colour, transform=ax.transAxes, va="center",
-                weight="bold")
+    wanted = np.array([to_axes.transform((1, y))[1] for y, _, _ in ends])
+    names = [textwrap.fill(name, 30) for _, name, _ in ends]
+    heights = np.array([0.02 + 0.055 * len(name.splitlines()) for name in names])
+    smaller = min(1, 1 / heights.sum())
+    heights *= smaller
+    pile = np.cumsum(heights) - heights / 2  # each name's middle, if all were piled up from below
+    above_pile = isotonic_regression(wanted - pile).x.clip(0, 1 - heights.sum())
+    for y, name, (_, _, colour) in zip(pile + above_pile, names, ends):
+        ax.text(1.02, y, name, color=colour, transform=ax.transAxes, va="center",
+                weight="bold", size=smaller * plt.rcParams["font.size"])
 
 
 def axes_grid(count: int, columns: int, width: float,
               height: float) -> tuple[plt.Figure, list[plt.Axes]]:
     """A figure of count axes, width x height inches each, in rows of so many columns."""
-    rows = math.ceil(count / columns)
+    rows = max(1, math.ceil(count / columns))
     figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows),
                                 squeeze=False, layout="constrained")
     for empty in axes.flat[count:]:
@@ -162,10 +176,13 @@ def axes_grid(count: int, columns: int, width: float,
 
 def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[str] = (),
                 columns: int = 10) -> plt.Figure:
-    """A grid of uint8 images (N, C, H, W), with a line of text above and below each."""
-    width = max([1.35, *(0.095 * len(text) for text in (*above, *below))])  # texts do not touch
-    height = 1.15 + 0.3 * bool(len(above)) + 0.3 * bool(len(below))
-    height += 0.1 / math.ceil(len(images) / columns)  # for the margin of the whole
+    """A grid of uint8 images (N, C, H, W), with a text above and below each, wrapped if long."""
+    above, below = ([textwrap.fill(text, 28) for text in texts] for texts in (above, below))
+    lines = [line for text in (*above, *below) for line in text.splitlines()]
+    width = max([1.35, *(0.095 * len(line) for line in lines)])  # texts do not touch
+    height = 1.15 + sum(0.1 + 0.2 * max(len(text.splitlines()) for text in texts)
+                        for texts in (above, below) if texts)
+    height += 0.1 / max(1, math.ceil(len(images) / columns))  # for the margin of the whole
     figure, axes = axes_grid(len(images), columns, width, height)
     figure.get_layout_engine().set(h_pad=0.08)
     for i, ax in enumerate(axes):
@@ -188,6 +205,31 @@ def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: di
         columns,
     )
     shown_of = f"{len(kept.label)} of its {len(errors.label)} mistakes"
-    figure.suptitle(f"{recipe_title(record)}: {shown_of}")
+    figure.suptitle(f"{recipe_title(record)}: {shown_of if len(errors.label) else 'no mistakes'}")
     add_caption(figure, record, "; the most confident mistakes first")
+    return figure
+
+
+def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
+                    record: dict) -> plt.Figure:
+    """How often each true class was taken for each other one, counted over all of some runs.
+
+    Of many classes only the twelve that are mixed up most are shown.
+    """
+    table = np.zeros((len(classes), len(classes)), dtype=int)
+    for wrong in errors:
+        np.add.at(table, (wrong.label, wrong.prediction), 1)
+    most = np.argsort(-(table.sum(0) + table.sum(1)), kind="stable")[:12]
+    shown = np.sort(most) if len(classes) > 12 else np.arange(len(classes))
+    names = [textwrap.shorten(classes[i], 20, placeholder="...") for i in shown]
+    figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
+    part = table[np.ix_(shown, shown)]
+    sns.heatmap(part, mask=part == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
+                vmax=max(part.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
+                ax=ax)
+    runs = "one run" if len(errors) == 1 else f"{len(errors)} runs"
+    of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most"
+    ax.set(xlabel="said", ylabel="true class",
+           title=f"{part.sum():,} mistakes of {runs}{of if len(classes) > 12 else ''}")
+    add_caption(figure, record, "; an image counts once for each run that gets it wrong")
     return figure

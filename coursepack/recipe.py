@@ -21,6 +21,10 @@ PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machi
 # Parameters in which runs have to agree before their results can be compared.
 ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
          "schedule")
+SUMMARY = {  # the parameters of notebook 04
+    "runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int, "columns": int,
+}
+MOST = {"shown": 100, "columns": 20}  # more images would take more memory than anybody's eyes
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
     ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
@@ -146,3 +150,34 @@ def pick_device(device: str) -> torch.device:
         print("device=auto takes the CPU: the course was never tried on an Apple GPU.",
               file=sys.stderr)
     return torch.device([*gpu, "cpu"][0] if device == "auto" else device)
+
+
+def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[str]]:
+    """The names in runs and in factors, from the variables of notebook 04, its globals().
+
+    Raises ValueError for any of its parameters that is not of its type or out of range.
+    """
+    check_injected(variables, list(SUMMARY))
+    for name, kind in SUMMARY.items():
+        value = variables[name]
+        if type(value) is not kind:
+            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. "
+                             f"Choose a{' whole number' if kind is int else ' text'}.")
+    for name, most in MOST.items():
+        files.check_range(name, variables[name], 1, most + 1)
+    factors = split_names("factors", variables["factors"]) if variables["factors"] else []
+    for factor in factors:
+        check_choice("factors", factor, [part for part in ALIKE if part != "dataset"])
+    return split_names("runs", variables["runs"]), factors
+
+
+def split_names(name: str, joined: str) -> list[str]:
+    """The names that a parameter joins by commas, each of them plain and given once."""
+    names = [part.strip() for part in joined.split(",")]
+    plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+    if bad := [part for part in names if not plain.fullmatch(part)]:
+        raise ValueError(f"{name}={joined[:60]!r}: {bad[0][:60]!r} is no plain name. Join plain "
+                         "names by one comma each, such as 'bn_l1_l2, gn_l1'.")
+    if twice := [part for part in names if names.count(part) > 1]:
+        raise ValueError(f"{name} has {twice[0]!r} twice. Name each once.")
+    return names

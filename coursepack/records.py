@@ -24,6 +24,7 @@ from coursepack.recipe import PLACES, Recipe, check_parameters, with_defaults
 from model import Net, count
 
 SCHEMA, MISTAKES = 1, "misclassified.npz"
+PUBLISHED = Path("results", "mnist_7k")  # the recipe notebooks' own records, as saved
 RECIPES = {"bn_l1_l2": "01_batch_norm_l1_l2", "gn_l1": "02_group_norm_l1",
            "ln_l2": "03_layer_norm_l2"}  # which notebook makes which run
 
@@ -227,3 +228,29 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
         raise ValueError(f"{images} does not hold the {len(record['misclassified'])} mistakes that "
                          "its record lists: two runs are mixed up. Run its recipe notebook again.")
     return record, errors
+
+
+def find_runs(names: Sequence[str], runs_dir: str) -> Path:
+    """The folder of these runs: runs_dir, or, for "", the published ones while runs/ has none.
+
+    Raises FileNotFoundError that says which are missing, which are there and how one is made.
+    """
+    folder, published = files.find_folder("runs_dir", runs_dir or "runs"), files.ROOT / PUBLISHED
+    if not runs_dir and not any(folder.glob("*/record.json")):
+        if all((published / f"{name}.json").is_file() for name in names):
+            return published
+    missing = [name for name in names if not (folder / name / "record.json").is_file()
+               and not (folder / f"{name}.json").is_file()]
+    try:
+        for name in missing:
+            load_record(folder / name / "record.json")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{listed(missing)} cannot be compared. {error} Which runs are "
+                                "compared, the parameter runs says.") from None
+    return folder
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names for a sentence, not more than so many."""
+    more = [f"{len(names) - most} more"] * (len(names) > most)
+    return "; ".join([*names[:most], *more])

@@ -10,7 +10,7 @@ import torch
 
 from coursepack import batches, training
 from coursepack.files import ROOT
-from coursepack.recipe import Recipe
+from coursepack.recipe import Recipe, with_defaults
 
 SMALL = {"epochs": 1, "train_size": 400, "device": "cpu"}  # for notebooks
 
@@ -84,11 +84,11 @@ def log_probabilities(model, images, data):
 
 def make_record(norm, seed, accuracy, wrong=(), **parameters):
     """A record of 1,000 test images, two epochs."""
-    own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "groups": 2, "l1": 0.0,
-           "l2": 0.0, "runs_dir": "runs", "data_dir": "", "device": "auto", "skip": False}
+    own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "epochs": 2}
     epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1,
                "lr": 0.05} for a in (accuracy + 0.01, accuracy)]
-    return {"parameters": own | parameters, "parameter_count": 7416, "epochs": epochs,
+    return {"parameters": with_defaults(own | parameters),
+            "parameter_count": 7416, "epochs": epochs,
             "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000},
             "misclassified": sorted(wrong), "near_zero": 0.25}
 
