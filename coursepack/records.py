@@ -236,9 +236,9 @@ def find_runs(names: Sequence[str], runs_dir: str) -> Path:
     Raises FileNotFoundError that says which are missing, which are there and how one is made.
     """
     folder, published = files.find_folder("runs_dir", runs_dir or "runs"), files.ROOT / PUBLISHED
-    if not runs_dir and not any(folder.glob("*/record.json")):
-        if all((published / f"{name}.json").is_file() for name in names):
-            return published
+    none_of_yours = not runs_dir and not any(folder.glob("*/record.json"))
+    if none_of_yours and all((published / f"{name}.json").is_file() for name in names):
+        return published
     missing = [name for name in names if not (folder / name / "record.json").is_file()
                and not (folder / f"{name}.json").is_file()]
     try:
