@@ -27,7 +27,15 @@ from coursepack.files import ROOT
 from coursepack.records import RECIPES, load_record
 from model import ARCHITECTURES, Net, count
 
-SHOWN = ("parameters", "seeds", "final test accuracy", "95 % interval", "weights below 0.001")
+SHOWN = ("parameters", "seeds", "final test accuracy", compare.NEW_SEEDS, compare.NEW_IMAGES,
+         "weights below 0.001")
+VERSIONS = ("_first", "", "_fresh")  # of a study: before it was retuned, itself, on new seeds
+TO_REACH = {  # what it is, by how the name of a study begins
+    "seed": "what the write-up reports, the best epoch, on its test set, of one run of another "
+            "recipe",
+    "best": "this pack's own goal",
+    "": "what the file of the study names",
+}
 SAVED = "mnist_7k"  # the folder of the recipe notebooks' own records
 INTRODUCTION = """\
 # Results of the recipe notebooks and of the studies
@@ -63,9 +71,18 @@ def load_study(study: str) -> list[dict]:
     return [kept[run.name] for run in runs if run.name in kept]
 
 
+def base_of(study: str) -> str:
+    """The study that X_first and X_fresh belong to: X."""
+    return study.removesuffix("_first").removesuffix("_fresh")
+
+
 def load_studies() -> dict[str, list[dict]]:
-    """The kept records of every study that has some."""
-    studies = {study: load_study(study) for study in sorted(p.stem for p in STUDIES.glob("*.yaml"))}
+    """The kept records of every study that has some: X_first, X and X_fresh side by side."""
+    def place(study: str) -> tuple[str, int]:
+        return base_of(study), VERSIONS.index(study.removeprefix(base_of(study)))
+
+    studies = {study: load_study(study)
+               for study in sorted((path.stem for path in STUDIES.glob("*.yaml")), key=place)}
     return {study: records for study, records in studies.items() if records}
 
 
@@ -74,9 +91,20 @@ def load_saved() -> list[dict]:
     return [load_record(ROOT / "results" / SAVED / f"{run}.json") for run in RECIPES]
 
 
+def read_spec(study: str) -> dict[str, object]:
+    """What the file of a study says, with what it repeats from another one."""
+    spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
+    return read_spec(spec["repeats"]) | spec if "repeats" in spec else spec
+
+
 def goals(study: str, recipes: dict[str, list[dict]]) -> list[str]:
-    """For each recipe of a study the accuracy to reach; nothing if its file names none."""
-    to_reach = yaml.safe_load((STUDIES / f"{study}.yaml").read_text()).get("to_reach")
+    """For each recipe of a study the accuracy to reach; nothing if no file names one.
+
+    X_first had to reach what X has to.
+    """
+    to_reach = read_spec(study).get("to_reach")
+    if not to_reach and (STUDIES / f"{base_of(study)}.yaml").is_file():
+        to_reach = read_spec(base_of(study)).get("to_reach")
     labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
     return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []
 
@@ -90,8 +118,8 @@ def framed(table: pd.DataFrame) -> str:
 def saved_section(records: list[dict]) -> str:
     """The recipe notebooks as saved: one run each."""
     table = compare.results_table(records)
-    table = table[["parameters", "final test accuracy", "95 % interval", "final training accuracy",
-                   "final penalty"]]
+    table = table[["parameters", "final test accuracy", compare.NEW_IMAGES,
+                   "final training accuracy", "final penalty"]]
     data, parameters = records[0]["data"], records[0]["parameters"]
     about = (f"All of {data['name']} ({data['train_size']:,} images to train, "
              f"{data['test_size']:,} to test), {parameters['epochs']} epochs, one run each, seed "
@@ -109,20 +137,26 @@ def saved_section(records: list[dict]) -> str:
 
 def section(study: str, records: list[dict]) -> str:
     """A study: what it is, its table beside what its source claims, its findings, its graph."""
-    spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
+    spec = read_spec(study)
+    compare.check_comparable(records, spec.get("factors", ()))
     table = compare.results_table(records)[list(SHOWN)]
-    recipes = compare.by_recipe(records)
+    recipes, notes = compare.by_recipe(records), [threads_note(records)]
     if to_reach := goals(study, recipes):
         table.insert(3, "to reach", to_reach)
+        about = next(text for start, text in TO_REACH.items() if study.startswith(start))
+        notes.append(f"*To reach* is {about}.")
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    differences = compare.pairwise_differences(records)
-    found = [f"- {difference}" for difference in differences]
-    if found and all(difference.seeds < 2 for difference in differences):
-        found = ["- One run each supports no statement about a difference."]
+    found = [f"- {sentence}" for sentence in compare.findings(records)]
     image = f"![Test accuracy by epoch: {', '.join(recipes)}](../images/study_{study}.png)"
     return "\n\n".join([f"## {study}", f"{spec['about']}{missing}.", framed(table).strip(),
-                        "\n".join(found), image])
+                        " ".join(notes), "\n".join(found), image])
+
+
+def threads_note(records: list[dict]) -> str:
+    """How many threads the runs had: the last digits of their numbers depend on it."""
+    counts = sorted({record["environment"]["threads"] for record in records})
+    return f"Threads of a run: {' or '.join(map(str, counts))}."
 
 
 def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
@@ -134,27 +168,22 @@ def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
 # -------------------------------------------------------------------------- the README's parts
 def summary(saved: list[dict], studies: dict[str, list[dict]]) -> str:
     """All results in one table, and the differences that are larger than chance."""
-    rows, found, pairs, single = [], [], 0, 0
+    rows, found, pairs = [], [], 0
     for study, records in {"notebooks": saved, **studies}.items():
-        recipes = compare.by_recipe(records)
-        table = compare.results_table(records)[["parameters", "seeds", "final test accuracy",
-                                                "95 % interval"]]
+        recipes, table = compare.by_recipe(records), compare.results_table(records)
+        table = table[["seeds", "final test accuracy", compare.NEW_SEEDS]]
         to_reach = (goals(study, recipes) if study in studies else []) or [""] * len(table)
-        anchor = study if study in studies else "the-recipe-notebooks-as-saved"
-        link = f"[{study}](results/studies.md#{anchor})"
         for first, (name, row, goal) in enumerate(zip(table.index, table.values, to_reach)):
-            rows.append(["" if first else link, name, *row, goal])
+            rows.append(["" if first else study, name, *row, goal])
         differences = compare.pairwise_differences(records)
-        pairs += sum(difference.seeds > 1 for difference in differences)
-        single += sum(difference.seeds == 1 for difference in differences)
+        pairs += len(differences)
         found += [f"- {study}: {difference}" for difference in differences
                   if not difference.low <= 0 <= difference.high]
-    heads = ["study", "recipe", "parameters", "seeds", "final test accuracy", "95 % interval",
-             "to reach"]
-    words = (f"Of {pairs} pairs of recipes with several seeds, the interval of the difference "
-             f"holds zero in {pairs - len(found)}: no ranking. ({single} pairs have one run each, "
-             "which supports no statement.) In the others:\n\n")
-    return markdown_table(heads, rows) + "\n" + words + "\n".join(found) + "\n"
+    heads = ["study", "recipe", "seeds", "final test accuracy", compare.NEW_SEEDS, "to reach"]
+    words = (f"Of {pairs} pairs of recipes with at least three seeds each, {pairs - len(found)} "
+             "are undecided: the interval of their difference holds zero.")
+    others = [" The others:\n\n" + "\n".join(found)] if found else []
+    return "".join([markdown_table(heads, rows), "\n", words, *others, "\n"])
 
 
 def networks() -> str:
