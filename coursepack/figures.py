@@ -206,7 +206,7 @@ def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: di
     )
     shown_of = f"{len(kept.label)} of its {len(errors.label)} mistakes"
     figure.suptitle(f"{recipe_title(record)}: {shown_of if len(errors.label) else 'no mistakes'}")
-    add_caption(figure, record, "; the most confident mistakes first")
+    add_caption(figure, record, "; the most confident mistakes first" * bool(len(errors.label)))
     return figure
 
 
@@ -214,22 +214,25 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
                     record: dict) -> plt.Figure:
     """How often each true class was taken for each other one, counted over all of some runs.
 
-    Of many classes only the twelve that are mixed up most are shown.
+    Of many classes only twelve are shown: those of the commonest mistakes.
     """
-    table = np.zeros((len(classes), len(classes)), dtype=int)
-    for wrong in errors:
-        np.add.at(table, (wrong.label, wrong.prediction), 1)
-    most = np.argsort(-(table.sum(0) + table.sum(1)), kind="stable")[:12]
-    shown = np.sort(most) if len(classes) > 12 else np.arange(len(classes))
+    mistakes = np.concatenate([np.stack([w.label, w.prediction], axis=1) for w in errors])
+    pairs, counts = np.unique(mistakes, axis=0, return_counts=True)
+    commonest = pairs[np.argsort(-counts, kind="stable")].ravel().tolist()
+    many = len(classes) > 12
+    first = [*dict.fromkeys([*commonest, *range(12)])][:12]
+    shown = sorted(first) if many else list(range(len(classes)))
+    table = np.zeros((len(shown), len(shown)), dtype=int)
+    for (label, said), count in zip(pairs.tolist(), counts):
+        if label in shown and said in shown:
+            table[shown.index(label), shown.index(said)] = count
     names = [textwrap.shorten(classes[i], 20, placeholder="...") for i in shown]
     figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
-    part = table[np.ix_(shown, shown)]
-    sns.heatmap(part, mask=part == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
-                vmax=max(part.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
-                ax=ax)
+    sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
+                vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names,
+                yticklabels=names, ax=ax)
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs"
-    of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most"
-    ax.set(xlabel="said", ylabel="true class",
-           title=f"{part.sum():,} mistakes of {runs}{of if len(classes) > 12 else ''}")
+    of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most" * many
+    ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")
     add_caption(figure, record, "; an image counts once for each run that gets it wrong")
     return figure

@@ -77,9 +77,10 @@ def test_a_run_without_mistakes_is_drawn():
     record = make_record("batch", 1, 1.0)
     figure = figures.plot_misclassified(mistakes([], []), "0123456789", record)
     assert figure.get_suptitle() == "BN: no mistakes"
-    figure = figures.plot_confusions([mistakes([], [])], "0123456789", record)
-    assert figure.axes[0].get_title(loc="left") == "0 mistakes of one run"
-    figure.canvas.draw()
+    for classes in ("0123456789", [str(i) for i in range(100)]):
+        figure = figures.plot_confusions([mistakes([], [])], classes, record)
+        assert figure.axes[0].get_title(loc="left").startswith("0 mistakes of one run")
+        figure.canvas.draw()
 
 
 def test_mixed_up_classes_say_that_an_image_counts_once_a_run():
