@@ -63,9 +63,9 @@ def check_alike(what: str, records: Sequence[dict], value_of: Callable[[dict], o
         runs.setdefault(value_of(record), []).append(record["parameters"]["run_name"])
     if len(runs) > 1:
         values = ", ".join(f"{value!r} ({listed(names)})" for value, names in runs.items())
-        fix = f", or call {what} a factor (parameter factors)" if what in ALIKE else ""
+        factor = f", or name {what} among the factors" if what in ALIKE else ""
         raise ValueError(f"These runs differ in {what}: {values}. "
-                         f"Leave some out, run them again with the same{fix}.")
+                         f"Run them again with the same, leave some out{factor}.")
 
 
 def recipe_title(record: dict) -> str:

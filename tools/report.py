@@ -155,7 +155,7 @@ def section(study: str, records: list[dict]) -> str:
 
 def threads_note(records: list[dict]) -> str:
     """How many threads the runs had: the last digits of their numbers depend on it."""
-    counts = sorted({record["environment"]["threads"] for record in records})
+    counts = sorted({record["environment"].get("threads", 0) for record in records})
     return f"Threads of a run: {' or '.join(map(str, counts))}."
 
 
