@@ -102,6 +102,7 @@ def test_of_many_classes_those_that_are_mixed_up_most_are_shown():
     assert "12 of 100 classes" in ax.get_title(loc="left")
 
 
+@pytest.mark.filterwarnings("error")
 def test_loss_of_zero_is_drawn():
     record = make_record("batch", 1, 1.0)
     [ax] = figures.plot_graph([record], ["loss"]).axes
