@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import report
+import study
 from helpers import make_record, several_seeds
 
 FILES = {
@@ -20,9 +21,9 @@ def studies(monkeypatch, tmp_path):
     for name, text in FILES.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     runs = [make_record("batch", 1, 0.9, run_name="bn-seed1")]
-    monkeypatch.setattr(report, "STUDIES", tmp_path)
-    monkeypatch.setattr(report, "load_study", lambda study: runs)
-    monkeypatch.setattr(report, "read_study", lambda study: runs)
+    monkeypatch.setattr(study, "STUDIES", tmp_path)
+    monkeypatch.setattr(report, "load_study", lambda name: runs)
+    monkeypatch.setattr(report, "read_study", lambda name: runs)
 
 
 @pytest.mark.usefixtures("studies")
@@ -32,22 +33,22 @@ def test_a_first_result_and_fresh_seeds_stand_beside_their_study():
 
 
 @pytest.mark.usefixtures("studies")
-@pytest.mark.parametrize(("study", "goal"), [
+@pytest.mark.parametrize(("name", "goal"), [
     ("seed000", ["99.40%"]), ("seed000_first", ["99.40%"]), ("seed000_fresh", ["99.40%"]),
     ("own", ["90.00%"]), ("seed001", [])])
-def test_what_is_to_be_reached_is_that_of_the_study_that_is_repeated(study, goal):
-    assert report.goals(study, {"BN": report.load_study(study)}) == goal
+def test_what_is_to_be_reached_is_that_of_the_study_that_is_repeated(name, goal):
+    assert report.goals(name, {"BN": report.load_study(name)}) == goal
 
 
 @pytest.mark.usefixtures("studies")
-@pytest.mark.parametrize(("study", "said"), [
+@pytest.mark.parametrize(("name", "said"), [
     ("seed000_fresh", report.TO_REACH["seed"]),
     ("own", "what the file of the study names")])
-def test_page_says_what_to_reach_is_and_with_how_many_threads(study, said):
+def test_page_says_what_to_reach_is_and_with_how_many_threads(name, said):
     records = [make_record("batch", seed, 0.9, run_name=f"bn-seed{seed}") for seed in (1, 2)]
     for record, threads in zip(records, (2, 1)):
         record["environment"] = {"threads": threads}
-    text = report.section(study, records)
+    text = report.section(name, records)
     assert f"*To reach* is {said}." in text
     assert "Threads of a run: 1 or 2." in text
     assert "- BN: fewer than three seeds, no statement." in text

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from readme import markdown_table, write_page, write_part
-from study import STUDIES, check_kept, finished, read_study, record_file
+from study import check_kept, finished, read_file, read_study, record_file, study_names
 
 from coursepack import compare, figures, files
 from coursepack.files import ROOT
@@ -81,8 +80,7 @@ def load_studies() -> dict[str, list[dict]]:
     def place(study: str) -> tuple[str, int]:
         return base_of(study), VERSIONS.index(study.removeprefix(base_of(study)))
 
-    studies = {study: load_study(study)
-               for study in sorted((path.stem for path in STUDIES.glob("*.yaml")), key=place)}
+    studies = {study: load_study(study) for study in sorted(study_names(), key=place)}
     return {study: records for study, records in studies.items() if records}
 
 
@@ -91,20 +89,14 @@ def load_saved() -> list[dict]:
     return [load_record(ROOT / "results" / SAVED / f"{run}.json") for run in RECIPES]
 
 
-def read_spec(study: str) -> dict[str, object]:
-    """What the file of a study says, with what it repeats from another one."""
-    spec = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())
-    return read_spec(spec["repeats"]) | spec if "repeats" in spec else spec
-
-
 def goals(study: str, recipes: dict[str, list[dict]]) -> list[str]:
     """For each recipe of a study the accuracy to reach; nothing if no file names one.
 
     X_first had to reach what X has to.
     """
-    to_reach = read_spec(study).get("to_reach")
-    if not to_reach and (STUDIES / f"{base_of(study)}.yaml").is_file():
-        to_reach = read_spec(base_of(study)).get("to_reach")
+    to_reach = read_file(study)["to_reach"]
+    if not to_reach and base_of(study) in study_names():
+        to_reach = read_file(base_of(study))["to_reach"]
     labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
     return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []
 
@@ -137,8 +129,8 @@ def saved_section(records: list[dict]) -> str:
 
 def section(study: str, records: list[dict]) -> str:
     """A study: what it is, its table beside what its source claims, its findings, its graph."""
-    spec = read_spec(study)
-    compare.check_comparable(records, spec.get("factors", ()))
+    spec = read_file(study)
+    compare.check_comparable(records, spec["factors"])
     table = compare.results_table(records)[list(SHOWN)]
     recipes, notes = compare.by_recipe(records), [threads_note(records)]
     if to_reach := goals(study, recipes):
@@ -170,16 +162,17 @@ def summary(saved: list[dict], studies: dict[str, list[dict]]) -> str:
     """All results in one table, and the differences that are larger than chance."""
     rows, found, pairs = [], [], 0
     for study, records in {"notebooks": saved, **studies}.items():
-        recipes, table = compare.by_recipe(records), compare.results_table(records)
-        table = table[["seeds", "final test accuracy", compare.NEW_SEEDS]]
-        to_reach = (goals(study, recipes) if study in studies else []) or [""] * len(table)
-        for first, (name, row, goal) in enumerate(zip(table.index, table.values, to_reach)):
-            rows.append(["" if first else study, name, *row, goal])
+        recipes = compare.by_recipe(records)
+        to_reach = (goals(study, recipes) if study in studies else []) or [""] * len(recipes)
+        for first, (name, runs, goal) in enumerate(zip(recipes, recipes.values(), to_reach)):
+            mean, half = compare.mean_interval(compare.final_values(runs))
+            interval = f" ± {half:.2%}" if len(runs) >= compare.LEAST_SEEDS else ""
+            rows.append(["" if first else study, name, len(runs), f"{mean:.2%}{interval}", goal])
         differences = compare.pairwise_differences(records)
         pairs += len(differences)
         found += [f"- {study}: {difference}" for difference in differences
                   if not difference.low <= 0 <= difference.high]
-    heads = ["study", "recipe", "seeds", "final test accuracy", compare.NEW_SEEDS, "to reach"]
+    heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
     words = (f"Of {pairs} pairs of recipes with at least three seeds each, {pairs - len(found)} "
              "are undecided: the interval of their difference holds zero.")
     others = [" The others:\n\n" + "\n".join(found)] if found else []
