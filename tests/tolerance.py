@@ -1,9 +1,11 @@
 """nbval with tolerance, for the saved outputs of the notebooks: a plugin of pytest.
 
 nbval compares text exactly. Here it still does, except that what a notebook writes to stderr does
-not count, and that in a cell with a line such as `# TOL: rel=1e-6 abs=0.01` a float may differ from
-the saved one by abs, or by rel times it. Integers and words stay exact. A float before a % counts
-as the fraction that it is.
+not count, and that in a cell with a line such as `# TOL: rel=0.5 abs=0.1` a float may differ from
+the saved one: by at most abs, and by at most rel times it; with both, both hold. Integers and words
+stay exact, and nan and inf agree with nothing. A float before a % is a share: its abs is of the
+fraction, its rel of the share or of what is missing to 1, whichever is smaller. So rel=0.5 lets
+99.5 % be 99.25 to 99.75 %: half as many errors more or fewer, not half of what is right.
 """
 
 import math
@@ -11,8 +13,7 @@ import re
 
 from nbval.plugin import IPyNbCell
 
-NUMBER = r"[-+]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)\b"
-FLOAT = re.compile(rf"({NUMBER}(?: ?%)?)", re.IGNORECASE)
+FLOAT = re.compile(r"([-+]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)\b)", re.IGNORECASE)
 
 
 def tolerance(source):
@@ -26,29 +27,40 @@ def tolerance(source):
     return {name: float(value) for name, value in values.items()}
 
 
-def value_of(token):
-    number = float(token.rstrip(" %"))
-    return number / 100 if token.endswith("%") else number
+def within(new, saved, share=False, rel=None, abs=None):
+    """Is a number near enough to the saved one? share: both are in percent."""
+    if not (math.isfinite(new) and math.isfinite(saved)):
+        return False
+    if share:
+        new, saved = new / 100, saved / 100
+    size = min(math.fabs(saved), math.fabs(1 - saved)) if share else math.fabs(saved)
+    difference = math.fabs(new - saved)
+    return (rel is None or difference <= rel * size) and (abs is None or difference <= abs)
 
 
-def agrees(new, saved, rel=0.0, abs=0.0):
-    """Are two texts the same but for floats within the tolerance (and the width of columns)?"""
+def agrees(new, saved, **limits):
+    """Are two texts the same but for floats within the limits (and the width of columns)?"""
     new_parts, saved_parts = FLOAT.split(new), FLOAT.split(saved)
     if [part.split() for part in new_parts[::2]] != [part.split() for part in saved_parts[::2]]:
         return False
-    pairs = zip(map(value_of, new_parts[1::2]), map(value_of, saved_parts[1::2]))
-    return all(math.fabs(a - b) <= max(abs, rel * math.fabs(b)) for a, b in pairs)
+    shares = [word.lstrip().startswith("%") for word in saved_parts[2::2]]
+    floats = zip(map(float, new_parts[1::2]), map(float, saved_parts[1::2]), shares)
+    return all(within(a, b, share, **limits) for a, b, share in floats)
 
 
 def forgiven(new, saved, limits):
-    """The outputs of a run, with the saved text in place of every text that agrees with it."""
+    """The outputs of a run, with the saved text in place of every text that agrees with it.
+
+    Any other text is marked, so that it is not equal to the saved one even if both say nan.
+    """
     for n, s in zip(new, saved):
         texts = [(n, s, "text")] if n.output_type == s.output_type == "stream" else [
             (n.data, s.data, kind) for kind in n.get("data", {}) if kind in s.get("data", {})]
         for container, reference, kind in texts:
             old = reference[kind]
-            if isinstance(old, str) and agrees(container[kind], old, **limits):
-                container[kind] = old
+            if isinstance(old, str):
+                same = agrees(container[kind], old, **limits)
+                container[kind] = old if same else f"not within {limits}:\n{container[kind]}"
     return new
 
 
