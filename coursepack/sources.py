@@ -125,9 +125,8 @@ def missing_error(name: str, dataset: type, folder: Path, reason: str) -> Except
         return ValueError(
             f"torchvision's files of {name} in {folder} are broken or incomplete ({found[0].name} "
             f"is there) and cannot be downloaded ({reason}). Remove them, or put {name}.npz there.")
-    return FileNotFoundError(
-        f"{name} is not in {folder} and cannot be downloaded ({reason}). Put {name}.npz "
-        f"there ({', '.join(ARRAYS)}), or choose dataset=mnist.")
+    return FileNotFoundError(f"{name} is not in {folder} and cannot be downloaded ({reason}). Put "
+                             f"{name}.npz there ({', '.join(ARRAYS)}), or choose dataset=mnist.")
 
 
 def download(name: str, dataset: type, folder: Path) -> list[np.ndarray]:
@@ -232,12 +231,11 @@ def image_problem(images: np.ndarray, first: np.ndarray) -> str:
     """What is wrong with images, which should be like the first, those to train on; or ""."""
     if images.dtype != np.uint8:
         return f"images are {images.dtype}, not uint8"
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+    if (images.ndim not in (3, 4) or 0 in images.shape[1:]
+            or (images.ndim == 4 and images.shape[3] not in (1, 3))):
         return f"images have shape {images.shape}, not N x H x W or N x H x W x (1 or 3)"
     if images.shape[1:] != first.shape[1:]:
         return f"images have shape {images.shape}, those to train on {first.shape}"
-    if 0 in images.shape[1:]:
-        return f"images have shape {images.shape}, so there is no pixel in them"
     return ""
 
 
