@@ -70,14 +70,49 @@ def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
     """The folder for data, and the .npz in it that a dataset would be read from.
 
     data_dir "" is the environment variable DATA_DIR, else data/; a relative one starts at ROOT.
-    Raises ValueError unless the name is one of DATASETS or the file exists.
+    Raises ValueError for a folder that cannot be read, a name that is neither one of DATASETS nor
+    that of a file, and for anything of that name that is no readable file. Writes nothing.
     """
-    folder = files.ROOT / (data_dir or os.environ.get("DATA_DIR") or "data")
-    file = folder / f"{name}.npz"
-    if not file.is_file():
-        own = sorted(path.stem for path in folder.glob("*.npz"))
-        check_choice("dataset", name, dict.fromkeys([*DATASETS, *own]))
-    return folder, file
+    folder, found = list_folder(data_dir)
+    wanted = f"{name}.npz"
+    if wanted in found:
+        check_file(folder / wanted)
+        return folder, folder / wanted
+    for other in found:
+        if other.casefold() == wanted.casefold():
+            raise ValueError(f"dataset={name!r} is read from {wanted}, and {folder} has {other}: "
+                             "upper and lower case count. Rename the file, or choose the dataset "
+                             "as the file is called.")
+    own = sorted(Path(other).stem for other in found if other.endswith(".npz"))
+    check_choice("dataset", name, dict.fromkeys([*DATASETS, *own]))
+    return folder, folder / wanted
+
+
+def list_folder(data_dir: str) -> tuple[Path, list[str]]:
+    """The folder for data, and the names in it. Only the default data/ need not be there."""
+    chosen = data_dir or os.environ.get("DATA_DIR", "")
+    source = "data_dir" if data_dir or not chosen else "environment variable DATA_DIR"
+    folder = files.find_folder(source, chosen or "data")
+    if not chosen and not os.path.lexists(folder):
+        return folder, []  # a download creates it
+    try:
+        return folder, os.listdir(folder)
+    except OSError as error:
+        raise ValueError(f"{source}={chosen!r} cannot be read: {folder}: {error.strerror}. Choose "
+                         "a folder that is there, or leave it empty for data/.") from error
+
+
+def check_file(file: Path) -> None:
+    """Raise ValueError unless file is one, or a link to one, that can be opened."""
+    why = "it is a folder" if os.path.isdir(file) else "it is no file, or a link to nothing"
+    if os.path.isfile(file):  # nothing else is opened: a pipe would never answer
+        try:
+            with open(file, "rb"):
+                return
+        except OSError as error:
+            why = error.strerror
+    raise ValueError(f"{file} is no readable data file: {why}. "
+                     "Replace it, or remove it to use another source.")
 
 
 def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0) -> Dataset:
@@ -97,14 +132,15 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     if (std == 0).any():
         raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
                          "nothing to learn from. Replace the file.")
+    if len(y_train) - holdout < max(train_size, 1):
+        raise ValueError(
+            f"train_size={train_size}, holdout={holdout}: {name} ({source}) has only "
+            f"{len(y_train):,} training images, fewer than both together. Choose fewer, or "
+            "train_size=0 for all that are left."
+        )
     if holdout:
         x_train, x_test = x_train[:-holdout], x_train[-holdout:]
         y_train, y_test = y_train[:-holdout], y_train[-holdout:]
-    if train_size > len(y_train) or len(y_train) == 0:
-        raise ValueError(
-            f"train_size={train_size}, holdout={holdout}: {name} ({source}) has only "
-            f"{len(y_train):,} training images after the holdout. Choose fewer, or 0 for all."
-        )
     size = train_size or len(y_train)
     return Dataset(name, source, x_train[:size], y_train[:size], x_test, y_test, mean, std, classes)
 

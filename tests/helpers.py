@@ -47,6 +47,7 @@ def arrays(**changes):
 
 def make_recipe(folder, **changes):
     """A recipe that is quick to run and writes to folder only."""
+    folder.mkdir(exist_ok=True)
     small = {"data_dir": str(folder), "runs_dir": str(folder / "runs"), "device": "cpu",
              "augment": "none", "epochs": 1, "batch_size": 64}
     return Recipe(**small | changes)

