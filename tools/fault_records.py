@@ -409,6 +409,9 @@ def shorten(value: object) -> str:
 
 
 # ----------------------------------------------------------- other notebooks and command lines
+MAKE = ("make", "--no-print-directory", "--old-file", ".venv/bin/ready")  # installs nothing
+
+
 def command(*words: str) -> Callable[[Path], str]:
     """A command of a terminal, in the course's folder; {folder} is one of its own."""
     def do(folder: Path) -> str:
@@ -473,10 +476,9 @@ def other_cases() -> list[Case]:
              ("epochs", "'many'")),
         Case(group, "papermill with a run that is not there", papermill("04", "-p", "runs", "mine"),
              ("mine",)),
-        Case(group, "make study STUDY=sed000", command(
-            "make", "--no-print-directory", "study", "STUDY=sed000"), ("Did you mean 'seed000'",)),
-        Case(group, "make study without a name", command(
-            "make", "--no-print-directory", "study"), ("study",)),
+        Case(group, "make study STUDY=sed000", command(*MAKE, "study", "STUDY=sed000"),
+             ("Did you mean 'seed000'",)),
+        Case(group, "make study without a name", command(*MAKE, "study"), ("study",)),
         Case(group, "make report STUDY=sed000", command(python, "tools/report.py", "sed000"),
              ("Did you mean 'seed000'",)),
         Case(group, "make publish without a repository", command(python, "tools/publish.py"),

@@ -96,6 +96,8 @@ def cleaned(text: str, base: Path = ROOT) -> str:
     text = re.sub(rf"{re.escape(str(base))}/?\w*", "...", text).replace(str(ROOT), "...")
     text = re.sub(r"\.\d+-(?=[\w.]+)", ".", text)  # number of a process in a temporary name
     text = re.sub(r"unfinished-[0-9a-f]+", "unfinished-*", text)
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:*", text)
+    text = re.sub(r"pos \d+ vs \d+", "pos * vs *", text)  # where in a file a disk was full
     text = re.sub(r"0x[0-9a-f]{6,}", "0x*", text)
     text = re.sub(r"x{40,}", "xxx...", text)
     text = re.sub(r"[\x00-\x1f]", " ", text).replace("|", "\\|").replace("<", "&lt;")
