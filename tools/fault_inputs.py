@@ -72,7 +72,7 @@ def run_notebook(number: str, until: str = "", course: Path = ROOT, **parameters
         linecache.cache[where] = (len(source), None, source.splitlines(keepends=True), where)
         exec(compile(source, where, "exec"), space)
         if cell == "parameters":
-            exec(injected, space)
+            space |= parameters
         if cell == "imports":
             space["ROOT"] = files.ROOT = course
         if cell == until:

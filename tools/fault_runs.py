@@ -397,17 +397,10 @@ def one_download(folder: Path) -> str:
 
 
 # ----------------------------------------------------------------------- studies and summaries
-def folder_of_the_course() -> Path:
-    """An empty one: studies lie in the course's own folder."""
-    (ROOT / "runs").mkdir(exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="faults-", dir=ROOT / "runs"))
-
-
 def killed_study(folder: Path) -> str:
     """Everything is killed at once, as by a power cut; the same command ends the study."""
-    runs = folder_of_the_course()
-    place = runs.relative_to(ROOT)
-    words = (*MAKE, "study", "STUDY=trial", f"RUNS={place}")
+    runs = folder / "runs"
+    words = (*MAKE, "study", "STUDY=trial", f"RUNS={runs}")
     try:
         first = command(folder, *words).until(in_second_epoch)
         kill(first.pid)
@@ -420,22 +413,18 @@ def killed_study(folder: Path) -> str:
         return "the same again ends the study: four records and the summary"
     finally:
         command(folder, *words, "SNAKEMAKE=--unlock").end()
-        shutil.rmtree(runs)
 
 
 def one_run_missing(folder: Path) -> str:
     """A study of which one run is missing: it has the machine to itself."""
-    runs = folder_of_the_course()
-    try:
-        for run in study.read_study("trial", str(runs.relative_to(ROOT)))[1:]:
-            write_run(runs, run.name, **study.all_parameters(run), source="sample")
-        words = ("-m", "snakemake", "--snakefile", "studies/Snakefile", "--dry-run", "--cores",
-                 "all", "--config", "study=trial", f"folder={runs.relative_to(ROOT)}")
-        text = command(folder, sys.executable, *words).works("1 of them to do")
-        assert "threads: " in text or os.cpu_count() == 1, "the run gets one thread"
-        return "the run gets more than one core"
-    finally:
-        shutil.rmtree(runs)
+    runs = folder / "runs"
+    for run in study.read_study("trial", str(runs))[1:]:
+        write_run(runs, run.name, **study.all_parameters(run), source="sample")
+    words = ("-m", "snakemake", "--snakefile", "studies/Snakefile", "--dry-run", "--cores", "all",
+             "--config", "study=trial", f"folder={runs}")
+    text = command(folder, sys.executable, *words).works("1 of them to do")
+    assert "threads: " in text or os.cpu_count() == 1, "the run gets one thread"
+    return "the run gets more than one core"
 
 
 def killed_summary(folder: Path) -> str:

@@ -4,7 +4,8 @@
     faults.py --only "disk full" those that have these words in their group or name; no table
 
 It fails, and names the cases, where the last line said is not our own message, on silence of over
-30 seconds, memory over 4 GB, and where a bad input ends as if all were well.
+30 seconds, memory over 4 GB, and where a bad input ends as if all were well. Leave the machine to
+it: beside other work, a pause can be longer than the one that a user would wait.
 """
 
 import os

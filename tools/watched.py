@@ -36,8 +36,6 @@ class Outcome(NamedTuple):
 
 def is_ours(error: BaseException) -> bool:
     """Did a file of the course raise this error, as a message for its users?"""
-    if isinstance(error, SystemExit):
-        return bool(error.code)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     inside = Path(frame.filename).is_relative_to(ROOT) and Path(
         frame.filename).relative_to(ROOT).parts[0] in OURS
@@ -49,13 +47,14 @@ def perform(do: Callable[[], object]) -> int:
     """Do it; its last line is what it returns, or the error as Python shows it. A status."""
     try:
         answer = do()
+    except SystemExit as error:  # argparse has said why, sys.exit() would say it now
+        print(error.code if isinstance(error.code, str) else "")
+        return REFUSED if error.code else WELL
     except BaseException as error:
         traceback.print_exc()
         own = is_ours(error)
         traceback.clear_frames(error.__traceback__)  # a bar in them says its last word now
-        if not isinstance(error, SystemExit) or isinstance(error.code, str):
-            name = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
-            print(name + " ".join(str(error).split()))
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
         return REFUSED if own else RAW
     print(" ".join(str(answer).split()))
     return WELL
@@ -82,8 +81,8 @@ def start(do: Callable[[], object], said: Path) -> int:
 
 
 def last_line(text: str) -> str:
-    """The last line with something in it, as a terminal shows it: without colours and bars."""
-    lines = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text))
+    """The last line with something in it: without colours, and before what make adds to it."""
+    lines = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;]*[A-Za-z]|make: \*\*\* .*", "", text))
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
