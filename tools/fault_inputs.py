@@ -341,8 +341,6 @@ def data_cases() -> list[Case]:
         Case(group, "mnist.npz with code that unpickling would run", not_executed, gone),
         Case(group, "MNIST.npz in place of mnist.npz",
              here(with_file, whole_file(), name="MNIST.npz"), ("MNIST.npz",)),
-        Case(group, "mnist.npy in place of mnist.npz",
-             here(with_file, b"\x93NUMPY", name="mnist.npy"), ("mnist.npy",)),
         Case(group, "torchvision's test labels are missing",
              here(raw_files, broken="t10k-labels-idx1-ubyte", content=None), ("mnist",)),
         Case(group, "images of 9 x 12", here(with_arrays, options={"arch": "mnist_7k"},

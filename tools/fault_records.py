@@ -97,18 +97,17 @@ STUDIES = [  # what is wrong, what stands there, what is put there, and words of
 
 
 def read_study(old: str, new: str, folder: Path) -> str:
-    """Read the study above with one change."""
+    """What make study does before the first run of the study above, with one change."""
     assert old in STUDY
-    text = STUDY.replace(old, new)
-    (folder / "mine.yaml").write_text(text)
-    study.STUDIES = folder
-    return f"{len(study.read_study('mine', str(folder / 'runs')))} runs"
+    return start_study(lambda file: file.write_text(STUDY.replace(old, new)), folder)
 
 
-def unreadable_study(make: Callable[[Path], object], folder: Path, name: str = "mine") -> str:
+def start_study(make: Callable[[Path], object], folder: Path, name: str = "mine") -> str:
     make(folder / "mine.yaml")
     study.STUDIES = folder
-    return f"{len(study.read_study(name, str(folder / 'runs')))} runs"
+    runs = study.read_study(name, str(folder / "runs"))
+    study.check_runs(name, runs)
+    return f"{len(runs)} runs would start"
 
 
 def sample_for_the_data(folder: Path) -> str:
@@ -141,14 +140,14 @@ def study_cases() -> list[Case]:
         *[Case(group, what, functools.partial(read_study, old, new), tuple(words))
           for what, old, new, *words in STUDIES],
         Case(group, "a study that is not there", functools.partial(
-            unreadable_study, lambda file: file.write_text(STUDY), name="mein"),
+            start_study, lambda file: file.write_text(STUDY), name="mein"),
             ("mein", "Did you mean 'mine'")),
         Case(group, "a file of another folder", functools.partial(
-            unreadable_study, lambda file: file.write_text(STUDY), name="../mine"), ("../mine",)),
-        Case(group, "a folder in its place", functools.partial(unreadable_study, Path.mkdir),
+            start_study, lambda file: file.write_text(STUDY), name="../mine"), ("../mine",)),
+        Case(group, "a folder in its place", functools.partial(start_study, Path.mkdir),
              ("mine",)),
         Case(group, "letters that are not UTF-8", functools.partial(
-            unreadable_study, lambda file: file.write_bytes(b"about: \xff\n")), ("mine",)),
+            start_study, lambda file: file.write_bytes(b"about: \xff\n")), ("mine",)),
         Case(group, "a record of the sample for a study of all data", sample_for_the_data),
         Case(group, "a file that was edited after its records were kept", edited_study, ("l2",)),
     ]

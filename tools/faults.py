@@ -30,7 +30,7 @@ from fault_inputs import Case, data_cases, parameter_cases
 from fault_records import other_cases, study_cases, summary_cases
 from fault_runs import checkpoint_cases, run_cases
 from readme import markdown_table, write_page
-from watched import OWN_MESSAGE, REFUSED, WELL, Outcome, watch
+from watched import RAW, RAW_MESSAGE, REFUSED, WELL, Outcome, watch
 
 from coursepack import figures, sources
 from coursepack.files import ROOT
@@ -55,8 +55,8 @@ def all_cases() -> list[Case]:
 def judge(case: Case, outcome: Outcome) -> str:
     """Why a case fails; "" if it does not."""
     missing = [word for word in case.says if word not in outcome.last]
-    ours = outcome.status == REFUSED or (outcome.status in (1, 2) and
-                                         OWN_MESSAGE.match(outcome.last))
+    ours = outcome.status == REFUSED or (outcome.status != RAW and
+                                         not RAW_MESSAGE.match(outcome.last))
     if outcome.memory > watched.MEMORY:
         return "memory over 4 GB"
     if outcome.silence > watched.SILENCE:

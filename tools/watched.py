@@ -22,8 +22,10 @@ WELL, REFUSED, RAW = 0, 103, 104  # status of a process: it ended, raised an err
 OURS = ("coursepack", "model.py", "tools", "notebooks")
 FOR_USERS = (ValueError, OSError, FloatingPointError)  # OSError: PermissionError, TimeoutError ...
 SECONDS, SILENCE, MEMORY = 900, 30, 4 * 2**30  # limits: of all, of a pause; in bytes
-OWN_MESSAGE = re.compile(r"(Value|FloatingPoint|OS|FileNotFound|FileExists|Permission|Timeout)"
-                         r"Error: (?!\[Errno)|\w+\.py: error")
+RAW_MESSAGE = re.compile(  # of a command: Python's own, or of an error that is none for users
+    r"\w+Error: \[Errno|Traceback|File |"
+    r"(?!(Value|FloatingPoint|OS|FileNotFound|FileExists|Permission|Timeout)Error)"
+    r"\w*(Error|Exception|Interrupt)\b")
 
 
 class Outcome(NamedTuple):
