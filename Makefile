@@ -9,7 +9,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile 
 # Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
 CORES := from coursepack.threads import count_cores; print(count_cores())
 
-.PHONY: help course test check fuzz lab study bench saved golden report regression publish
+.PHONY: help course test check fuzz lab study bench saved golden report regression faults publish
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
@@ -56,6 +56,10 @@ report: $(BIN)/ready  ## for maintainers: tables and figures from results/
 
 regression: $(BIN)/ready  ## for maintainers: do the tests notice broken mathematics, and only that?
 	@$(BIN)/python tools/regression.py $(REGRESSION)
+
+faults: $(BIN)/ready  ## for maintainers: is every bad input refused, every fault survived?
+#~ FAULTS='--only "disk full"'
+	@$(BIN)/python tools/faults.py $(FAULTS)
 
 publish: $(BIN)/ready  ## for maintainers: badges, and where a notebook alone fetches from
 #~ REPO=owner/name REF=tag
