@@ -67,13 +67,15 @@ def test_table_of_networks_in_the_readme_is_that_of_the_architectures():
     assert report.networks() in README, REPORT
 
 
-@pytest.mark.parametrize("study", [name for name in report.load_studies()
-                                   if not name.endswith("_first")])  # these did not
-def test_every_recipe_reaches_what_its_source_claims(study):
+@pytest.mark.parametrize("study", report.load_studies())
+def test_every_recipe_reaches_what_its_source_claims_or_the_readme_says_that_it_does_not(study):
     """The mean over seeds of the final epoch, as the tables give it."""
     recipes = by_recipe(report.load_study(study))
-    for runs, goal in zip(recipes.values(), report.goals(study, recipes)):
-        assert round(100 * final_values(runs).mean(), 2) >= float(goal.rstrip("%"))
+    for (name, runs), goal in zip(recipes.items(), report.goals(study, recipes)):
+        mean = 100 * final_values(runs).mean()
+        if round(mean, 2) < float(goal.rstrip("%")):
+            assert f"- {study}: {name}, {mean:.2f}% of {goal}" in README, REPORT
+            assert study.endswith("_fresh")  # on its own seeds, every recipe was made to reach it
 
 
 def test_regression_table_is_of_all_cases_and_as_expected():
