@@ -36,7 +36,7 @@ lab: $(BIN)/ready  ## open JupyterLab
 study: $(BIN)/ready  ## the runs of studies/NAME.yaml that are missing, then their summary
 #~ STUDY=name SNAKEMAKE="--dry-run", or any other option of snakemake
 	@$(BIN)/snakemake --snakefile studies/Snakefile --config study="$(STUDY)" \
-		folder="$(RUNS)/$(STUDY)" --cores $$($(BIN)/python -c "$(CORES)") --keep-going --rerun-triggers mtime params --quiet rules $(SNAKEMAKE)
+		folder="$(RUNS)/$(STUDY)" --cores $$($(BIN)/python -c "$(CORES)") --quiet rules $(SNAKEMAKE)
 
 bench: $(BIN)/ready  ## how fast is the training here?
 #~ BENCH="--parts speed" (--help for more)

@@ -35,10 +35,12 @@ from coursepack.training import (
     penalized_parameters, penalty, predict, train, train_and_test, train_epoch,
 )
 
+# Which test images a network gets wrong.
+from coursepack.mistakes import Misclassified, find_misclassified, load_misclassified
+
 # What a run leaves behind, and reading it.
 from coursepack.records import (
-    PUBLISHED, RECIPES, Misclassified, find_misclassified, find_runs, load_record, load_run,
-    save_run, share_near_zero,
+    PUBLISHED, RECIPES, find_runs, load_record, load_run, save_run, share_near_zero,
 )
 
 # Recipes side by side: names and looks, intervals, tables, differences.

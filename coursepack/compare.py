@@ -47,6 +47,7 @@ def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> No
     check_alike("the data set", records, lambda record: record["data"]["name"])
     check_alike("the sample or the full data", records, lambda record: "the sample"
                 if record["data"]["source"] == "sample" else "the full data")
+    check_alike("the classes", records, lambda record: ", ".join(record["data"]["classes"])[:99])
     check_alike("the number of test images", records, lambda record: record["data"]["test_size"])
     if not {"train_size", "holdout"} & {*factors}:
         check_alike("the number of training images", records,

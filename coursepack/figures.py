@@ -15,7 +15,7 @@ from scipy.optimize import isotonic_regression
 
 from coursepack import files, threads
 from coursepack.compare import LEAST_SEEDS, LOOKS, Look, by_recipe, mean_interval, recipe_title
-from coursepack.records import Misclassified
+from coursepack.mistakes import Misclassified
 from model import check_choice, check_norm
 
 

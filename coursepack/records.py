@@ -1,4 +1,4 @@
-"""What a run leaves behind: its record, its weights and its mistakes. And reading them again."""
+"""What a run leaves behind: its record, its weights, its mistakes. And reading them again."""
 
 import functools
 import itertools
@@ -6,20 +6,18 @@ import json
 import platform
 import shutil
 import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import jsonschema
 import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack import checkpoints, files, training
+from coursepack import checkpoints, files, mistakes, training
 from coursepack.data import Dataset
+from coursepack.mistakes import Misclassified
 from coursepack.recipe import PLACES, Recipe, check_parameters, with_defaults
 from model import Net, count
 
@@ -27,29 +25,6 @@ SCHEMA, MISTAKES = 1, "misclassified.npz"
 PUBLISHED = Path("results", "mnist_7k")  # the recipe notebooks' own records, as saved
 RECIPES = {"bn_l1_l2": "01_batch_norm_l1_l2", "gn_l1": "02_group_norm_l1",
            "ln_l2": "03_layer_norm_l2"}  # which notebook makes which run
-
-
-class Misclassified(NamedTuple):
-    """The test images that a model gets wrong, the most confident mistake first."""
-
-    index: np.ndarray  # which test image
-    image: np.ndarray  # uint8, (N, C, H, W)
-    label: np.ndarray  # the true class
-    prediction: np.ndarray
-    probability: np.ndarray  # of the prediction
-    label_probability: np.ndarray  # of the true class
-
-
-def find_misclassified(model: Net, data: Dataset) -> Misclassified:
-    """All test images whose most probable class is not their label, by training.predict()."""
-    probabilities = training.predict(model, data).exp().cpu()  # (N, classes)
-    top, prediction = probabilities.max(1)
-    wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()
-    wrong = wrong[top[wrong].argsort(descending=True, stable=True)]
-    label = data.test_labels.cpu()[wrong]
-    parts = (wrong, data.test_images.cpu()[wrong], label, prediction[wrong], top[wrong],
-             probabilities[wrong, label])
-    return Misclassified(*(part.numpy() for part in parts))
 
 
 def share_near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
@@ -64,7 +39,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     Returns the record. The presence of record.json means that the run finished; the checkpoint,
     needed no longer, is removed. An earlier run that was of something else is moved aside first.
     """
-    errors = find_misclassified(model, data)._asdict()
+    errors = mistakes.find_misclassified(model, data)._asdict()
     run = checkpoints.identity(recipe, data)
     record = {
         "schema": SCHEMA,
@@ -135,7 +110,8 @@ def what_ran(record: dict) -> list[object]:
     return [parameters, record["data"], environment["torch"], environment["code"]]
 
 
-NUMBER, SHARE = {"type": "number"}, {"type": "number", "minimum": 0, "maximum": 1}
+NUMBER = {"type": "number", "minimum": 0}
+SHARE = NUMBER | {"maximum": 1}
 TEXT, WHOLE = {"type": "string"}, {"type": "integer", "minimum": 0}
 SHAPE = {  # of a record, as https://json-schema.org describes it
     "schema": {"const": SCHEMA}, "parameters": {"type": "object"}, "parameter_count": WHOLE,
@@ -216,15 +192,8 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
     run, published = folder / name / "record.json", folder / f"{name}.json"
     record = load_record(published if published.is_file() else run)
     images = published.with_suffix(".npz") if published.is_file() else run.with_name(MISTAKES)
-    try:
-        with np.load(images, allow_pickle=False) as archive:
-            errors = Misclassified(**archive)
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile,
-            zlib.error) as error:
-        raise ValueError(f"{images} is no file of misclassified images: {error}. "
-                         "Run its recipe notebook again.") from error
-    lengths = {len(part) for part in errors}
-    if errors.index.tolist() != record["misclassified"] or lengths != {len(errors.index)}:
+    errors = mistakes.load_misclassified(images, len(record["data"]["classes"]))
+    if errors.index.tolist() != record["misclassified"]:
         raise ValueError(f"{images} does not hold the {len(record['misclassified'])} mistakes that "
                          "its record lists: two runs are mixed up. Run its recipe notebook again.")
     return record, errors

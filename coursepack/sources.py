@@ -135,7 +135,7 @@ def download(name: str, dataset: type, folder: Path) -> list[np.ndarray]:
     Those that waited read what it left. Raises OSError that names the folder and what went wrong.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)  # torchvision sets none: a stalled server would hang for ever
+    socket.setdefaulttimeout(20)  # torchvision sets none: a stalled server would hang for ever
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with wait_for_lock(folder):

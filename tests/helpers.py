@@ -90,7 +90,8 @@ def make_record(norm, seed, accuracy, wrong=(), **parameters):
                "lr": 0.05} for a in (accuracy + 0.01, accuracy)]
     return {"parameters": with_defaults(own | parameters),
             "parameter_count": 7416, "epochs": epochs,
-            "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000},
+            "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000,
+                     "classes": list("0123456789")},
             "misclassified": sorted(wrong), "near_zero": 0.25}
 
 

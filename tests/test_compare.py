@@ -119,6 +119,7 @@ def test_runs_of_one_title_do_not_hide_each_other(changes, said):
 @pytest.mark.parametrize(("changes", "said"), [
     ({"name": "digits"}, ["data set", "'mnist' (a)", "'digits' (b)"]),
     ({"source": "sample"}, ["the sample", "(b)", "the full data", "(a)"]),
+    ({"classes": list("abcdefghij")}, ["the classes", "a, b, c"]),
     ({"train_size": 9}, ["training images", "10 (a)", "9 (b)"]),
     ({"test_size": 500}, ["test images", "1000 (a)", "500 (b)"]),
     ({"content": "other"}, ["not the same images", "'this' (a)", "'other' (b)"]),

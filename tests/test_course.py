@@ -30,6 +30,7 @@ def refused(monkeypatch, capsys):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["-p", "run_name", "mine"], "run_name='mine' would go to 3 notebooks"),
     (["--notebook", "01", "02", "-p", "run_name", "mine"], "would go to 2 notebooks"),
+    (["-p", "runs_dir", "elsewhere"], "Write --runs elsewhere."),
     (["--notebook", "07"], "invalid choice: '07'"),
     (["--epochs", "many"], "invalid int value: 'many'"),
     (["-p", "lr"], "expected 2 arguments"),

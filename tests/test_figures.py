@@ -8,7 +8,7 @@ import pytest
 from helpers import make_record, several_seeds
 
 from coursepack import compare, figures
-from coursepack.records import Misclassified
+from coursepack.mistakes import Misclassified
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4])

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import model
-from coursepack import batches, records, training
+from coursepack import batches, mistakes, records, training
 from coursepack.data import Dataset
 from coursepack.files import ROOT
 
@@ -188,8 +188,8 @@ FAULTS = {
         training, "evaluate", ".to(log_probabilities.device)", "",
         "training.py: loss = F.nll_loss(log_probabilities.double(), labels)"),
     "probabilities of the mistakes": (
-        records, "find_misclassified", ".exp().cpu()", ".exp()",
-        "records.py: wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()"),
+        mistakes, "find_misclassified", ".exp().cpu()", ".exp()",
+        "mistakes.py: wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()"),
 }
 
 

@@ -162,6 +162,25 @@ def test_unreadable_misclassified_images_are_named(tmp_path, finished, content):
         load_run(tmp_path, "run")
 
 
+@pytest.mark.parametrize(("name", "change"), [
+    ("image", lambda part: part.reshape(len(part), -1)),
+    ("image", lambda part: part.astype(float)),
+    ("label", lambda part: part[:-1]),
+    ("label", lambda part: part + 10),
+    ("label", lambda part: part.astype(str)),
+    ("prediction", lambda part: part - 10),
+    ("prediction", lambda part: part + 2**40),
+    ("probability", lambda part: part + np.nan),
+    ("label_probability", lambda part: part + 1.1),
+])
+def test_misclassified_images_that_cannot_be_ours_are_named(tmp_path, finished, name, change):
+    _, record, errors = finished
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    np.savez(tmp_path / "run.npz", **errors._asdict() | {name: change(getattr(errors, name))})
+    with pytest.raises(ValueError, match=says(tmp_path / "run.npz", name, "again")):
+        load_run(tmp_path, "run")
+
+
 def changed(record, path, value):
     """A copy of a record with one other value; path is its keys, joined by dots."""
     copy = json.loads(json.dumps(record))
@@ -179,6 +198,7 @@ def changed(record, path, value):
     ("epochs.-1.test_accuracy", 1.0, "test accuracy"),
     ("epochs.0.loss", None, "loss"),
     ("epochs.0.loss", float("nan"), "NaN"),
+    ("epochs.0.loss", -1.0, "loss"),
     ("parameters", [], "parameters"),
     ("parameters.epochs", 7, "epochs"),
     ("parameters.norm", 3, "norm"),

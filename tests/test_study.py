@@ -1,6 +1,7 @@
 """Studies: what their files may say, what counts as finished, what an interruption leaves."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -336,7 +337,7 @@ def test_every_folder_of_kept_records_has_its_study():
 
 def snakemake(*options, cores="all"):
     return [sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile", "--cores", cores,
-            "--keep-going", "--rerun-triggers", "mtime", "params", *options]
+            *options]
 
 
 @pytest.mark.slow
@@ -406,6 +407,13 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
 
         dry = subprocess.run([*command, "--dry-run"], check=True, **pipes)
         assert f"4 runs, {4 - len(before)} of them to do" in dry.stdout
+        engine = subprocess.Popen(command, start_new_session=True, **pipes)
+        wait_for("*/unfinished-*.pt")
+        second = subprocess.run(command, check=False, **pipes)
+        assert "is being run by another process" in second.stdout.splitlines()[-1]
+        os.killpg(engine.pid, signal.SIGKILL)  # as by a power cut: nothing can tidy up
+        engine.communicate(timeout=60)
+        before = records()
         again = subprocess.run(command, check=False, **pipes)
         assert again.returncode == 0, again.stdout[-3000:]
         assert "continuing after epoch" in again.stdout

@@ -179,6 +179,8 @@ def main() -> None:
         parser.error(f"run_name={parameters['run_name']!r} would go to {len(recipes)} notebooks, "
                      "and each run would move the one before aside. Leave it out, or choose one "
                      "notebook with --notebook.")
+    if "runs_dir" in parameters:  # the summary, the pages and what is kept would not follow
+        parser.error(f"runs_dir is --runs here. Write --runs {parameters['runs_dir']}.")
     if args.data_dir:
         os.environ["DATA_DIR"] = args.data_dir
     if args.scale == "course":

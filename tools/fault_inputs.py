@@ -91,7 +91,7 @@ def said_by(do: Callable[..., object], *arguments: object, **options: object) ->
 # ---------------------------------------------------------------------- parameters of a recipe
 LONG = "x" * 300
 PARAMETERS = [  # name, value, and what the message has to say besides the name
-    ("dataset", "mnst", "Did you mean 'mnist'"), ("dataset", "MNIST", "Choose"),
+    ("dataset", "mnst", "Did you mean 'mnist'"), ("dataset", "MNIST", "mnist"),
     ("dataset", "", "Choose"), ("dataset", "?", "kmnist"), ("dataset", 5, "int"),
     ("dataset", None, "NoneType"), ("dataset", "../mnist", "Choose"),
     ("data_dir", 5, "int"), ("data_dir", "/nowhere/at/all", "/nowhere/at/all"),

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import filelock
 import papermill
 import yaml
 
@@ -315,6 +316,22 @@ def threads_each(wanted: int, missing: int) -> int:
     Two runs of one thread each end sooner than one after the other with two threads each.
     """
     return wanted or max(1, threads.count_cores() // max(1, missing))
+
+
+def hold_folder(study: str, folder: str) -> filelock.FileLock:
+    """The right to run a study into folder, for as long as this process lives, however it ends.
+
+    Raises ValueError if another process has it.
+    """
+    place = ROOT / folder
+    place.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(place / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise ValueError(f"study {study} is being run by another process, in {place}. Wait for its "
+                         "end, or choose another folder: make study RUNS=folder.") from None
+    return lock
 
 
 # --------------------------------------------------------------------------------- its records
