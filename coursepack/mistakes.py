@@ -65,6 +65,6 @@ def array_problem(errors: Misclassified, classes: int) -> str:
              ("probability", "f", 1.001), ("label_probability", "f", 1.001)]  # rounded up
     for name, kind, limit in kinds:
         part = getattr(errors, name)
-        if part.ndim != 1 or part.dtype.kind not in kind or not np.all((part >= 0) & (part < limit)):
+        if part.dtype.kind not in kind or part.ndim != 1 or not ((part >= 0) & (part < limit)).all():
             return f"its {name} is {part.dtype}, or not always from 0 and below {limit}"
     return ""

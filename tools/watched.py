@@ -84,7 +84,7 @@ def start(do: Callable[[], object], said: Path) -> int:
 
 def last_line(text: str) -> str:
     """The last line with something in it: without colours, and before what make adds to it."""
-    lines = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;]*[A-Za-z]|make: \*\*\* .*", "", text))
+    lines = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;]*[A-Za-z]|make(\[\d\])?: \*\*\* .*", "", text))
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
