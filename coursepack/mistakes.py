@@ -65,6 +65,7 @@ def array_problem(errors: Misclassified, classes: int) -> str:
              ("probability", "f", 1.001), ("label_probability", "f", 1.001)]  # rounded up
     for name, kind, limit in kinds:
         part = getattr(errors, name)
-        if part.dtype.kind not in kind or part.ndim != 1 or not ((part >= 0) & (part < limit)).all():
+        fits = part.dtype.kind in kind and part.ndim == 1
+        if not fits or not np.all((part >= 0) & (part < limit)):
             return f"its {name} is {part.dtype}, or not always from 0 and below {limit}"
     return ""
