@@ -109,6 +109,27 @@ class LayerNorm(nn.LayerNorm):
         return x.permute(0, 3, 1, 2)
 
 
+class SubBatchNorm(nn.BatchNorm2d):
+    """nn.BatchNorm2d that normalizes each part of so many images with the part's own statistics.
+
+    So the batch of the statistics can be smaller than that of the optimizer (Hoffer, Hubara and
+    Soudry 2017, https://arxiv.org/abs/1705.08741: "ghost batches"). The last part may be smaller.
+    The parts share one step of the running statistics: each is given its share of the momentum.
+    """
+
+    def __init__(self, num_features: int, images: int):
+        super().__init__(num_features)
+        self.images = images
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        parts = x.split(self.images)
+        share = self.momentum / len(parts)
+        return torch.cat([F.batch_norm(part, self.running_mean, self.running_var, self.weight,
+                                       self.bias, True, share, self.eps) for part in parts])
+
+
 class Layer(NamedTuple):
     short: str  # name of the norm in tables and figures, and an alias of it in any case
     kind: type[nn.Module]
@@ -125,11 +146,12 @@ LAYER_AFFINES = ("element", "channel")
 
 
 def make_norm(norm: str, channels: int, size: int, groups: int = 2,
-              layer_affine: str = "element") -> nn.Module:
+              layer_affine: str = "element", norm_batch: int = 0) -> nn.Module:
     """PyTorch's layer for a normalization of (N, channels, size, size).
 
     layer_affine: "element" is LayerNorm([C, H, W]) with a gain and a bias per element; "channel" is
     GroupNorm(1, C), the same statistics with a gain and a bias per channel.
+    norm_batch: images that share a mean of batch norm; 0 is the whole batch.
     Raises ValueError for an unknown norm or layer_affine, or groups that do not divide channels.
     """
     norm = check_norm(norm)
@@ -139,6 +161,8 @@ def make_norm(norm: str, channels: int, size: int, groups: int = 2,
     check_groups(groups if norm == "group" else 1, [channels])
     if norm == "layer" and layer_affine == "channel":
         norm, groups = "group", 1
+    if norm == "batch" and norm_batch:
+        return SubBatchNorm(channels, norm_batch)
     return LAYERS[norm].kind(**LAYERS[norm].arguments(channels, size, groups))
 
 
@@ -313,14 +337,15 @@ ARCHITECTURES = {
 class Net(nn.Module):
     """Any of the ARCHITECTURES: images (N, C, H, W) in, log-probabilities (N, classes) out.
 
-    norm, groups, layer_affine: see make_norm. dropout: a probability; 0 leaves the layers out.
-    order: of norm, act and drop within a block; "" is the architecture's own. skip: add its input
-    to the output of every block that keeps the shape. Raises ValueError before building anything.
+    norm, groups, layer_affine, norm_batch: see make_norm. dropout: a probability; 0 leaves the
+    layers out. order: of norm, act and drop within a block; "" is the architecture's own. skip:
+    add its input to the output of every block that keeps the shape. Raises ValueError before
+    building anything.
     """
 
     def __init__(self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
                  layer_affine: str = "element", dropout: float = 0.0, order: str = "",
-                 skip: bool = False, classes: int = 10):
+                 skip: bool = False, norm_batch: int = 0, classes: int = 10):
         super().__init__()
         spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
         norm, order = check_norm(norm), check_choice("order", order or spec.order, ORDERS)
@@ -336,7 +361,7 @@ class Net(nn.Module):
         make = {  # what may come after a convolution, for channels and size
             "act": lambda *_: nn.ReLU(inplace=True),  # no gradient needs its input
             "drop": lambda *_: (nn.Dropout2d if spec.dropout_maps else Dropout)(dropout),
-            "norm": lambda *shape: make_norm(norm, *shape, groups, layer_affine),
+            "norm": lambda *shape: make_norm(norm, *shape, groups, layer_affine, norm_batch),
         }
         absent = ["drop"] * (dropout == 0) + ["norm"] * (norm == "none")
         block = [part for part in order.split("-") if part not in absent]
@@ -405,9 +430,10 @@ def count_means(layer: nn.Module, batch_size: int) -> int:
     """How many means a normalization computes for a batch; 0 for any other layer."""
     groups = getattr(layer, "num_groups", 1)
     for norm, row in LAYERS.items():
-        if type(layer) is row.kind:
+        if isinstance(layer, row.kind):
             lengths = batch_size, groups, len(layer.weight) // groups  # N, G, C / G
-            return math.prod(n for axis, n in enumerate(lengths) if axis not in AXES[norm])
+            parts = math.ceil(batch_size / getattr(layer, "images", batch_size))
+            return parts * math.prod(n for axis, n in enumerate(lengths) if axis not in AXES[norm])
     return 0
 
 

@@ -16,6 +16,7 @@ from coursepack.sources import check_arrays, read_npz, read_sample, read_torchvi
 # The named datasets: finding, loading, statistics of their pixels.
 from coursepack.data import (
     DATASETS, SAMPLE, Dataset, describe_data, find_dataset, load_dataset, pixel_statistics,
+    take_part,
 )
 
 # The parameters of a run and of a summary, checked together.
@@ -26,13 +27,23 @@ from coursepack.recipe import (
 # uint8 images -> moved and normalized batches.
 from coursepack.batches import apply_affine, random_affine, to_input, training_batches
 
+# What a step does to the weights: penalties, learning rate, optimizer.
+from coursepack.steps import (
+    add_penalty, decay, learning_rate, make_optimizer, penalized_parameters, penalty, rate_for_l2,
+    scale_free_weights, shrink, take_step,
+)
+
 # An unfinished run: what it is of, who may write to it, going on with it.
 from coursepack.checkpoints import checkpoint_file, hold, identity, release, resume, save_checkpoint
 
-# Network, penalty, learning rate, training, evaluation.
+# Network, training, evaluation.
 from coursepack.training import (
-    add_penalty, build_model, evaluate, learning_rate, loss_and_accuracy, make_optimizer,
-    penalized_parameters, penalty, predict, train, train_and_test, train_epoch,
+    build_model, evaluate, loss_and_accuracy, predict, train, train_and_test, train_epoch,
+)
+
+# What can be measured in a trained network.
+from coursepack.measures import (
+    MEASURES, batch_statistics, fit, measure, pooled_rank, sparsity, variance_shift, weight_norms,
 )
 
 # Which test images a network gets wrong.
@@ -43,14 +54,23 @@ from coursepack.records import (
     PUBLISHED, RECIPES, find_runs, load_record, load_run, save_run, share_near_zero,
 )
 
+# Experiments of many small runs, each a row of a table.
+from coursepack.laboratory import load_table, read_table, run_all, run_once
+
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
     LOOKS, Difference, accuracy_interval, by_recipe, check_comparable, final_values, findings,
     mcnemar_test, mean_interval, pairwise_differences, recipe_title, results_table,
 )
 
+# What the table of a study says: means, intervals, differences.
+from coursepack.effects import all_pairs, against, by_point, holm, paired, variance_table
+
 # All pictures; and the one call that sets a process up.
 from coursepack.figures import (
     GRAPHS, add_caption, axes_grid, label_ends, plot_confusions, plot_graph, plot_misclassified,
     set_up, show, show_images,
 )
+
+# Pictures of the tables of studies.
+from coursepack.charts import add_note, plot_effect, plot_heat, with_errors

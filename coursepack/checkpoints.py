@@ -17,7 +17,7 @@ from coursepack.data import Dataset, describe_data
 from coursepack.recipe import PLACES, Recipe
 
 CODE = ("model.py", *(f"coursepack/{room}.py" for room in (
-    "threads", "sources", "data", "recipe", "batches", "training")))
+    "threads", "sources", "data", "recipe", "batches", "steps", "training")))
 LOCKS: dict[Path, filelock.FileLock] = {}  # of the runs that this process is training
 
 

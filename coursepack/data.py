@@ -141,8 +141,30 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     if holdout:
         x_train, x_test = x_train[:-holdout], x_train[-holdout:]
         y_train, y_test = y_train[:-holdout], y_train[-holdout:]
-    size = train_size or len(y_train)
-    return Dataset(name, source, x_train[:size], y_train[:size], x_test, y_test, mean, std, classes)
+    whole = Dataset(name, source, x_train, y_train, x_test, y_test, mean, std, classes)
+    return take_part(whole, train_size)
+
+
+def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
+              label_noise: float = 0.0) -> Dataset:
+    """A data set with fewer training images (0: all), and with wrong labels among them.
+
+    subset_seed draws the images, and which labels are wrong; 0 takes the first so many images. A
+    share label_noise of them gets the label of another class, each with the same probability.
+    """
+    images, labels = data.train_images, data.train_labels
+    size, draw = train_size or len(labels), torch.Generator().manual_seed(subset_seed)
+    chosen = torch.randperm(len(labels), generator=draw)[:size]
+    if subset_seed:
+        images, labels = images[chosen], labels[chosen]
+    else:
+        images, labels = images[:size], labels[:size]
+    if label_noise:
+        wrong = torch.randperm(size, generator=draw)[:round(label_noise * size)]
+        other = torch.randint(1, len(data.classes), (len(wrong),), generator=draw)
+        labels = labels.clone()
+        labels[wrong] = (labels[wrong] + other) % len(data.classes)
+    return data._replace(train_images=images, train_labels=labels)
 
 
 def read_dataset(name: str, folder: Path, file: Path) -> tuple[str, list[np.ndarray]]:

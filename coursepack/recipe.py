@@ -15,8 +15,15 @@ from model import Net, check_choice
 
 PENALIZE = ("weights", "all")
 SCHEDULES = ("one_cycle", "step", "constant")
+L1_STEPS, L2_STEPS = ("subgradient", "proximal"), ("gradient", "learning_rate")
+OPTIMIZERS = ("sgd", "adamw")
 AUGMENTS = ("rotate", "shift", "flip")
-NETWORK = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip")  # model.Net's
+NETWORK = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip",
+           "norm_batch")  # model.Net's
+LABORATORY = ("subset_seed", "label_noise", "norm_batch", "l1_step", "l2_step", "optimizer",
+              "weight_decay")  # parameters that no notebook has
+CHOICES = {"penalize": PENALIZE, "schedule": SCHEDULES, "l1_step": L1_STEPS, "l2_step": L2_STEPS,
+           "optimizer": OPTIMIZERS}
 PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
 # Parameters in which runs have to agree before their results can be compared.
 ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
@@ -29,6 +36,8 @@ RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
     ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
     ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
+    ("subset_seed", 0, 10**9), ("label_noise", 0, 1), ("norm_batch", 0, math.inf),
+    ("weight_decay", 0, math.inf),
 )
 
 
@@ -37,7 +46,7 @@ class Recipe:
     """The parameters of one run, checked as soon as they are put together.
 
     Raises ValueError that names the value, what is allowed and the fix. See the parameters cell
-    of a recipe notebook for what each one means.
+    of a recipe notebook for what each one means; those below "laboratory" are what studies vary.
     """
 
     dataset: str = "mnist"
@@ -64,6 +73,14 @@ class Recipe:
     device: str = "auto"
     run_name: str = "run"
     runs_dir: str = "runs"
+    # -- laboratory
+    subset_seed: int = 0  # draws the train_size images; 0: the first so many
+    label_noise: float = 0.0  # share of the training labels that are replaced by another class
+    norm_batch: int = 0  # images that share batch norm's statistics; 0: the whole batch
+    l1_step: str = "subgradient"  # or proximal: after each step, towards zero and never past it
+    l2_step: str = "gradient"  # or learning_rate: the growing rate that does the same
+    optimizer: str = "sgd"  # or adamw
+    weight_decay: float = 0.0  # decoupled from the gradient
 
     @classmethod
     def from_notebook(cls, variables: dict[str, object]) -> "Recipe":
@@ -91,7 +108,9 @@ class Recipe:
         return files.find_folder("runs_dir", self.runs_dir) / self.run_name
 
     def __str__(self) -> str:
-        values = {name: value for name, value in asdict(self).items() if name not in PLACES}
+        shown = [field.name for field in fields(self) if field.name not in (*PLACES, *LABORATORY)
+                 or field.name in LABORATORY and getattr(self, field.name) != field.default]
+        values = {name: getattr(self, name) for name in shown}
         return "\n".join(f"{name:>12} = {value}" for name, value in values.items())
 
 
@@ -110,8 +129,9 @@ def check_parameters(parameters: dict[str, object]) -> None:
                              f"a {field.type.__name__}, such as {field.default!r}.")
     for name, least, below in RANGES:
         files.check_range(name, parameters[name], least, below)
-    check_choice("penalize", parameters["penalize"], PENALIZE)
-    check_choice("schedule", parameters["schedule"], SCHEDULES)
+    for name, allowed in CHOICES.items():
+        check_choice(name, parameters[name], allowed)
+    check_combination(parameters)
     if set(augmentations(parameters["augment"])) - set(AUGMENTS):
         raise ValueError(f"augment={parameters['augment']!r} is not known. Choose none, or any of "
                          f"{', '.join(AUGMENTS)} joined by +.")
@@ -120,6 +140,24 @@ def check_parameters(parameters: dict[str, object]) -> None:
                          "Choose up to 100 letters, digits, '_', '-' and '.'.")
     with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
         Net(**{name: parameters[name] for name in NETWORK})
+
+
+def check_combination(parameters: dict[str, object]) -> None:
+    """Raise ValueError for what is possible alone, but not together."""
+    needs = {}
+    if parameters["l2_step"] == "learning_rate":  # whose rate is known for these alone
+        needs = {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "l1": 0.0,
+                 "penalize": "weights"}
+    elif parameters["l1_step"] == "proximal":
+        needs = {"optimizer": "sgd"}
+    for name, needed in needs.items():
+        if parameters[name] != needed:
+            step = "l2_step=learning_rate" if len(needs) > 1 else "l1_step=proximal"
+            raise ValueError(f"{step} with {name}={parameters[name]!r} is not known to do what it "
+                             f"is for. Choose {name}={needed!r}, or another {step[:7]}.")
+    if parameters["subset_seed"] and not parameters["train_size"]:
+        raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
+                         "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
 
 
 def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack import checkpoints, files, mistakes, training
+from coursepack import checkpoints, files, mistakes, steps
 from coursepack.data import Dataset
 from coursepack.mistakes import Misclassified
 from coursepack.recipe import PLACES, Recipe, check_parameters, with_defaults
@@ -53,7 +53,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
         "misclassified": errors["index"].tolist(),
-        "near_zero": share_near_zero(training.penalized_parameters(model, recipe.penalize)),
+        "near_zero": share_near_zero(steps.penalized_parameters(model, recipe.penalize)),
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     folder = recipe.run_dir

@@ -1,18 +1,17 @@
-"""The training loop and its parts: penalty, learning rate, one epoch, evaluation."""
+"""The training loop and its parts: one epoch, evaluation, all epochs."""
 
 import math
 import time
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from coursepack import batches, checkpoints, files, threads
+from coursepack import batches, checkpoints, files, steps, threads
 from coursepack.data import Dataset
-from coursepack.recipe import PENALIZE, Recipe, pick_device
-from model import ARCHITECTURES, Net, check_choice
+from coursepack.recipe import Recipe, pick_device
+from model import ARCHITECTURES, Net
 
 DIVERGED = 1e4  # losses above it are no training any more: guessing among ten classes costs 2.3
 
@@ -35,55 +34,6 @@ def build_model(recipe: Recipe, data: Dataset) -> Net:
     return Net(**recipe.network(), classes=len(data.classes)).to(pick_device(recipe.device))
 
 
-def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Tensor]:
-    """What L1 and L2 act on: the "weights" of the convolutions, or "all" parameters."""
-    if check_choice("penalize", penalize, PENALIZE) == "all":
-        return list(model.parameters())
-    return [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
-
-
-def penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
-    """l1 * sum |w| + l2 / 2 * sum w^2 over all elements w of the parameters.
-
-    Its gradient is l1 * sign(w) + l2 * w: l2 is what torch's optimizers call weight_decay.
-    L1: Tibshirani 1996. L2: Hoerl and Kennard 1970.
-    """
-    w = torch.cat([parameter.flatten() for parameter in parameters])
-    return l1 * w.abs().sum() + l2 / 2 * (w**2).sum()
-
-
-@torch.no_grad()
-def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
-    """Add the gradient of penalty() to the gradients of the parameters; returns its value.
-
-    L1 pulls every weight by the same force, L2 in proportion to the weight. Written out, because
-    autograd takes several times as long for it.
-    """
-    for w in parameters:
-        w.grad += l1 * w.sign() + l2 * w
-    return penalty(parameters, l1, l2)
-
-
-def learning_rate(step: int, steps: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Learning rate of a step, counted from 0, of the recipe's schedule.
-
-    one_cycle: up from lr / 25 to lr in the first 30 %, then down to almost 0, along half cosines
-    (Smith and Topin 2017, https://arxiv.org/abs/1708.07120; numbers as in torch's OneCycleLR).
-    step: a tenth after every 6 epochs. constant: lr.
-    """
-    if recipe.schedule == "constant":
-        return recipe.lr
-    if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** (step // steps_per_epoch // 6)
-    first, last = recipe.lr / 25, recipe.lr / 25e4
-    top, end = 0.3 * steps - 1, steps - 1
-    if step <= top:
-        start, stop, share = first, recipe.lr, step / top
-    else:
-        start, stop, share = recipe.lr, last, (step - top) / (end - top)
-    return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2
-
-
 def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
                 epoch: int, bar: tqdm | None = None) -> dict[str, float]:
     """Train for one epoch (counted from 1). Returns means over its images, as they were trained.
@@ -92,20 +42,18 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     """
     model.train()
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # so an epoch needs no earlier one
-    parameters = penalized_parameters(model, recipe.penalize)
+    parameters = steps.penalized_parameters(model, recipe.penalize)
     images = len(data.train_labels)
-    steps = math.ceil(images / recipe.batch_size)
-    step = (epoch - 1) * steps
+    per_epoch = math.ceil(images / recipe.batch_size)
+    step = (epoch - 1) * per_epoch
     outputs, targets, extra = [], [], 0.0
     for x, labels in batches.training_batches(data, recipe, parameters[0].dtype):
-        rate = learning_rate(step, recipe.epochs * steps, steps, recipe)
-        optimizer.param_groups[0]["lr"] = rate
+        rate = steps.learning_rate(step, recipe.epochs * per_epoch, per_epoch, recipe)
         log_probabilities = model(x)  # (batch, classes)
         loss = F.nll_loss(log_probabilities, labels)
         optimizer.zero_grad()
         loss.backward()
-        extra += add_penalty(parameters, recipe.l1, recipe.l2) * len(labels)
-        optimizer.step()
+        extra += steps.take_step(optimizer, parameters, rate, step, recipe) * len(labels)
 
         outputs.append(log_probabilities.detach())  # counted after the epoch, all at once
         targets.append(labels)
@@ -140,12 +88,6 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
     return loss_and_accuracy(log_probabilities, data.test_labels.to(log_probabilities.device))
 
 
-def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.SGD:
-    """Gradient descent with Nesterov momentum (Sutskever et al. 2013) on a model's parameters."""
-    return torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum,
-                           nesterov=recipe.momentum > 0, fused=True)
-
-
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
@@ -171,13 +113,13 @@ def train_epochs(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, fl
     data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
     if device.type == "cpu":  # the same mathematics, and faster
         model.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, recipe)
+    optimizer = steps.make_optimizer(model, recipe)
     checkpoint = checkpoints.checkpoint_file(recipe, run)
     history, used = checkpoints.resume(checkpoint, run, model, optimizer)
     if device.type == "cpu":
         threads.fix_threads(used)
-    steps = math.ceil(len(data.train_labels) / recipe.batch_size)
-    bar = tqdm(total=recipe.epochs * steps, initial=len(history) * steps, unit="batch",
+    per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
+    bar = tqdm(total=recipe.epochs * per_epoch, initial=len(history) * per_epoch, unit="batch",
                mininterval=1)
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         history.append(train_and_test(model, data, recipe, optimizer, epoch, bar))

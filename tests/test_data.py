@@ -13,7 +13,14 @@ import torch
 from helpers import arrays, files_in, make_recipe, says
 
 from coursepack import batches, sources, training
-from coursepack.data import DATASETS, SAMPLE, find_dataset, load_dataset, pixel_statistics
+from coursepack.data import (
+    DATASETS,
+    SAMPLE,
+    find_dataset,
+    load_dataset,
+    pixel_statistics,
+    take_part,
+)
 
 
 def assert_refused(folder, monkeypatch, *words, name="mnist"):
@@ -346,3 +353,30 @@ def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
         assert sources.download_url(dataset).startswith("http")
         if hasattr(dataset, "classes"):
             assert len(dataset.classes) == len(published.classes)
+
+
+def test_a_part_drawn_by_a_seed_is_a_part_and_another_seed_draws_another(few):
+    one, two = (take_part(few, 100, seed) for seed in (1, 2))
+    again = take_part(few, 100, 1)
+    assert torch.equal(one.train_images, again.train_images)
+    assert not torch.equal(one.train_images, two.train_images)
+    whole = {image.numpy().tobytes(): int(label)
+             for image, label in zip(few.train_images, few.train_labels)}
+    assert len({image.numpy().tobytes() for image in one.train_images}) == 100
+    assert all(whole[image.numpy().tobytes()] == label
+               for image, label in zip(one.train_images, one.train_labels))
+    head = take_part(few, 100)
+    assert torch.equal(head.train_images, few.train_images[:100])
+    assert torch.equal(one.test_images, few.test_images)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4])
+def test_so_many_labels_are_wrong_as_asked_for_and_the_images_are_the_same(few, share):
+    clean, noisy = take_part(few, 200, 5), take_part(few, 200, 5, share)
+    assert torch.equal(clean.train_images, noisy.train_images)
+    wrong = clean.train_labels != noisy.train_labels
+    assert wrong.sum() == share * 200
+    assert set(noisy.train_labels[wrong].tolist()) == set(range(10))
+    before = few.train_labels.clone()
+    take_part(few, 0, 0, share)
+    assert torch.equal(few.train_labels, before)

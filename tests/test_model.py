@@ -4,6 +4,7 @@ Everything here is about untrained networks: no data, a few seconds.
 """
 
 import itertools
+import math
 import re
 
 import pytest
@@ -11,7 +12,16 @@ import torch
 from torch import nn
 
 import model
-from model import ARCHITECTURES, NORMS, ORDERS, Net, count, make_norm, receptive_field
+from model import (
+    ARCHITECTURES,
+    NORMS,
+    ORDERS,
+    Net,
+    count,
+    count_means,
+    make_norm,
+    receptive_field,
+)
 
 NORM_TYPES = {
     "batch": nn.BatchNorm2d, "group": nn.GroupNorm, "layer": model.LayerNorm,
@@ -444,3 +454,35 @@ def test_unknown_norm_is_refused_by_hand_too(function):
 def test_groups_that_do_not_divide_the_channels_are_refused_by_hand_too(function):
     with pytest.raises(ValueError, match=says("3", "1, 2, 4, 8")):
         function(3)
+
+
+@pytest.mark.parametrize(("count", "images"), [(12, 4), (10, 4), (3, 8), (6, 1)])
+def test_statistics_of_a_part_of_the_batch_are_torchs_part_by_part(count, images):
+    """Outputs and gradients of nn.BatchNorm2d, which is given one part after the other."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 3, 5, 5, generator=draw, dtype=torch.float64)
+    ours = make_norm("batch", 3, 5, norm_batch=images).double()
+    torchs = nn.BatchNorm2d(3).double()
+    for layer in (ours, torchs):
+        nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(1))
+    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    parts = math.ceil(count / images)
+    torchs.momentum = 0.1 / parts
+    out, expected = ours(mine), torch.cat([torchs(part) for part in theirs.split(images)])
+    torch.testing.assert_close(out, expected)
+    (out ** 3).sum().backward()
+    (expected ** 3).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)
+    torch.testing.assert_close(ours.weight.grad, torchs.weight.grad)
+    torch.testing.assert_close(ours.running_var, torchs.running_var)
+    torch.testing.assert_close(ours.eval()(x), torchs.eval()(x))
+    assert count_means(ours, count) == 3 * parts
+
+
+def test_statistics_of_the_whole_batch_are_batch_norm_itself():
+    assert type(make_norm("batch", 4, 5)) is nn.BatchNorm2d
+    torch.manual_seed(0)
+    whole, part = Net("mnist_8k", "batch"), Net("mnist_8k", "batch", norm_batch=16)
+    part.load_state_dict(whole.state_dict())
+    x = torch.randn(16, 1, 28, 28)
+    torch.testing.assert_close(part(x), whole(x), rtol=1e-4, atol=1e-5)

@@ -10,6 +10,7 @@ from helpers import files_in, make_recipe, says
 from coursepack.data import DATASETS, find_dataset
 from coursepack.recipe import (
     AUGMENTS,
+    LABORATORY,
     PENALIZE,
     SCHEDULES,
     Recipe,
@@ -138,3 +139,27 @@ def test_apple_gpu_is_named_where_auto_passes_over_it(monkeypatch, capsys):
 def test_long_name_blames_itself_and_not_the_folder(tmp_path):
     with pytest.raises(ValueError, match=says("run_name", "100 letters")):
         make_recipe(tmp_path, run_name="n" * 300)
+
+
+def test_laboratory_parameters_are_printed_only_where_they_differ(tmp_path):
+    plain = str(make_recipe(tmp_path))
+    assert not [name for name in LABORATORY if name in plain]
+    text = str(make_recipe(tmp_path, optimizer="adamw", weight_decay=0.1))
+    assert "optimizer = adamw" in text
+    assert "weight_decay = 0.1" in text
+    assert "norm_batch" not in text
+
+
+@pytest.mark.parametrize(("own", "words"), [
+    ({"l1_step": "proximl"}, ["l1_step", "Did you mean 'proximal'"]),
+    ({"optimizer": "adam"}, ["optimizer", "adamw"]),
+    ({"label_noise": 1.0}, ["label_noise", "1.0"]),
+    ({"norm_batch": -2}, ["norm_batch", "-2"]),
+    ({"subset_seed": 3}, ["subset_seed", "train_size"]),
+    ({"l1_step": "proximal", "optimizer": "adamw"}, ["l1_step=proximal", "optimizer='sgd'"]),
+    ({"l2_step": "learning_rate"}, ["l2_step=learning_rate", "momentum"]),
+    ({"l2_step": "learning_rate", "momentum": 0.0}, ["l2_step=learning_rate", "schedule"]),
+])
+def test_laboratory_parameters_are_checked_alone_and_together(tmp_path, own, words):
+    with pytest.raises(ValueError, match=says(*words)):
+        make_recipe(tmp_path, **own)

@@ -19,7 +19,7 @@ from helpers import (
 )
 from torch import nn
 
-from coursepack import batches, training
+from coursepack import batches, steps, training
 from coursepack.data import load_dataset
 from coursepack.recipe import PENALIZE, SCHEDULES
 from coursepack.records import save_run
@@ -46,99 +46,6 @@ def test_images_that_fit_no_architecture_are_refused_without_an_empty_choice(tmp
     assert not re.search(r"from:\s*\.", str(error.value))
 
 
-def test_gradient_of_the_penalty_is_exact():
-    w = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    w[:3] = 0
-    parts = [w[:20].clone().view(4, 5).requires_grad_(), w[20:].clone().requires_grad_()]
-    training.penalty(parts, l1=0.3, l2=0.7).backward()
-    gradient = torch.cat([part.grad.flatten() for part in parts])
-    torch.testing.assert_close(gradient, 0.3 * w.sign() + 0.7 * w, rtol=1e-15, atol=0)
-
-
-def test_added_gradient_of_the_penalty_is_that_of_autograd():
-    torch.manual_seed(0)
-    twins = [[torch.randn(4, 5).double().requires_grad_(), torch.zeros(7).double().requires_grad_()]
-             for _ in range(2)]
-    for w, twin in zip(*twins):
-        twin.data.copy_(w.data)
-        w.grad = torch.ones_like(w)
-        twin.grad = torch.ones_like(w)
-    expected = training.penalty(twins[1], l1=0.3, l2=0.7)
-    expected.backward()
-    value = training.add_penalty(twins[0], l1=0.3, l2=0.7)
-    assert not value.requires_grad
-    assert value == expected
-    for w, twin in zip(*twins):
-        torch.testing.assert_close(w.grad, twin.grad, rtol=1e-15, atol=0)
-
-
-def test_penalty_is_a_sum_not_a_mean():
-    w = torch.tensor([[3.0, -4.0], [0.0, 1.0]])
-    assert training.penalty([w, w], l1=0.5, l2=0).item() == 0.5 * 16
-    assert training.penalty([w, w], l1=0, l2=0.5).item() == 0.5 / 2 * 52
-
-
-@pytest.mark.parametrize("arch", ["mnist_7k", "mnist_10k"])
-def test_weights_are_the_convolution_kernels_and_all_is_every_parameter(arch):
-    model = Net(arch, "batch")
-    kernels = [id(p) for p in model.parameters() if p.dim() == 4]
-    assert [id(p) for p in training.penalized_parameters(model, "weights")] == kernels
-    assert ([id(p) for p in training.penalized_parameters(model, "all")]
-            == [id(p) for p in model.parameters()])
-
-
-def test_l2_does_what_weight_decay_does():
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(8, 1, 28, 28, generator=draw, dtype=torch.float64)
-    torch.manual_seed(0)
-    penalized, decayed = Net("mnist_10k").double(), Net("mnist_10k").double()
-    decayed.load_state_dict(penalized.state_dict())
-    options = {"lr": 0.1, "momentum": 0.9, "nesterov": True}
-    for model, weight_decay in [(penalized, 0), (decayed, 0.05)]:
-        optimizer = torch.optim.SGD(model.parameters(), weight_decay=weight_decay, **options)
-        for _ in range(3):
-            loss = F.nll_loss(model(x), torch.arange(8))
-            if model is penalized:
-                loss = loss + training.penalty(training.penalized_parameters(model, "all"), 0, 0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    for ours, torchs in zip(penalized.parameters(), decayed.parameters()):
-        torch.testing.assert_close(ours, torchs, rtol=0, atol=1e-12)
-
-
-def rates_of_torch(make_scheduler, steps, lr=0.1):
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
-    scheduler, rates = make_scheduler(optimizer), []
-    for _ in range(steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 10, 97, 400])
-def test_one_cycle_is_torchs_at_every_step(tmp_path, steps):
-    recipe = make_recipe(tmp_path, schedule="one_cycle", lr=0.3)
-    rates = [training.learning_rate(step, steps, 1, recipe) for step in range(steps)]
-    expected = rates_of_torch(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.3, total_steps=steps, cycle_momentum=False), steps)
-    assert rates == pytest.approx(expected, rel=1e-9)
-    assert min(rates) > 0
-
-
-def test_step_schedule_is_torchs(tmp_path):
-    recipe = make_recipe(tmp_path, schedule="step", epochs=20)
-    rates = [training.learning_rate(step, 100, 5, recipe) for step in range(100)]
-    by_epoch = rates_of_torch(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 6), 20)
-    assert rates[::5] == rates[4::5] == pytest.approx(by_epoch, rel=1e-12)
-
-
-def test_constant_schedule_is_constant(tmp_path):
-    recipe = make_recipe(tmp_path, schedule="constant", lr=0.25)
-    assert {training.learning_rate(step, 9, 3, recipe) for step in range(9)} == {0.25}
-
-
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_optimizer_owns_the_models_parameters_and_follows_the_schedule(
     tmp_path, monkeypatch, few, schedule
@@ -161,7 +68,7 @@ def test_optimizer_owns_the_models_parameters_and_follows_the_schedule(
     [group] = optimizer.param_groups
     assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.8, True, 0)
-    assert rates == [training.learning_rate(step, 6, 3, recipe) for step in range(6)]
+    assert rates == [steps.learning_rate(step, 6, 3, recipe) for step in range(6)]
     assert [row["lr"] for row in history] == [rates[2], rates[5]]
 
 

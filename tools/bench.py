@@ -39,7 +39,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # bench_report and study are imported where they are called: a measurement need not wait for them.
-from coursepack import batches, files, threads, training
+from coursepack import batches, files, steps, threads, training
 from coursepack.data import Dataset, load_dataset
 from coursepack.recipe import Recipe
 from coursepack.records import RECIPES
@@ -72,7 +72,7 @@ def run_pack(data: Dataset, recipe: Recipe) -> dict:
 def run_limit(data: Dataset, recipe: Recipe) -> dict:
     """Forward, backward and optimizer step on one fixed batch, as often as an epoch has batches."""
     net = training.build_model(recipe, data).to(memory_format=torch.channels_last)
-    optimizer = training.make_optimizer(net, recipe)
+    optimizer = steps.make_optimizer(net, recipe)
     x = batches.to_input(data.train_images[: recipe.batch_size], data)
     labels = data.train_labels[: recipe.batch_size]
     started = time.perf_counter()

@@ -18,20 +18,20 @@ from readme import write_page
 
 from coursepack.files import ROOT
 
-TRAINING = "coursepack/training.py"
+TRAINING, STEPS = "coursepack/training.py", "coursepack/steps.py"
 MUTANTS = {  # what is broken: file, what stands there, what is put there
-    "L1 dropped": (TRAINING, "w.grad += l1 * w.sign() + l2 * w", "w.grad += l2 * w"),
-    "L1 a mean, not a sum": (TRAINING, "w.abs().sum()", "w.abs().mean()"),
-    "L2 dropped": (TRAINING, "w.grad += l1 * w.sign() + l2 * w", "w.grad += l1 * w.sign()"),
-    "penalty left out of the gradient": (TRAINING, "extra += add_penalty(", "extra += penalty("),
-    "penalty on all parameters": (TRAINING, "if isinstance(module, nn.Conv2d)",
+    "L1 dropped": (STEPS, "w.grad += pull * w.sign() + l2 * w", "w.grad += l2 * w"),
+    "L1 a mean, not a sum": (STEPS, "w.abs().sum()", "w.abs().mean()"),
+    "L2 dropped": (STEPS, "w.grad += pull * w.sign() + l2 * w", "w.grad += pull * w.sign()"),
+    "penalty left out of the gradient": (STEPS, "w.grad += pull * w.sign() + l2 * w", "pass"),
+    "penalty on all parameters": (STEPS, "if isinstance(module, nn.Conv2d)",
                                   'if hasattr(module, "weight")'),
     "layer norm in place of group norm": ("model.py", '"num_groups": g,', '"num_groups": 1,'),
     "twice the groups": ("model.py", '"num_groups": g,', '"num_groups": 2 * g,'),
     "eval() missing": (TRAINING, "    model.eval()\n", ""),
-    "learning rate 10 % higher": (TRAINING, '["lr"] = rate', '["lr"] = 1.1 * rate'),
-    "momentum changed": (TRAINING, "momentum=recipe.momentum,", "momentum=0.85,"),
-    "Nesterov left out": (TRAINING, "nesterov=recipe.momentum > 0", "nesterov=False"),
+    "learning rate 10 % higher": (STEPS, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
+    "momentum changed": (STEPS, "momentum=recipe.momentum,", "momentum=0.85,"),
+    "Nesterov left out": (STEPS, "nesterov=recipe.momentum > 0", "nesterov=False"),
     "seed changed": (TRAINING, "torch.manual_seed(recipe.seed)",
                      "torch.manual_seed(recipe.seed + 1)"),
     "test loss a sum over batches": (TRAINING, "loss = F.nll_loss(log_probabilities.double(), "
@@ -42,9 +42,9 @@ MUTANTS = {  # what is broken: file, what stands there, what is put there
     "epsilon twice as large": ("model.py", "LAYERS[norm].arguments(channels, size, groups))",
                                "LAYERS[norm].arguments(channels, size, groups), eps=2e-5)"),
     "L2 on the gains of the norms, too": (
-        TRAINING, "        optimizer.step()\n",
-        "        add_penalty([w for name, w in model.named_parameters() if "
-        'name.endswith("norm.weight")], 0, recipe.l2)\n        optimizer.step()\n'),
+        TRAINING, "        extra += steps.take_step(",
+        "        steps.add_penalty([w for name, w in model.named_parameters() if "
+        'name.endswith("norm.weight")], 0, recipe.l2)\n        extra += steps.take_step('),
     "test images moved": (TRAINING, "to_input(part, data, weight.dtype)", "to_input(part, data, "
                           'weight.dtype, batches.random_affine(len(part), "rotate+shift"))'),
     "columns of training and test swapped": (

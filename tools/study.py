@@ -77,23 +77,23 @@ def study_names() -> list[str]:
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
-def load_yaml(name: str) -> object:
+def load_yaml(name: str, folder: Path) -> object:
     """What the file of a study holds. Raises ValueError, with the line, if it is no YAML."""
-    check_choice("study", name, study_names())
+    check_choice("study", name, sorted(path.stem for path in folder.glob("*.yaml")))
     check_plain("study", name, "[A-Za-z0-9_.-]+")
     try:
-        return yaml.load((STUDIES / f"{name}.yaml").read_bytes(), UniqueKeys)
+        return yaml.load((folder / f"{name}.yaml").read_bytes(), UniqueKeys)
     except Exception as error:  # what YAML's tags raise has no common class
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise ValueError(f"study {name} cannot be read, {line}{problem}. Mend "
-                         f"studies/{name}.yaml; studies/README.md shows how.") from error
+                         f"{name}.yaml; studies/README.md shows how.") from error
 
 
 def read_own(name: str) -> dict[str, object]:
     """The keys that the file of a study has itself, each of its type."""
-    study = load_yaml(name)
+    study = load_yaml(name, STUDIES)
     if not isinstance(study, dict):
         raise ValueError(f"study {name} has no keys in its file. Write about, recipes and seeds; "
                          "studies/README.md shows how.")

@@ -1,0 +1,109 @@
+"""What the table of a study says: means with intervals, and differences that are beyond chance.
+
+Everything here is a library's: scipy for Tukey's and Dunnett's tests, statsmodels for the analysis
+of variance and Holm's correction. A run that diverged has no response: it is counted, not averaged.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import statsmodels.formula.api as models
+from scipy import stats
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.95
+
+
+def by_point(table: pd.DataFrame, response: str, by: Sequence[str]) -> pd.DataFrame:
+    """For each point: its runs, how many failed, and the mean of the others with its interval.
+
+    The interval is Student's, at 95 %, over seeds; none below three runs.
+    """
+    rows = []
+    for point, runs in table.groupby(list(by), sort=False, dropna=False):
+        values = runs.loc[runs["status"] == "finished", response].to_numpy(float)
+        mean = values.mean() if len(values) else np.nan
+        half = np.nan
+        if len(values) > 2:
+            half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
+        rows.append(dict(zip(by, point)) | {
+            "runs": len(runs), "failed": len(runs) - len(values), "mean": mean,
+            "low": mean - half, "high": mean + half})
+    return pd.DataFrame(rows)
+
+
+def samples(table: pd.DataFrame, response: str, among: str) -> dict[object, np.ndarray]:
+    """The values of a response at each level of a factor, of runs that finished."""
+    good = table[table["status"] == "finished"]
+    return {level: runs[response].to_numpy(float)
+            for level, runs in good.groupby(among, sort=False)}
+
+
+def differences(rows: list[tuple[object, object, float, float, float]]) -> pd.DataFrame:
+    """Differences as a table; what an interval that holds zero says is undecided."""
+    table = pd.DataFrame(rows, columns=["of", "to", "difference", "low", "high"])
+    table["says"] = np.where(table["low"] > 0, "higher",
+                             np.where(table["high"] < 0, "lower", "undecided"))
+    return table
+
+
+def all_pairs(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
+    """Differences between all levels of a factor, with intervals that hold together (Tukey)."""
+    groups = samples(table, response, among)
+    found = stats.tukey_hsd(*groups.values())
+    limits = found.confidence_interval(LEVEL)
+    return differences([
+        (one, two, found.statistic[i, j], limits.low[i, j], limits.high[i, j])
+        for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2)])
+
+
+def against(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
+    """Differences of each level of a factor to one of them, holding together (Dunnett)."""
+    groups = samples(table, response, among)
+    if control not in groups:
+        raise ValueError(f"{among}={control!r} has no finished run. There are: "
+                         f"{', '.join(map(str, groups))}.")
+    others = [level for level in groups if level != control]
+    draw = np.random.default_rng(0)  # its integral is computed by random points
+    found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
+                          rng=draw)
+    limits = found.confidence_interval(LEVEL)
+    means = {level: values.mean() for level, values in groups.items()}
+    return differences([(level, control, means[level] - means[control], low, high)
+                        for level, low, high in zip(others, limits.low, limits.high)])
+
+
+def paired(table: pd.DataFrame, response: str, among: str, one: object, two: object,
+           by: str = "seed") -> tuple[float, float, float, int]:
+    """Mean difference between two levels, run by run of the same seed: with its 95 % interval.
+
+    Returns difference, low, high and the number of pairs.
+    """
+    good = table[table["status"] == "finished"].set_index(by)
+    pairs = (good.loc[good[among] == one, response] - good.loc[good[among] == two, response])
+    values = pairs.dropna().to_numpy(float)
+    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
+    return values.mean(), values.mean() - half, values.mean() + half, len(values)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """p-values of several tests, corrected so that all hold together (Holm 1979)."""
+    return multipletests(p_values, method="holm")[1]
+
+
+def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str]) -> pd.DataFrame:
+    """Analysis of variance of crossed factors: what share of the response's variation is whose.
+
+    Share is that of the sum of squares (type II); p is that of the F test.
+    """
+    good = table[table["status"] == "finished"].rename(columns={response: "response_"})
+    fitted = models.ols("response_ ~ " + " * ".join(f"C({name})" for name in factors), good).fit()
+    found = anova_lm(fitted, typ=2)
+    named = [str(name).replace("C(", "").replace(")", "").replace(":", " x ")
+             for name in found.index]
+    return pd.DataFrame({"source": named, "freedom": found["df"].astype(int).to_numpy(),
+                         "share": (found["sum_sq"] / found["sum_sq"].sum()).to_numpy(),
+                         "p": found["PR(>F)"].to_numpy()})

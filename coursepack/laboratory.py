@@ -1,0 +1,170 @@
+"""Experiments of many small runs: each is a row of a table, trained without a notebook."""
+
+import io
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+import pandas as pd
+import torch
+
+from coursepack import checkpoints, files, measures, steps, training
+from coursepack.data import Dataset, content_checksum, load_dataset, take_part
+from coursepack.recipe import PLACES, Recipe
+
+TABLES = Path("results")  # results/<study>.csv
+OWN = ("seed", "subset_seed", "run_name", *PLACES)  # what a run has, and not its study
+LAST = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
+SAME = ("factors", "common", "data", "measure")  # what the rows of a table have to agree in
+
+
+def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict[str, object]:
+    """Train a recipe from its first to its last epoch, then test: a row, with nothing written.
+
+    data: the whole data set, of which the recipe takes its part. A run that diverges is a result:
+    its status and epoch say so, and it has no other values.
+    """
+    started = time.perf_counter()
+    data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
+    model = training.build_model(recipe, data)
+    device = next(model.parameters()).device
+    data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
+    if device.type == "cpu":
+        model.to(memory_format=torch.channels_last)
+    optimizer = steps.make_optimizer(model, recipe)
+    row: dict[str, object] = {"status": "finished"}
+    for epoch in range(1, recipe.epochs + 1):
+        last = training.train_epoch(model, data, recipe, optimizer, epoch)
+        if not (last["loss"] <= training.DIVERGED and math.isfinite(last["penalty"])):
+            row["status"] = "diverged"
+            break
+    row["epoch"] = epoch
+    test = training.evaluate(model, data)
+    if row["status"] == "finished" and not test[0] <= training.DIVERGED:
+        row["status"] = "diverged"
+    if row["status"] == "finished":
+        row |= {k: last[k] for k in ("loss", "penalty", "accuracy")}
+        row |= {"test_loss": test[0], "test_accuracy": test[1]}
+        row |= measures.measure(measure, model, data, recipe)
+    return row | {"seconds": time.perf_counter() - started, "threads": torch.get_num_threads(),
+                  "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
+
+
+def run_all(recipes: Sequence[Recipe], factors: Sequence[str], measure: Sequence[str] = (),
+            say: Callable[[str], object] = print) -> pd.DataFrame:
+    """Run recipes one after the other: a row each, of its factors and what run_once() says."""
+    rows, whole = [], {}
+    for recipe in recipes:
+        place = recipe.dataset, recipe.data_dir, recipe.holdout
+        if place not in whole:
+            whole[place] = load_dataset(*place[:2], holdout=recipe.holdout)
+        values = {name: getattr(recipe, name) for name in factors}
+        row = run_once(recipe, whole[place], measure)
+        rows.append(values | {"seed": recipe.seed} | row)
+        say(describe_row(rows[-1], factors))
+    return pd.DataFrame(rows)
+
+
+def describe_row(row: dict[str, object], factors: Sequence[str]) -> str:
+    """A row in a line, for those who watch."""
+    values = ", ".join(f"{name} {row[name]}" for name in (*factors, "seed"))
+    if row["status"] == "diverged":
+        return f"{values}: diverged in epoch {row['epoch']}"
+    return f"{values}: test accuracy {row['test_accuracy']:.2%}"
+
+
+# ---------------------------------------------------------------------------------- its table
+def table_head(study: dict[str, object], recipes: Sequence[Recipe], data: Dataset) -> dict:
+    """What all runs of a study have in common, and how many there are."""
+    factors = study["factors"]
+    common = {k: v for k, v in asdict(recipes[0]).items() if k not in (*OWN, *factors)}
+    about = {key: study[key] for key in ("study", "about", "expected") if key in study}
+    return about | {
+        "runs": len(recipes), "factors": list(factors), "measure": list(study["measure"]),
+        "common": common, "data": {"name": data.name, "test_size": len(data.test_labels),
+                                   "content": content_checksum(data)}}
+
+
+def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
+    """Head and rows of a table. Raises ValueError that names the file, if it is none."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        first, rest = text.split("\n", 1)
+        head = json.loads(first.removeprefix("# "))
+        rows = pd.read_csv(io.StringIO(rest), float_precision="round_trip",
+                           keep_default_na=False, na_values=[""])
+        if missing := {*head["factors"], "seed", "status", "epoch"} - {*rows.columns}:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is no table of a study: {error}. Restore it, or make it again "
+                         "with make study.") from error
+    return head, rows
+
+
+def check_head(file: Path, head: dict) -> None:
+    """Raise ValueError if a table holds rows of other settings than these."""
+    if not file.exists():
+        return
+    there, _ = read_table(file)
+    for part in SAME:
+        old, new = there.get(part), head[part]
+        if isinstance(old, dict) and isinstance(new, dict):
+            differ = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+            old, new = ({k: d.get(k) for k in differ} for d in (old, new))
+        if old != new:
+            raise ValueError(f"{file} holds runs of another {part}: {old}, and here it is {new}. "
+                             "Restore the study's file or the data, or move the table away.")
+
+
+def key_of(row: dict[str, object], factors: Sequence[str]) -> tuple[str, ...]:
+    """What tells the runs of a study apart, as a table spells it."""
+    values = (row[name] for name in (*factors, "seed"))
+    return tuple(f"{v:.7g}" if isinstance(v, int | float) and not isinstance(v, bool) else str(v)
+                 for v in values)
+
+
+def finished_keys(file: Path, factors: Sequence[str]) -> set[tuple[str, ...]]:
+    """Which runs a table has."""
+    if not file.exists():
+        return set()
+    rows = read_table(file)[1].to_dict("records")
+    return {key_of(row, factors) for row in rows}
+
+
+def add_row(file: Path, head: dict, row: dict[str, object], lock: Path) -> None:
+    """Put a row into a table, in its place, while no other process does. A row there is stays."""
+    with filelock.FileLock(lock):
+        rows = read_table(file)[1].to_dict("records") if file.exists() else []
+        check_head(file, head)
+        factors = head["factors"]
+        if key_of(row, factors) in {key_of(other, factors) for other in rows}:
+            return
+        rows = [*rows, row]
+        longest = max(rows, key=lambda r: sum(not isinstance(v, float) or v == v
+                                              for v in r.values()))
+        names = dict.fromkeys(itertools.chain(longest, *rows))
+        names = [name for name in names if name not in LAST] + LAST
+        table = pd.DataFrame(rows, columns=names).sort_values([*factors, "seed"], kind="stable")
+        text = "# " + json.dumps(head) + "\n" + table.to_csv(index=False, float_format="%.7g",
+                                                             lineterminator="\n")
+        files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def load_table(study: str) -> pd.DataFrame:
+    """The published runs of a laboratory study; attrs["missing"]: how many it still lacks.
+
+    Raises ValueError that names the study's command if there is no table of it.
+    """
+    file = files.ROOT / TABLES / f"{study}.csv"
+    if not file.exists():
+        there = sorted(path.stem for path in file.parent.glob("*.csv"))
+        raise ValueError(f"study={study!r} has no table in {TABLES}/. There are: "
+                         f"{', '.join(there)}. Make it with: make study STUDY={study}")
+    head, rows = read_table(file)
+    rows.attrs |= head | {"missing": head["runs"] - len(rows)}
+    return rows

@@ -1,0 +1,138 @@
+"""What can be measured in a trained network, beside its accuracy. Nothing here changes it."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from coursepack import batches, steps, training
+from coursepack.data import Dataset
+from coursepack.recipe import Recipe
+from model import LAYERS, Net, check_choice
+
+NEAR_ZERO = 0.01  # of the root mean square of its layer: what a weight is called near zero below
+TEST_BATCHES = (2, 4, 8, 16, 32, 128, 512)
+NORMS = tuple(row.kind for row in LAYERS.values())
+
+
+def weight_norms(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """The norm of each convolution's weights, and the learning rate over its square.
+
+    That is how fast a step turns weights before a norm, whose length does not matter: the
+    effective learning rate (van Laarhoven 2017, https://arxiv.org/abs/1706.05350).
+    """
+    row = {}
+    for i, w in enumerate(steps.penalized_parameters(model), 1):
+        row[f"norm_{i}"] = w.norm().item()
+        row[f"effective_lr_{i}"] = recipe.lr / max(w.square().sum().item(), 1e-30)
+    return row
+
+
+def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """Shares of the convolutions' weights that are exactly zero, and near zero; accuracy without.
+
+    Near zero is relative to the other weights of a layer: before a norm only that matters.
+    """
+    pruned = copy.deepcopy(model)
+    weights = steps.penalized_parameters(pruned)
+    exact = sum((w == 0).sum().item() for w in weights)
+    near = 0
+    with torch.no_grad():
+        for w in weights:
+            small = w.abs() <= NEAR_ZERO * w.square().mean().sqrt()
+            near += small.sum().item()
+            w[small] = 0
+    total = sum(w.numel() for w in weights)
+    return {"exact_zeros": exact / total, "near_zeros": near / total,
+            "pruned_accuracy": training.evaluate(pruned, data)[1]}
+
+
+def fit(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """Loss and accuracy on the training images as they are: not moved, in evaluation mode."""
+    loss, accuracy = training.evaluate(model, data._replace(
+        test_images=data.train_images, test_labels=data.train_labels))
+    return {"fit_loss": loss, "fit_accuracy": accuracy}
+
+
+def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """Test accuracy of batch norm with the statistics of each test batch, of 2 to 512 images.
+
+    The images are mixed first, or a batch could hold one class alone.
+    """
+    net = copy.deepcopy(model).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    order = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(0))
+    images, labels = data.test_images[order], data.test_labels[order]
+    row = {}
+    for size in TEST_BATCHES:
+        parts = zip(images.split(size), labels.split(size))
+        right = sum((scores(net, part, data).argmax(1) == truth).sum().item()
+                    for part, truth in parts)
+        row[f"accuracy_at_{size}"] = right / len(labels)
+    return row
+
+
+@torch.no_grad()
+def scores(net: nn.Module, images: Tensor, data: Dataset) -> Tensor:
+    return net(batches.to_input(images, data, next(net.parameters()).dtype))
+
+
+def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """What each norm is given in training mode and in evaluation mode: the ratio of its variances.
+
+    Dropout before it makes the first larger (Li, Chen, Hu and Yang 2018,
+    https://arxiv.org/abs/1801.05134), and batch norm divides by the first in both. A mean over
+    channels, on the first 2,000 training images, not moved.
+    """
+    images, net = data.train_images[:2000], copy.deepcopy(model)
+    variances: dict[str, list[float]] = {}
+
+    def note(name: str) -> Callable:
+        return lambda _, inputs: variances.setdefault(name, []).append(
+            inputs[0].var((0, 2, 3), correction=0))
+
+    layers = [module for module in net.modules() if isinstance(module, NORMS)]
+    for i, layer in enumerate(layers, 1):
+        layer.register_forward_pre_hook(note(f"variance_ratio_{i}"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        for mode in (True, False):
+            scores(net.train(mode), images, data)
+    return {name: (train / test.clamp(min=1e-12)).mean().item()
+            for name, (train, test) in variances.items()}
+
+
+def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """How many dimensions the pooled features of the test images fill, and how many there are.
+
+    Counted are singular values of the centred features above a thousandth of the largest possible
+    one; the features are what the last average pooling hands on.
+    """
+    net, kept = copy.deepcopy(model).eval(), []
+    pool = [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1]
+    pool.register_forward_hook(lambda _, inputs, output: kept.append(output.flatten(1)))
+    for part in data.test_images.split(500):
+        scores(net, part, data)
+    features = torch.cat(kept).double()
+    spread = features - features.mean(0)
+    size = features.square().sum().sqrt().clamp(min=1e-12)
+    rank = (torch.linalg.svdvals(spread) > 1e-3 * size).sum().item()
+    return {"pooled_rank": rank, "pooled_features": features.shape[1]}
+
+
+MEASURES: dict[str, Callable[[Net, Dataset, Recipe], dict[str, float]]] = {
+    "weight_norms": weight_norms, "sparsity": sparsity, "fit": fit,
+    "batch_statistics": batch_statistics, "variance_shift": variance_shift,
+    "pooled_rank": pooled_rank,
+}
+
+
+def measure(names: list[str], model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """What these of MEASURES say of a trained network."""
+    row: dict[str, float] = {}
+    for name in names:
+        row |= MEASURES[check_choice("measure", name, MEASURES)](model, data, recipe)
+    return row

@@ -1,0 +1,144 @@
+"""What a step of training does to the weights: penalties, learning rate, optimizer."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from coursepack.recipe import PENALIZE, Recipe
+from model import Net, check_choice
+
+
+def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Tensor]:
+    """What L1 and L2 act on: the "weights" of the convolutions, or "all" parameters."""
+    if check_choice("penalize", penalize, PENALIZE) == "all":
+        return list(model.parameters())
+    return [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+def penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
+    """l1 * sum |w| + l2 / 2 * sum w^2 over all elements w of the parameters.
+
+    Its gradient is l1 * sign(w) + l2 * w: l2 is what torch's optimizers call weight_decay.
+    L1: Tibshirani 1996. L2: Hoerl and Kennard 1970.
+    """
+    w = torch.cat([parameter.flatten() for parameter in parameters])
+    return l1 * w.abs().sum() + l2 / 2 * (w**2).sum()
+
+
+@torch.no_grad()
+def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float,
+                l1_step: str = "subgradient") -> Tensor:
+    """Add the gradient of penalty() to the gradients of the parameters; returns its value.
+
+    L1 pulls every weight by the same force, L2 in proportion to the weight. Written out, because
+    autograd takes several times as long for it. With l1_step "proximal", L1 is left to shrink().
+    """
+    pull = l1 if l1_step == "subgradient" else 0.0
+    for w in parameters:
+        w.grad += pull * w.sign() + l2 * w
+    return penalty(parameters, l1, l2)
+
+
+@torch.no_grad()
+def shrink(parameters: Sequence[Tensor], threshold: float) -> None:
+    """The proximal step of L1: every weight towards zero by threshold, and to zero, never past it.
+
+    The subgradient steps over zero and back, and makes hardly a weight exactly zero; this does
+    (Daubechies, Defrise and De Mol 2004; Parikh and Boyd 2014, https://doi.org/10.1561/2400000003).
+    Momentum multiplies what a gradient moves by 1 / (1 - momentum) in the long run. So the
+    threshold with the pull of l1 is lr * l1 / (1 - momentum).
+    """
+    for w in parameters:
+        w.copy_(w.sign() * (w.abs() - threshold).clamp(min=0))
+
+
+@torch.no_grad()
+def decay(parameters: Sequence[Tensor], share: float) -> None:
+    """Weight decay that no gradient knows of: every weight loses a share of itself, lr * decay.
+
+    Under plain gradient descent that is L2. Under Adam it is not: there the gradient of L2 would be
+    divided by the gradients' size (Loshchilov and Hutter 2017, https://arxiv.org/abs/1711.05101).
+    """
+    for w in parameters:
+        w.mul_(1 - share)
+
+
+def learning_rate(step: int, steps: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Learning rate of a step, counted from 0, of the recipe's schedule.
+
+    one_cycle: up from lr / 25 to lr in the first 30 %, then down to almost 0, along half cosines
+    (Smith and Topin 2017, https://arxiv.org/abs/1708.07120; numbers as in torch's OneCycleLR).
+    step: a tenth after every 6 epochs. constant: lr.
+    """
+    if recipe.schedule == "constant":
+        return recipe.lr
+    if recipe.schedule == "step":
+        return recipe.lr * 0.1 ** (step // steps_per_epoch // 6)
+    first, last = recipe.lr / 25, recipe.lr / 25e4
+    top, end = 0.3 * steps - 1, steps - 1
+    if step <= top:
+        start, stop, share = first, recipe.lr, step / top
+    else:
+        start, stop, share = recipe.lr, last, (step - top) / (end - top)
+    return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2
+
+
+def rate_for_l2(step: int, lr: float, l2: float) -> float:
+    """The learning rate that does without L2 what lr does with it, for weights before a norm.
+
+    Such weights w may be multiplied by any c > 0: the outputs stay, the gradient is divided by c.
+    With L2, w(t + 1) = (1 - lr l2) w(t) - lr g(w(t)). Multiplied by c(t + 1), where c(t) is
+    (1 - lr l2)^-t, that is the path of c w under gradient descent without L2, at the rate
+    lr c(t) c(t + 1). Li and Arora 2019, https://arxiv.org/abs/1910.07454
+    """
+    return lr * (1 - lr * l2) ** -(2 * step + 1)
+
+
+def scale_free_weights(model: Net) -> list[Tensor]:
+    """Weights of the convolutions right before a norm (and ReLU or dropout, which keep scale).
+
+    Multiplied by any positive number they give the same outputs, up to the norm's epsilon.
+    """
+    return [block.conv.weight for block in model.layers
+            if hasattr(block, "norm") and block.conv.bias is None]
+
+
+def is_one_of(tensor: Tensor, others: Sequence[Tensor]) -> bool:
+    return any(tensor is other for other in others)
+
+
+def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
+    """Gradient descent with Nesterov momentum (Sutskever et al. 2013) on a model's parameters.
+
+    adamw is Adam (Kingma and Ba 2014, https://arxiv.org/abs/1412.6980); its decay is decay().
+    """
+    if recipe.optimizer == "adamw":
+        return torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=(recipe.momentum, 0.999),
+                                fused=True)
+    free = scale_free_weights(model) if recipe.l2_step == "learning_rate" else []
+    others = [w for w in model.parameters() if not is_one_of(w, free)]
+    return torch.optim.SGD([{"params": part} for part in (others, free) if part], lr=recipe.lr,
+                           momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+
+
+def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
+              step: int, recipe: Recipe) -> Tensor:
+    """One step down the gradients that backward() has left. Returns the value of the penalty.
+
+    parameters: those that L1 and L2 act on.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if recipe.l2_step == "learning_rate":  # the weights of the second group have it in place of L2
+        free = optimizer.param_groups[1]
+        free["lr"] = rate_for_l2(step, rate, recipe.l2)
+        parameters = [w for w in parameters if not is_one_of(w, free["params"])]
+    value = add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)
+    if recipe.weight_decay:
+        decay(parameters, rate * recipe.weight_decay)
+    optimizer.step()
+    if recipe.l1_step == "proximal":
+        shrink(parameters, rate * recipe.l1 / (1 - recipe.momentum))
+    return value

@@ -1,0 +1,112 @@
+"""What is measured in trained networks, each against a network or a number known beforehand."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from helpers import arrays, first, make_recipe
+from torch import nn
+
+from coursepack import measures, steps, training
+from coursepack.data import load_dataset
+from model import Net
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    np.savez(tmp_path / "tiny.npz", **arrays())
+    return load_dataset("tiny", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", measures.MEASURES)
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_measuring_changes_no_network_and_no_random_numbers(tmp_path, few, name, norm):
+    model, recipe = Net("mnist_8k", norm, dropout=0.2), make_recipe(tmp_path, norm=norm)
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    row = measures.measure([name], model, first(few, 40, 40), recipe)
+    assert row
+    assert all(type(value) in (int, float) for value in row.values())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_unknown_measure_is_refused_by_name(tmp_path, few):
+    with pytest.raises(ValueError, match="Did you mean 'sparsity'"):
+        measures.measure(["sparsty"], Net("mnist_8k"), few, make_recipe(tmp_path))
+
+
+def test_norms_of_weights_and_effective_rates(tmp_path, few):
+    model = Net("mnist_8k", "batch")
+    row = measures.weight_norms(model, few, make_recipe(tmp_path, lr=0.3))
+    weights = steps.penalized_parameters(model)
+    assert len(row) == 2 * len(weights)
+    for i, w in enumerate(weights, 1):
+        assert row[f"norm_{i}"] == pytest.approx(np.linalg.norm(w.detach().numpy()), rel=1e-5)
+        assert row[f"effective_lr_{i}"] == pytest.approx(0.3 / row[f"norm_{i}"] ** 2, rel=1e-5)
+
+
+def test_zeros_are_counted_relative_to_their_layer(tmp_path, few):
+    model, data = Net("mnist_8k", "batch"), first(few, 40, 40)
+    weights = steps.penalized_parameters(model)
+    with torch.no_grad():
+        for scale, w in zip((1e-6, 1.0, 1e3, 1.0, 1.0, 1.0), weights):
+            w.fill_(scale)
+            w.view(-1)[:10] = 0
+            w.view(-1)[10:30] = 0.005 * scale
+    total = sum(w.numel() for w in weights)
+    row = measures.sparsity(model, data, make_recipe(tmp_path))
+    assert row["exact_zeros"] == pytest.approx(60 / total)
+    assert row["near_zeros"] == pytest.approx(180 / total)
+    pruned = copy.deepcopy(model)
+    with torch.no_grad():
+        for w in steps.penalized_parameters(pruned):
+            w.view(-1)[:30] = 0
+    assert row["pruned_accuracy"] == training.evaluate(pruned, data)[1]
+
+
+def test_fit_is_of_the_training_images(tmp_path, few):
+    model, data = Net("mnist_8k", "layer"), first(few, 60, 40)
+    swapped = data._replace(test_images=data.train_images, test_labels=data.train_labels)
+    row = measures.fit(model, data, make_recipe(tmp_path))
+    assert (row["fit_loss"], row["fit_accuracy"]) == training.evaluate(model, swapped)
+
+
+def test_one_batch_of_all_test_images_is_training_mode_without_dropout(tmp_path, few):
+    model, data = Net("mnist_8k", "batch", dropout=0.5), first(few, 40, 128)
+    row = measures.batch_statistics(model, data, make_recipe(tmp_path))
+    twin = Net("mnist_8k", "batch")
+    twin.load_state_dict(model.state_dict())
+    right = measures.scores(twin.train(), data.test_images, data).argmax(1) == data.test_labels
+    assert row["accuracy_at_128"] == row["accuracy_at_512"] == right.double().mean().item()
+    group = Net("mnist_8k", "group")
+    same = measures.batch_statistics(group, data, make_recipe(tmp_path, norm="group"))
+    assert set(same.values()) == {training.evaluate(group, data)[1]}
+
+
+def test_dropout_in_front_of_a_norm_raises_its_variance(tmp_path, few):
+    """Dropout keeps the mean m and adds p / (1 - p) times the mean square to the variance."""
+    model, recipe = Net("mnist_8k", "layer", dropout=0.5), make_recipe(tmp_path, norm="layer")
+    row = measures.variance_shift(model, first(few, 400, 10), recipe)
+    assert list(row) == [f"variance_ratio_{i}" for i in range(1, 6)]
+    assert row["variance_ratio_1"] > 1.5
+    without = measures.variance_shift(Net("mnist_8k", "layer"), first(few, 400, 10), recipe)
+    assert all(value == pytest.approx(1, abs=1e-6) for value in without.values())
+
+
+@pytest.mark.parametrize(("norm", "groups", "lost"), [
+    ("batch", 1, 0), ("group", 1, 1), ("group", 2, 2), ("group", 4, 4), ("instance", 1, 12),
+])
+def test_rank_lost_to_the_groups(tmp_path, few, norm, groups, lost):
+    """In each group the mean of a normalized map is zero, so its pooled channels sum to zero."""
+    torch.manual_seed(0)
+    model = Net("mnist_8k", norm, groups)
+    row = measures.pooled_rank(model, first(few, 40, 500), make_recipe(tmp_path, norm=norm))
+    assert row == {"pooled_rank": 12 - lost, "pooled_features": 12}
+
+
+def test_measures_know_all_norms():
+    assert all(issubclass(kind, nn.Module) for kind in measures.NORMS)
+    assert len(measures.NORMS) == 4
