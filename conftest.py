@@ -7,7 +7,7 @@ from pathlib import Path
 # Runs are compared to the last bit, so their threads must not follow what else the machine does.
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 # A thread that waits spins briefly: beside another busy process, seconds would become minutes.
-os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 # This repository's model.py, utils.py, tools and tests, and no others of those names.
 ROOT = Path(__file__).resolve().parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tests")]

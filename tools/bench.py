@@ -138,7 +138,7 @@ def measure(job: str, data: Dataset, recipe: dict) -> dict:
         torch.save(data._asdict(), Path(folder) / "data.pt")
         places = {"device": "cpu", "runs_dir": folder}
         command = [sys.executable, __file__, "--work", job, "--recipe", json.dumps(recipe | places)]
-        result = json.loads(finish(command, GOMP_SPINCOUNT="100000").splitlines()[-1])
+        result = json.loads(finish(command, GOMP_SPINCOUNT="5000").splitlines()[-1])
     say(job, recipe, result["seconds"])
     return result
 

@@ -11,7 +11,7 @@ it: beside other work, a pause can be longer than the one that a user would wait
 import os
 
 if __name__ == "__main__":  # before PyTorch is imported
-    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "GOMP_SPINCOUNT": "100000"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "GOMP_SPINCOUNT": "5000"}
 
 import argparse
 import functools
