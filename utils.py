@@ -21,7 +21,8 @@ from coursepack.data import (
 
 # The parameters of a run and of a summary, checked together.
 from coursepack.recipe import (
-    PENALIZE, PLACES, SCHEDULES, Recipe, check_injected, pick_device, summary_parameters,
+    PENALIZE, PLACES, SCHEDULES, Recipe, check_injected, live_parameters, pick_device,
+    summary_parameters,
 )
 
 # uint8 images -> moved and normalized batches.
@@ -55,7 +56,7 @@ from coursepack.records import (
 )
 
 # Experiments of many small runs, each a row of a table.
-from coursepack.laboratory import load_table, read_table, run_all, run_once
+from coursepack.laboratory import load_table, read_table, run_once, try_out
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (

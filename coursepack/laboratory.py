@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from coursepack import checkpoints, files, measures, steps, training
-from coursepack.data import Dataset, content_checksum, load_dataset, take_part
+from coursepack.data import Dataset, content_checksum, take_part
 from coursepack.recipe import PLACES, Recipe
 
 TABLES = Path("results")  # results/<study>.csv
@@ -55,18 +55,18 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
                   "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
 
 
-def run_all(recipes: Sequence[Recipe], factors: Sequence[str], measure: Sequence[str] = (),
-            say: Callable[[str], object] = print) -> pd.DataFrame:
-    """Run recipes one after the other: a row each, of its factors and what run_once() says."""
-    rows, whole = [], {}
-    for recipe in recipes:
-        place = recipe.dataset, recipe.data_dir, recipe.holdout
-        if place not in whole:
-            whole[place] = load_dataset(*place[:2], holdout=recipe.holdout)
-        values = {name: getattr(recipe, name) for name in factors}
-        row = run_once(recipe, whole[place], measure)
-        rows.append(values | {"seed": recipe.seed} | row)
-        say(describe_row(rows[-1], factors))
+def try_out(data: Dataset, common: dict[str, object], measure: Sequence[str] = (),
+            **grid: Sequence[object]) -> pd.DataFrame:
+    """A small experiment at once: a run for each combination of levels, and a printed line each.
+
+    data: what is trained and tested on; common: parameters of every run; grid: levels by parameter.
+    """
+    rows = []
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values))
+        recipe = Recipe(**common | point)
+        rows.append(point | {"seed": recipe.seed} | run_once(recipe, data, measure))
+        print(describe_row(rows[-1], list(grid)))
     return pd.DataFrame(rows)
 
 

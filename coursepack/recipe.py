@@ -31,6 +31,10 @@ ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch
 SUMMARY = {  # the parameters of notebook 04
     "runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int, "columns": int,
 }
+LIVE = {  # those of notebooks 05 and 06
+    "dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
+    "images_dir": str,
+}
 MOST = {"shown": 100, "columns": 20}  # more images would take more memory than anybody's eyes
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
@@ -195,18 +199,39 @@ def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[st
 
     Raises ValueError for any of its parameters that is not of its type or out of range.
     """
-    check_injected(variables, list(SUMMARY))
-    for name, kind in SUMMARY.items():
-        value = variables[name]
-        if type(value) is not kind:
-            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. "
-                             f"Choose a{' whole number' if kind is int else ' text'}.")
+    check_kinds(variables, SUMMARY)
     for name, most in MOST.items():
         files.check_range(name, variables[name], 1, most + 1)
     factors = split_names("factors", variables["factors"]) if variables["factors"] else []
     for factor in factors:
         check_choice("factors", factor, [part for part in ALIKE if part != "dataset"])
     return split_names("runs", variables["runs"]), factors
+
+
+def live_parameters(variables: dict[str, object]) -> dict[str, object]:
+    """What all runs of notebook 05 or 06 have in common, from its variables, its globals().
+
+    Raises ValueError for any of its parameters that is not of its type or out of range.
+    """
+    check_kinds(variables, LIVE)
+    for name in ("live_images", "live_epochs"):
+        files.check_range(name, variables[name], 1)
+    common = {"dataset": variables["dataset"], "data_dir": variables["data_dir"],
+              "train_size": variables["live_images"], "epochs": variables["live_epochs"],
+              "seed": variables["seed"], "subset_seed": variables["seed"], "arch": "mnist_8k",
+              "augment": "none", "batch_size": 64}
+    Recipe(**common)
+    return common
+
+
+def check_kinds(variables: dict[str, object], kinds: dict[str, type]) -> None:
+    """Raise ValueError for a notebook's parameter that is unknown or not of its type."""
+    check_injected(variables, list(kinds))
+    for name, kind in kinds.items():
+        value = variables[name]
+        if type(value) is not kind:
+            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. "
+                             f"Choose a{' whole number' if kind is int else ' text'}.")
 
 
 def split_names(name: str, joined: str) -> list[str]:

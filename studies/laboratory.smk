@@ -7,7 +7,7 @@ Snakemake takes for the output of a process is an empty mark, which vanishes aft
 import pathlib
 import shlex
 
-from laboratory import missing_runs, place_of_table, read_study, work_left
+from laboratory import missing_runs, place_of_table, read_study, table_file, time_left
 from study import hold_folder
 
 from coursepack.threads import count_cores
@@ -19,7 +19,7 @@ try:
     if workflow.is_main_process:
         LOCK = None if workflow.dryrun else hold_folder(STUDY, FOLDER)
         print(f"study {STUDY}: {len(RUNS)} runs, {len(MISSING)} of them to do"
-              f"{work_left(STUDY, TABLE)}", file=sys.stderr)
+              f"{time_left(MISSING, table_file(STUDY, TABLE))}", file=sys.stderr)
 except (ValueError, OSError) as error:
     sys.exit(str(error))
 PARTS = range(1, 1 + min(len(MISSING), workflow.cores or count_cores()))

@@ -47,15 +47,18 @@ def test_a_run_takes_its_part_of_the_data(tmp_path, few, monkeypatch):
     assert torch.equal(seen[0].train_images, expected.train_images)
 
 
-def test_several_runs_are_a_table_of_their_factors(tmp_path):
-    np.savez(tmp_path / "tiny.npz", **arrays())
-    said = []
-    recipes = [make_recipe(tmp_path, dataset="tiny", data_dir=str(tmp_path), lr=lr, epochs=1)
-               for lr in (0.1, 1e9)]
-    table = laboratory.run_all(recipes, ["lr"], say=said.append)
-    assert table["lr"].tolist() == [0.1, 1e9]
-    assert table["status"].tolist()[0] == "finished"
-    assert "test accuracy" in said[0]
+def test_a_small_experiment_is_a_table_of_its_factors(few, capsys):
+    common = {"epochs": 1, "augment": "none", "device": "cpu", "arch": "mnist_8k", "seed": 3}
+    table = laboratory.try_out(first(few, 60, 50), common, ["fit"], norm=["batch", "none"],
+                               lr=[0.1, 1e9])
+    assert table[["norm", "lr"]].values.tolist() == [
+        ["batch", 0.1], ["batch", 1e9], ["none", 0.1], ["none", 1e9]]
+    assert table["status"].tolist()[3] == "diverged"
+    assert table["seed"].tolist() == [3] * 4
+    assert table["fit_accuracy"][0] >= 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4
+    assert "norm none, lr 1000000000.0, seed 3: diverged in epoch 1" in said[3]
 
 
 # ---------------------------------------------------------------------------------- its table

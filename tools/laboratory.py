@@ -20,7 +20,7 @@ import itertools
 import os
 import sys
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -31,7 +31,7 @@ import pandas as pd
 import study as studies
 
 from coursepack import laboratory, threads
-from coursepack.data import Dataset, load_dataset
+from coursepack.data import load_dataset
 from coursepack.files import ROOT
 from coursepack.measures import MEASURES
 from coursepack.recipe import Recipe
@@ -116,7 +116,7 @@ def read_study(name: str) -> tuple[dict[str, object], list[Recipe]]:
             recipes.append(Recipe(**whole | own))
         except (ValueError, OverflowError, TypeError) as error:
             raise ValueError(f"study {name}, {point}, seed {seed}: {error}") from error
-    keys = [laboratory.key_of(asdict(recipe), list(varied)) for recipe in recipes]
+    keys = [laboratory.key_of(vars(recipe), list(varied)) for recipe in recipes]
     studies.check_once(f"runs of study {name}", keys)
     return study | {"study": name, "factors": list(varied)}, recipes
 
@@ -134,70 +134,67 @@ def place_of_table(name: str, folder: str) -> str:
 def missing_runs(name: str, folder: str = "") -> list[Recipe]:
     """The runs that a study's table lacks, the longest first."""
     study, recipes = read_study(name)
-    done = laboratory.finished_keys(table_file(name, folder), study["factors"])
-    lacks = [r for r in recipes if laboratory.key_of(asdict(r), study["factors"]) not in done]
+    return without_finished(recipes, table_file(name, folder), study["factors"])
+
+
+def without_finished(recipes: list[Recipe], file: Path, factors: list[str]) -> list[Recipe]:
+    done = laboratory.finished_keys(file, factors)
+    lacks = [r for r in recipes if laboratory.key_of(vars(r), factors) not in done]
     return sorted(lacks, key=lambda r: -r.epochs * r.train_size * (1 + 100 / r.batch_size))
 
 
 def seconds_left(rows: pd.DataFrame, missing: list[Recipe]) -> float:
     """How long the missing runs take one core, by those of the same work that are in the table."""
-    work = [name for name in ("arch", "train_size", "epochs", "batch_size", "norm_batch", "norm",
-                              "dataset") if name in rows.columns]
+    names = [name for name in ("arch", "train_size", "epochs", "batch_size", "norm_batch", "norm",
+                               "dataset") if name in rows.columns]
     total = 0.0
     for recipe in missing:
-        alike = rows
-        for name in work:
+        alike = rows[rows["status"] == "finished"]
+        for name in names:
             fewer = alike[alike[name] == getattr(recipe, name)]
             alike = fewer if len(fewer) else alike
-        total += alike["seconds"].mean()
+        total += alike["seconds"].mean() if len(alike) else 0
     return total
 
 
-def work_left(name: str, folder: str = "") -> str:
+def time_left(missing: list[Recipe], file: Path) -> str:
     """How long the missing runs will take, for a sentence; "" where none is finished yet."""
-    missing, file = missing_runs(name, folder), table_file(name, folder)
     if not missing or not file.exists():
         return ""
     cores = min(threads.count_cores(), len(missing))
     minutes = seconds_left(laboratory.read_table(file)[1], missing) / cores / 60
-    return f", about {minutes:.0f} min on {cores} cores"
+    return f", about {minutes:.0f} min on {cores} core{'s' * (cores > 1)}"
 
 
 def work(name: str, folder: str = "") -> None:
     """Do the runs of a study that no other process does or has done."""
     study, recipes = read_study(name)
-    missing, file, whole = missing_runs(name, folder), table_file(name, folder), None
-    claims = ROOT / "runs" / name / "claims"
+    factors, file, whole = study["factors"], table_file(name, folder), None
+    place = file.parent if file.parent != ROOT / laboratory.TABLES else ROOT / "runs" / name
+    claims = place / "claims"
     claims.mkdir(parents=True, exist_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    for recipe in missing:
-        key = laboratory.key_of(asdict(recipe), study["factors"])
+    for recipe in without_finished(recipes, file, factors):
+        key = laboratory.key_of(vars(recipe), factors)
         claim = filelock.FileLock(claims / f"{'_'.join(key)}.lock")
         try:
             claim.acquire(blocking=False)
         except filelock.Timeout:
             continue
         with claim:
-            if key in laboratory.finished_keys(file, study["factors"]):
+            if key in laboratory.finished_keys(file, factors):
                 continue
-            whole = whole or load_whole(recipe)
-            head = laboratory.table_head(study, recipes, whole)
-            laboratory.check_head(file, head)
-            row = {name: getattr(recipe, name) for name in study["factors"]}
-            row |= {"seed": recipe.seed} | laboratory.run_once(recipe, whole, study["measure"])
+            if whole is None:
+                whole = load_dataset(recipe.dataset, recipe.data_dir, holdout=recipe.holdout)
+                head = laboratory.table_head(study, recipes, whole)
+                laboratory.check_head(file, head)
+            row = {factor: getattr(recipe, factor) for factor in factors} | {"seed": recipe.seed}
+            row |= laboratory.run_once(recipe, whole, study["measure"])
             laboratory.add_row(file, head, row, claims / "table.lock")
-            report(name, file, study, row)
-
-
-def load_whole(recipe: Recipe) -> Dataset:
-    return load_dataset(recipe.dataset, recipe.data_dir, holdout=recipe.holdout)
-
-
-def report(name: str, file: Path, study: dict[str, object], row: dict[str, object]) -> None:
-    """A line about a run, and how long the rest will take on this machine's cores."""
-    head, rows = laboratory.read_table(file)
-    print(f"{name} {len(rows)}/{head['runs']}: {laboratory.describe_row(row, study['factors'])}, "
-          f"{row['seconds']:.0f} s{work_left(name, str(file.parent))}", flush=True)
+            left = without_finished(recipes, file, factors)
+            print(f"{name} {len(recipes) - len(left)}/{len(recipes)}: "
+                  f"{laboratory.describe_row(row, factors)}, {row['seconds']:.0f} s"
+                  f"{time_left(left, file)}", flush=True)
 
 
 def main() -> None:
