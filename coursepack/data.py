@@ -115,11 +115,13 @@ def check_file(file: Path) -> None:
                      "Replace it, or remove it to use another source.")
 
 
-def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0) -> Dataset:
+def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0,
+                 subset_seed: int = 0, label_noise: float = 0.0) -> Dataset:
     """Images and labels of a dataset, checked, as tensors.
 
     train_size: use the first so many training images (0: all). holdout: test on the last so many
-    training images instead of the test set, to tune without looking at it.
+    training images instead of the test set, to tune without looking at it. subset_seed,
+    label_noise: see take_part().
     Raises ValueError for a broken file, with its name; it never falls through to the next place.
     """
     folder, file = find_dataset(name, data_dir)
@@ -142,7 +144,7 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
         x_train, x_test = x_train[:-holdout], x_train[-holdout:]
         y_train, y_test = y_train[:-holdout], y_train[-holdout:]
     whole = Dataset(name, source, x_train, y_train, x_test, y_test, mean, std, classes)
-    return take_part(whole, train_size)
+    return take_part(whole, train_size, subset_seed, label_noise)
 
 
 def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
