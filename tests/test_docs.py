@@ -76,7 +76,8 @@ def test_every_recipe_reaches_what_its_source_claims_or_the_readme_says_that_it_
         if round(mean, 2) < float(goal.rstrip("%")):
             row = rf"\| {re.escape(name)} \| \d \| {mean:.2f}% ± \S+ \| {goal}, missed \|"
             assert re.search(row, README), REPORT
-            assert study.endswith("_fresh")  # on its own seeds, every recipe was made to reach it
+            # Of the published version, on its own seeds, every recipe was made to reach it.
+            assert study.endswith(("_fresh", "_first"))
 
 
 def test_regression_table_is_of_all_cases_and_as_expected():

@@ -1,6 +1,6 @@
 """How fast is the training, measured against the loop that most write-ups use?
 
-    bench.py                          everything: about an hour on two cores with all of MNIST
+    bench.py                          everything: about two hours on two cores with all of MNIST
     bench.py --parts speed growth     some parts
     bench.py --images 2000 --repetitions 1 --epochs 1 --seeds 1      a trial, some minutes
 
