@@ -96,8 +96,7 @@ def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
         text = file.read_text(encoding="utf-8")
         first, rest = text.split("\n", 1)
         head = json.loads(first.removeprefix("# "))
-        rows = pd.read_csv(io.StringIO(rest), float_precision="round_trip",
-                           keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(io.StringIO(rest), keep_default_na=False, na_values=[""])
         if missing := {*head["factors"], "seed", "status", "epoch"} - {*rows.columns}:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

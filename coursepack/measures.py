@@ -108,17 +108,20 @@ def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float
 def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """How many dimensions the pooled features of the test images fill, and how many there are.
 
-    Counted are singular values of the centred features above a thousandth of the largest possible
-    one; the features are what the last average pooling hands on.
+    The features are what the last average pooling hands on. A dimension counts if the singular
+    value of the centred features is above a thousandth of the size of the maps that are averaged.
     """
-    net, kept = copy.deepcopy(model).eval(), []
-    pool = [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1]
-    pool.register_forward_hook(lambda _, inputs, output: kept.append(output.flatten(1)))
+    net, kept, squares = copy.deepcopy(model).eval(), [], []
+
+    def note(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        kept.append(output.flatten(1))
+        squares.append(inputs[0].square().mean((2, 3)).sum())
+
+    [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1].register_forward_hook(note)
     for part in data.test_images.split(500):
         scores(net, part, data)
-    features = torch.cat(kept).double()
+    features, size = torch.cat(kept).double(), torch.stack(squares).sum().sqrt()
     spread = features - features.mean(0)
-    size = features.square().sum().sqrt().clamp(min=1e-12)
     rank = (torch.linalg.svdvals(spread) > 1e-3 * size).sum().item()
     return {"pooled_rank": rank, "pooled_features": features.shape[1]}
 

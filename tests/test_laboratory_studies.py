@@ -30,7 +30,7 @@ def own(tmp_path, monkeypatch):
 
     def write(**changes):
         keys = {k: v for k, v in (whole | changes).items() if v is not None}
-        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(keys))
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(keys, sort_keys=False))
     return write
 
 
@@ -38,8 +38,8 @@ def own(tmp_path, monkeypatch):
 def test_the_studies_that_are_here_are_whole(name):
     saying, recipes = tool.read_study(name)
     assert len(recipes) > 1
-    assert saying["minutes"] > 0 or name not in published()
     if name in published():
+        assert saying["minutes"] > 0
         head, rows = laboratory.read_table(tool.table_file(name))
         planned, there = ({laboratory.key_of(row, saying["factors"]) for row in some}
                           for some in (map(vars, recipes), rows.to_dict("records")))
@@ -67,12 +67,12 @@ def test_every_table_has_its_study():
     ({"grid": {"norm": "batch"}}, ["grid", "norm", "list"]),
     ({"grid": {"nrom": ["batch"]}}, ["nrom", "Did you mean 'norm'"]),
     ({"grid": {"norm": ["batch", "batch"]}}, ["norm", "there twice"]),
-    ({"grid": {"norm": ["batch"], "other": [{"norm": "group"}]}}, ["there twice", "norm"]),
+    ({"grid": {"norm": ["batch"], "other": [{"norm": "group"}]}}, ["norm", "norm and in other"]),
     ({"grid": {"epochs": [1, 2]}}, ["epochs", "in grid and in common"]),
     ({"grid": {"norm": ["bach"]}}, ["bach", "Did you mean 'batch'"]),
     ({"grid": {"seed": [1, 2]}}, ["seed"]),
     ({"common": {"epochs": 0}}, ["epochs=0"]),
-    ({"common": {"lr": "1e-3"}}, ["lr='1e-3'", "float"]),
+    ({"common": {"momentum": "1e-3"}}, ["momentum='1e-3'", "float"]),
 ])
 def test_a_file_with_a_mistake_is_refused_by_name(own, changes, words):
     own(**changes)

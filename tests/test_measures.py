@@ -25,7 +25,7 @@ def test_measuring_changes_no_network_and_no_random_numbers(tmp_path, few, name,
     model, recipe = Net("mnist_8k", norm, dropout=0.2), make_recipe(tmp_path, norm=norm)
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     row = measures.measure([name], model, first(few, 40, 40), recipe)
-    assert row
+    assert row or (name, norm) == ("variance_shift", "none")  # of no norm, nothing
     assert all(type(value) in (int, float) for value in row.values())
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training

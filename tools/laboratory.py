@@ -84,7 +84,7 @@ def points_of(name: str, study: dict[str, object]) -> list[dict[str, object]]:
     """The parameters of each point of the grid."""
     known = [field.name for field in fields(Recipe) if field.name not in SET_HERE]
     studies.check_known(f"common of study {name}", study["common"], known)
-    axes = []
+    axes, owner = [], {}
     for factor, levels in study["grid"].items():
         if not isinstance(levels, list) or not levels:
             raise ValueError(f"grid of study {name}: {factor} is {levels!r:.60} and needs a list "
@@ -96,6 +96,10 @@ def points_of(name: str, study: dict[str, object]) -> list[dict[str, object]]:
             if both := [key for key in level if key in study["common"]]:
                 raise ValueError(f"study {name}: {both[0]} is set in grid and in common. "
                                  "Remove one of them.")
+            for key in level:
+                if owner.setdefault(key, factor) != factor:
+                    raise ValueError(f"grid of study {name}: {key} is set in {owner[key]} and in "
+                                     f"{factor}. Remove one of them.")
     return [{k: v for level in levels for k, v in level.items()}
             for levels in itertools.product(*axes)]
 
