@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import model
-from coursepack import batches, mistakes, records, training
+from coursepack import batches, mistakes, records, steps, training
 from coursepack.data import Dataset
 from coursepack.files import ROOT
 
@@ -205,7 +205,8 @@ def test_what_lies_on_the_wrong_device_is_named_with_file_and_line(tmp_path, mon
 WAITS = {  # in place of lines of train_epoch's loop
     "optimizer.zero_grad()": "optimizer.zero_grad(), labels.tolist()",
     "loss.backward()": "loss.backward(), loss.item()",
-    "optimizer.step()": "optimizer.step() if loss > 0 else None",
+    "log_probabilities = model(x)  # (batch, classes)":
+        "log_probabilities = model(x) if x.sum() > 0 else None",
     "targets.append(labels)": "targets.append(labels.cpu().to(labels))",
     "step += 1": "step += len(labels.nonzero())",
     "bar.update()": "bar.update(), float(loss.detach())",
@@ -217,6 +218,12 @@ def test_what_makes_a_step_wait_is_counted_and_named(tmp_path, monkeypatch):
     _, gpu = run(tmp_path, norm="none")
     assert {*gpu.in_steps()} == {f"training.py: {line}" for line in WAITS}
     assert all(gpu.in_steps().count(where) >= 3 for where in gpu.in_steps())
+
+
+def test_what_makes_a_step_of_the_weights_wait_is_named(tmp_path, monkeypatch):
+    plant(monkeypatch, steps, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"})
+    _, gpu = run(tmp_path, norm="none")
+    assert gpu.in_steps() == 3 * ["steps.py: optimizer.step()"]
 
 
 def test_movements_left_on_the_cpu_would_make_each_step_wait(tmp_path, monkeypatch):

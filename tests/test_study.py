@@ -19,6 +19,7 @@ import yaml
 from helpers import make_record, says
 
 from coursepack import compare
+from coursepack.recipe import with_defaults
 from coursepack.records import load_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -327,7 +328,9 @@ def test_records_of_the_sample_are_not_published(write, kept, monkeypatch, datas
     assert {file: file.read_text() for file in kept.iterdir()} == before
     shutil.rmtree(study.record_file(runs[1]).parent)
     assert report.keep_records("small") == 1
-    assert report.load_study("small") == [record_of(runs[0])]
+    expected = record_of(runs[0])  # with the parameters that it is too old to know
+    expected["parameters"] = with_defaults(expected["parameters"])
+    assert report.load_study("small") == [expected]
 
 
 def test_every_folder_of_kept_records_has_its_study():

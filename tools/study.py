@@ -87,8 +87,9 @@ def load_yaml(name: str, folder: Path) -> object:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        place = "studies" if folder == STUDIES else "studies/laboratory"
         raise ValueError(f"study {name} cannot be read, {line}{problem}. Mend "
-                         f"{name}.yaml; studies/README.md shows how.") from error
+                         f"{place}/{name}.yaml; studies/README.md shows how.") from error
 
 
 def read_own(name: str) -> dict[str, object]:
