@@ -17,7 +17,7 @@ try:
     TABLE = place_of_table(STUDY, FOLDER)
     MISSING = missing_runs(STUDY, TABLE)
     if workflow.is_main_process:
-        LOCK = None if workflow.dryrun else hold_folder(STUDY, FOLDER)
+        LOCK = None if DRY_RUN else hold_folder(STUDY, FOLDER)
         print(f"study {STUDY}: {len(RUNS)} runs, {len(MISSING)} of them to do"
               f"{time_left(MISSING, table_file(STUDY, TABLE))}", file=sys.stderr)
 except (ValueError, OSError) as error:

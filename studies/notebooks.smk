@@ -15,7 +15,7 @@ try:
     RUNS = {run.name: run for run in read_study(STUDY, FOLDER)}
     if workflow.is_main_process:  # a job on another machine reads this file again
         check_runs(STUDY, list(RUNS.values()))
-        LOCK = None if workflow.dryrun else hold_folder(STUDY, FOLDER)
+        LOCK = None if DRY_RUN else hold_folder(STUDY, FOLDER)
 except (ValueError, OSError) as error:
     sys.exit(str(error))  # the message alone: Snakemake would add a traceback
 MISSING = [name for name, run in RUNS.items() if not finished(run)]

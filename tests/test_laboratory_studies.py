@@ -16,7 +16,7 @@ import pytest
 import yaml
 from helpers import says
 
-from coursepack import laboratory
+from coursepack import effects, laboratory
 from coursepack.files import ROOT
 
 LABORATORY = tool.study_names()
@@ -51,6 +51,15 @@ def test_the_studies_that_are_here_are_whole(name):
 
 def published():
     return [path.stem for path in (ROOT / laboratory.TABLES).glob("*.csv")]
+
+
+@pytest.mark.parametrize("name", ["l1", "penalties_tuning"])
+def test_each_norm_has_the_rate_that_the_study_rates_found(name):
+    points = effects.by_point(laboratory.load_table("rates"), "test_accuracy", ["norm", "lr"])
+    best = points.loc[points.groupby("norm")["mean"].idxmax()].set_index("norm")["lr"]
+    _, recipes = tool.read_study(name)
+    for norm, lr in {(recipe.norm, recipe.lr) for recipe in recipes}:
+        assert best[norm] == lr
 
 
 def test_every_table_has_its_study():
@@ -115,7 +124,7 @@ def test_a_study_that_is_killed_goes_on_and_two_machines_make_the_same_table(mon
         again = subprocess.run(engine(one), check=False, **pipes)
         assert again.returncode == 0, again.stdout[-3000:]
         assert set(before) <= set(table.read_text().splitlines())
-        assert "Nothing to be done" in subprocess.run(engine(one, "--dry-run"), **pipes).stdout
+        assert "8 runs, 0 of them to do" in subprocess.run(engine(one, "--dry-run"), **pipes).stdout
 
         process = subprocess.Popen(engine(two), start_new_session=True, **pipes)
         wait_for_rows(process, two / "trial_lab.csv")
