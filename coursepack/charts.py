@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from coursepack.compare import LOOKS, Look
 from coursepack.effects import by_point
-from coursepack.figures import label_ends
+from coursepack.figures import label_ends, write_below
 
 OTHER_LOOKS = (*(look._replace(short="") for look in LOOKS.values()),  # for what is not a norm
                Look("", "#E69F00", (0, (6, 2, 1, 2))), Look("", "#56B4E9", (0, (3, 1, 1, 1, 1, 1))))
@@ -115,4 +115,4 @@ def add_note(figure: plt.Figure, table: pd.DataFrame, text: str = "") -> None:
     line = f"{', '.join(parts)}; {seeds} seeds, bars: 95 % interval of the mean{text}"
     if head.get("missing"):
         line += f"; INCOMPLETE: {head['missing']} of {head['runs']} runs are missing"
-    figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
+    write_below(figure, line)

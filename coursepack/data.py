@@ -31,6 +31,10 @@ class Dataset(NamedTuple):
         names = ("train_images", "train_labels", "test_images", "test_labels")
         return self._replace(**{name: getattr(self, name)[:count] for name in names})
 
+    def to(self, device: torch.device) -> "Dataset":
+        """The same with all its tensors on a device."""
+        return Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in self))
+
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.train_images.shape[1:]))
         text = (f"{self.name}: {len(self.train_labels):,} training and {len(self.test_labels):,} "

@@ -14,6 +14,8 @@ from scipy import stats
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
+from coursepack.compare import LEAST_SEEDS, mean_interval
+
 LEVEL = 0.95
 
 
@@ -26,9 +28,7 @@ def by_point(table: pd.DataFrame, response: str, by: Sequence[str]) -> pd.DataFr
     for point, runs in table.groupby(list(by), sort=False, dropna=False):
         values = runs.loc[runs["status"] == "finished", response].to_numpy(float)
         mean = values.mean() if len(values) else np.nan
-        half = np.nan
-        if len(values) > 2:
-            half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
+        half = mean_interval(values, LEVEL)[1] if len(values) >= LEAST_SEEDS else np.nan
         rows.append(dict(zip(by, point)) | {
             "runs": len(runs), "failed": len(runs) - len(values), "mean": mean,
             "low": mean - half, "high": mean + half})
@@ -85,8 +85,8 @@ def paired(table: pd.DataFrame, response: str, among: str, one: object, two: obj
     good = table[table["status"] == "finished"].set_index(by)
     pairs = (good.loc[good[among] == one, response] - good.loc[good[among] == two, response])
     values = pairs.dropna().to_numpy(float)
-    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
-    return values.mean(), values.mean() - half, values.mean() + half, len(values)
+    mean, half = mean_interval(values, LEVEL)
+    return mean, mean - half, mean + half, len(values)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

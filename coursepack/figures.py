@@ -52,6 +52,11 @@ def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:
     data = record["data"]
     sample = " of the 5,000-digit SAMPLE, not the full data" if data["source"] == "sample" else ""
     line = f"{data['name']}, {data['train_size']:,} training images{sample}{text}"
+    write_below(figure, line)
+
+
+def write_below(figure: plt.Figure, line: str) -> None:
+    """Put a line of small text below a figure."""
     figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
 
 

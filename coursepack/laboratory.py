@@ -33,7 +33,7 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
     model = training.build_model(recipe, data)
     device = next(model.parameters()).device
-    data = Dataset(*(part.to(device) if torch.is_tensor(part) else part for part in data))
+    data = data.to(device)
     if device.type == "cpu":
         model.to(memory_format=torch.channels_last)
     optimizer = steps.make_optimizer(model, recipe)
