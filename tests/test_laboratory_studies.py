@@ -53,13 +53,38 @@ def published():
     return [path.stem for path in (ROOT / laboratory.TABLES).glob("*.csv")]
 
 
-@pytest.mark.parametrize("name", ["l1", "penalties_tuning"])
-def test_each_norm_has_the_rate_that_the_study_rates_found(name):
-    points = effects.by_point(laboratory.load_table("rates"), "test_accuracy", ["norm", "lr"])
-    best = points.loc[points.groupby("norm")["mean"].idxmax()].set_index("norm")["lr"]
-    _, recipes = tool.read_study(name)
+def best_of(study, factor, by):
+    """The level of a factor with the highest mean accuracy on held-out images."""
+    points = effects.by_point(laboratory.load_table(study), "test_accuracy", [*by, factor])
+    return points.loc[points.groupby(by)["mean"].idxmax()].set_index(by)[factor]
+
+
+@pytest.mark.parametrize(("name", "source"), [
+    ("l1", "rates"), ("penalties_tuning", "rates"), ("penalties", "rates"), ("noise", "rates"),
+    ("crossed", "rates_norm_first")])
+def test_each_norm_has_the_rate_that_a_study_found(name, source):
+    best, (_, recipes) = best_of(source, "lr", ["norm"]), tool.read_study(name)
     for norm, lr in {(recipe.norm, recipe.lr) for recipe in recipes}:
         assert best[norm] == lr
+
+
+@pytest.mark.parametrize("name", ["penalties", "noise"])
+@pytest.mark.parametrize("way", ["l1", "l2", "dropout", "augment"])
+def test_each_penalty_has_the_strength_that_its_tuning_found(name, way):
+    table = laboratory.load_table("penalties_tuning")
+    off = {"l1": 0.0, "l2": 0.0, "dropout": 0.0, "augment": "none"}
+    without = (table[[*off]] == [*off.values()]).drop(columns=way).all(axis=1)
+    alone = table[without & (table[way] != off[way])]
+    points = effects.by_point(alone, "test_accuracy", ["norm", "train_size", way])
+    best = points.loc[points.groupby(["norm", "train_size"])["mean"].idxmax()]
+    best = best.set_index(["norm", "train_size"])[way]
+    study, recipes = tool.read_study(name)
+    assert not {*study["seeds"]} & {*table["seed"]}
+    chosen = {(r.norm, r.train_size, getattr(r, way)) for r in recipes
+              if getattr(r, way) != off[way]}
+    assert len(chosen) == len({choice[:2] for choice in chosen}) > 0
+    for norm, images, level in chosen:
+        assert best[norm, images] == level
 
 
 def test_every_table_has_its_study():
