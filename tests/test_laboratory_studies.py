@@ -61,7 +61,7 @@ def best_of(study, factor, by):
 
 @pytest.mark.parametrize(("name", "source"), [
     ("l1", "rates"), ("penalties_tuning", "rates"), ("penalties", "rates"), ("noise", "rates"),
-    ("crossed", "rates_norm_first")])
+    ("crossed", "rates_norm_first"), ("l2", "l2_tuning"), ("l2_rate", "l2_tuning")])
 def test_each_norm_has_the_rate_that_a_study_found(name, source):
     best, (_, recipes) = best_of(source, "lr", ["norm"]), tool.read_study(name)
     for norm, lr in {(recipe.norm, recipe.lr) for recipe in recipes}:
