@@ -56,7 +56,7 @@ from coursepack.records import (
 )
 
 # Experiments of many small runs, each a row of a table.
-from coursepack.laboratory import load_table, read_table, run_once, try_out
+from coursepack.laboratory import describe_table, load_table, read_table, run_once, try_out
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
@@ -65,7 +65,7 @@ from coursepack.compare import (
 )
 
 # What the table of a study says: means, intervals, differences.
-from coursepack.effects import all_pairs, against, by_point, holm, paired, variance_table
+from coursepack.effects import against, all_pairs, by_point, paired_against, slope, variance_table
 
 # All pictures; and the one call that sets a process up.
 from coursepack.figures import (
@@ -74,4 +74,4 @@ from coursepack.figures import (
 )
 
 # Pictures of the tables of studies.
-from coursepack.charts import add_note, plot_effect, plot_heat, with_errors
+from coursepack.charts import add_note, plot_effect, plot_heat, plot_path, with_errors, with_ways

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from coursepack.compare import LOOKS, Look
 from coursepack.effects import by_point
@@ -14,10 +14,14 @@ from coursepack.figures import label_ends, write_below
 
 OTHER_LOOKS = (*(look._replace(short="") for look in LOOKS.values()),  # for what is not a norm
                Look("", "#E69F00", (0, (6, 2, 1, 2))), Look("", "#56B4E9", (0, (3, 1, 1, 1, 1, 1))))
-RESPONSES = {  # of a table: what it is called, and what makes a number for people of it
-    "test_accuracy": ("test images classified right (%)", lambda values: 100 * values),
-    "test_error": ("test images classified wrong (%)", lambda values: 100 * values),
-    "test_loss": ("test loss (nats)", lambda values: values),
+RESPONSES = {  # of a table: what it is called, how it is shown, and its limits then
+    "test_accuracy": ("test images classified right (%)", lambda values: 100 * values, (0, 100)),
+    "test_error": ("test images classified wrong (%)", lambda values: 100 * values, (0, 100)),
+    "test_loss": ("test loss (nats)", lambda values: values, (0, np.inf)),
+    "exact_zeros": ("weights that are exactly zero (%)", lambda values: 100 * values, (0, 100)),
+    "near_zeros": ("weights that are near zero (%)", lambda values: 100 * values, (0, 100)),
+    "pruned_accuracy": ("test images right without them (%)", lambda values: 100 * values,
+                        (0, 100)),
 }
 
 
@@ -26,39 +30,85 @@ def with_errors(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(test_error=1 - table["test_accuracy"])
 
 
+def with_ways(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column way: what a run has against learning its images by heart."""
+    ways = {"L1": table["l1"] > 0, "L2": table["l2"] > 0, "dropout": table["dropout"] > 0,
+            "moved images": table["augment"] != "none"}
+    way = pd.Series("", index=table.index)
+    for name, has_it in ways.items():
+        way += has_it.map({True: f" + {name}", False: ""})
+    return table.assign(way=way.str.removeprefix(" + ").replace("", "none"))
+
+
 def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
-                ax: plt.Axes | None = None, names: Mapping[object, str] | None = None,
-                xlabel: str = "", ylabel: str = "", title: str = "", log: str = "x") -> plt.Figure:
+                names: Mapping[object, str] | None = None, xlabel: str = "", ylabel: str = "",
+                log: str = "x") -> plt.Figure:
     """A response over one factor, a line for each level of another: means and 95 % intervals.
 
-    names: what a level of line is called in the figure (a norm has its own name). log: which axes
-    are logarithmic, "x", "y", "xy" or "". Crosses at the bottom are points of which runs diverged,
-    with their number.
+    A pale dot is a run. x: numbers, or words, which stand in the order of the table. names: what a
+    level of line is called in the figure (a norm has its own name). log: which axes are
+    logarithmic, "x", "y", "xy" or "". Crosses above are points of which runs diverged, with their
+    number if others did not.
     """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    label, convert = RESPONSES.get(response, (response.replace("_", " "), lambda values: values))
-    ax.set(xlabel=xlabel or x.replace("_", " "), ylabel=ylabel or label, title=title)
-    if "x" in log:
-        ax.set_xscale("log")
-    if "y" in log:
-        ax.set_yscale("log")
-    looks, ends, failures = looks_of(table[line].unique(), names), [], []
+    figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    label, convert, limits = RESPONSES.get(
+        response, (response.replace("_", " "), lambda values: values, (-np.inf, np.inf)))
+    ax.set(xlabel=xlabel or x.replace("_", " "), ylabel=ylabel or label)
+    words = [] if pd.api.types.is_numeric_dtype(table[x]) else list(table[x].unique())
+    if words:
+        table = table.assign(**{x: table[x].map(words.index)})
     points = by_point(table, response, [line, x])
-    for level, part in points.groupby(line, sort=False):
+    looks, ends, failures = looks_of(table[line].unique(), names), [], []
+    along = "x" in log and not words
+    for k, (level, part) in enumerate(points.groupby(line, sort=False)):
         look, part = looks[level], part.sort_values(x)
+        shift = (k - (len(looks) - 1) / 2) * 0.008  # so that intervals stand side by side
         mean, low, high = (convert(part[name].to_numpy(float)) for name in ("mean", "low", "high"))
-        ax.plot(part[x], mean, color=look.colour, linestyle=look.line, marker="o", markersize=5,
+        there = moved(part[x], points[x], shift, along)
+        ax.plot(there, mean, color=look.colour, linestyle=look.line, marker="o", markersize=5,
                 linewidth=2)
-        ax.vlines(part[x], low, high, color=look.colour, linewidth=2, alpha=0.6)
-        if np.isfinite(mean).any():
-            ends.append((mean[np.isfinite(mean)][-1], look.short, look.colour))
+        ax.vlines(there, low.clip(*limits), high.clip(*limits), color=look.colour, linewidth=2,
+                  alpha=0.6)
+        runs = table[table[line] == level]
+        ax.scatter(moved(runs[x], points[x], shift, along), convert(runs[response]), s=9,
+                   color=look.colour, alpha=0.35, linewidths=0)
+        if (good := np.flatnonzero(np.isfinite(mean))).size:
+            ends.append((there.iloc[good[-1]], mean[good[-1]], look.short, look.colour))
         failures += [(row[x], row["failed"], row["runs"], look) for row in
                      part[part["failed"] > 0].to_dict("records")]
-    mark_ticks(ax, points[x].unique(), "x" in log)
+    set_scales(ax, points[x].unique(), log if along else log.replace("x", ""))
+    if words:
+        ax.set_xticks(range(len(words)), words)
     mark_failures(ax, failures)
     label_ends(ax, ends)
-    return ax.figure
+    return figure
+
+
+def moved(x: pd.Series, whole: pd.Series, shift: float, log: bool) -> pd.Series:
+    """x, a share of the whole range further right."""
+    if log:
+        return x * (whole.max() / whole.min()) ** shift
+    return x + (whole.max() - whole.min()) * shift
+
+
+def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
+              names: Mapping[object, str] | None = None) -> plt.Figure:
+    """One response over another: a point for each level of a factor, joined in its order.
+
+    Means of the runs that finished; a line for each level of another factor.
+    """
+    figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    looks, ends = looks_of(table[line].unique(), names), []
+    for level, runs in table[table["status"] == "finished"].groupby(line, sort=False):
+        means = runs.groupby(along)[[x, y]].mean().sort_index()
+        shown = [RESPONSES[name][1](means[name]) for name in (x, y)]
+        ax.plot(*shown, color=looks[level].colour, linestyle=looks[level].line, marker="o",
+                markersize=5, linewidth=2)
+        ends.append((*(values.iloc[-1] for values in shown), looks[level].short,
+                     looks[level].colour))
+    ax.set(xlabel=RESPONSES[x][0], ylabel=RESPONSES[y][0])
+    label_ends(ax, ends)
+    return figure
 
 
 def looks_of(levels: Sequence[object], names: Mapping[object, str] | None) -> dict[object, Look]:
@@ -70,24 +120,33 @@ def looks_of(levels: Sequence[object], names: Mapping[object, str] | None) -> di
     return looks
 
 
-def mark_ticks(ax: plt.Axes, values: Sequence[float], log: bool) -> None:
-    """A tick at each level of a numeric factor."""
-    if len(values) <= 10 and log:
-        ax.set_xticks(sorted(values))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_locator(NullLocator())
+def set_scales(ax: plt.Axes, levels: Sequence[float], log: str) -> None:
+    """Logarithmic axes with plain numbers, and a tick at each level of a factor if they are few."""
+    for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
+        if name in log:
+            ax.set(**{f"{name}scale": "log"})
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_locator(NullLocator())
+    if len(levels) <= 10:
+        ax.set_xticks(sorted(levels), [f"{level:g}" for level in sorted(levels)])
 
 
 def mark_failures(ax: plt.Axes, failures: Sequence[tuple[float, int, int, Look]]) -> None:
-    """Crosses along the bottom of the axes, a row for each line, where runs diverged."""
+    """Crosses above the axes, a row for each line, where runs diverged."""
     rows = list(dict.fromkeys(look for *_, look in failures))
     for x, failed, runs, look in failures:
-        y = 0.03 + 0.055 * rows.index(look)
+        y = 1.04 + 0.055 * rows.index(look)
         ax.plot([x], [y], marker="x", color=look.colour, markersize=7, markeredgewidth=2,
                 transform=ax.get_xaxis_transform(), clip_on=False, linestyle="none")
         if failed < runs:
             ax.annotate(f"{failed}", (x, y), xycoords=ax.get_xaxis_transform(), fontsize=10,
                         xytext=(6, 0), textcoords="offset points", va="center", color=look.colour)
+    if rows:
+        first = min(x for x, *_ in failures)
+        ax.annotate("diverged:", (first, 1.04), xycoords=ax.get_xaxis_transform(), fontsize=11,
+                    xytext=(-10, 0), textcoords="offset points", va="center", ha="right",
+                    color="#444444")
 
 
 def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "",
@@ -109,10 +168,11 @@ def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "
 def add_note(figure: plt.Figure, table: pd.DataFrame, text: str = "") -> None:
     """A line of small text below a figure: what was trained, and which part is still missing."""
     head, common = table.attrs, table.attrs["common"]
-    parts = [head["data"]["name"], *(f"{common['train_size']:,} training images",) * bool(
-        common.get("train_size")), *(f"{common['epochs']} epochs",) * bool(common.get("epochs"))]
+    parts = [head["data"]["name"]]
+    parts += [f"{common[key]:,} {what}" for key, what in (
+        ("train_size", "training images"), ("epochs", "epochs")) if common.get(key)]
     seeds = table["seed"].nunique()
-    line = f"{', '.join(parts)}; {seeds} seeds, bars: 95 % interval of the mean{text}"
+    line = f"{', '.join(parts)}; {seeds} seeds, a dot each; bars: 95 % interval of the mean{text}"
     if head.get("missing"):
         line += f"; INCOMPLETE: {head['missing']} of {head['runs']} runs are missing"
     write_below(figure, line)

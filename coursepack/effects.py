@@ -76,31 +76,47 @@ def against(table: pd.DataFrame, response: str, among: str, control: object) -> 
                         for level, low, high in zip(others, limits.low, limits.high)])
 
 
-def paired(table: pd.DataFrame, response: str, among: str, one: object, two: object,
-           by: str = "seed") -> tuple[float, float, float, int]:
-    """Mean difference between two levels, run by run of the same seed: with its 95 % interval.
+def paired_against(table: pd.DataFrame, response: str, among: str, control: object,
+                   by: str = "seed") -> pd.DataFrame:
+    """Differences of each level of a factor to one of them, run by run of the same seed.
 
-    Returns difference, low, high and the number of pairs.
+    Each with its own 95 % interval (Student); p is that of the t test, corrected so that all of
+    them hold together (Holm 1979), and decides what the difference says.
     """
-    good = table[table["status"] == "finished"].set_index(by)
-    pairs = (good.loc[good[among] == one, response] - good.loc[good[among] == two, response])
-    values = pairs.dropna().to_numpy(float)
-    mean, half = mean_interval(values, LEVEL)
-    return mean, mean - half, mean + half, len(values)
+    good = table[table["status"] == "finished"].pivot(index=by, columns=among, values=response)
+    if control not in good:
+        raise ValueError(f"{among}={control!r} has no finished run. There are: "
+                         f"{', '.join(map(str, good.columns))}.")
+    rows, p_values = [], []
+    for level in [level for level in table[among].unique() if level in good and level != control]:
+        values = (good[level] - good[control]).dropna().to_numpy(float)
+        mean, half = mean_interval(values, LEVEL)
+        rows.append((level, control, mean, mean - half, mean + half))
+        p_values.append(stats.ttest_1samp(values, 0).pvalue)
+    found = differences(rows).assign(p=multipletests(p_values, method="holm")[1])
+    found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
+    return found
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """p-values of several tests, corrected so that all hold together (Holm 1979)."""
-    return multipletests(p_values, method="holm")[1]
+def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
+    """The power b of y ~ x^b by least squares on logarithms, with its 95 % interval (Student)."""
+    good = table[table["status"] == "finished"]
+    line = stats.linregress(np.log(good[x]), np.log(good[y]))
+    half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * line.stderr
+    return line.slope, line.slope - half, line.slope + half
 
 
-def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str]) -> pd.DataFrame:
+def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
+                   block: str = "") -> pd.DataFrame:
     """Analysis of variance of crossed factors: what share of the response's variation is whose.
 
-    Share is that of the sum of squares (type II); p is that of the F test.
+    Share is that of the sum of squares (type II); p is that of the F test. block: what runs share
+    that is not asked about, such as the seed that draws their images; it crosses with no factor.
     """
     good = table[table["status"] == "finished"].rename(columns={response: "response_"})
-    fitted = models.ols("response_ ~ " + " * ".join(f"C({name})" for name in factors), good).fit()
+    crossed = " * ".join(f"C({name})" for name in factors)
+    apart = f" + C({block})" if block else ""
+    fitted = models.ols(f"response_ ~ {crossed}{apart}", good).fit()
     found = anova_lm(fitted, typ=2)
     named = [str(name).replace("C(", "").replace(")", "").replace(":", " x ")
              for name in found.index]

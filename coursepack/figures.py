@@ -112,7 +112,7 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
             values = np.maximum(values, 1e-4 if axis is accuracy_axis else 1e-7)  # no log of zero
             last = draw_line(ax, values, look, marker, 2.4 if key == keys[-1] else 1.2)
             name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
-            ends.append((last, name, look.colour))
+            ends.append((values.shape[1], last, name, look.colour))
             extremes += [values.min() / 1.1, values.max() * 1.1]
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()
     ax.set(xlabel="epoch", title=subject)
@@ -148,24 +148,28 @@ def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: 
     return y[-1]
 
 
-def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write each line's name at its right end, moved up or down where two would overlap.
+def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write each line's name to the right, with a thin line to its end where that is elsewhere.
 
-    They stay beside the axes, as near to their ends as that allows (isotonic regression); many
-    are written smaller. ends: last value, name and colour of each line.
+    Names stay beside the axes, as near to their ends as room for all allows (isotonic regression);
+    many are written smaller. ends: x and y of each line's last point, its name and its colour.
     """
     to_axes = ax.transData + ax.transAxes.inverted()
-    ends = sorted(ends, key=lambda end: to_axes.transform((1, end[0]))[1])
-    wanted = np.array([to_axes.transform((1, y))[1] for y, _, _ in ends])
-    names = [textwrap.fill(name, 30) for _, name, _ in ends]
+    ends = sorted(((*to_axes.transform((x, y)), name, colour) for x, y, name, colour in ends),
+                  key=lambda end: end[1])
+    wanted = np.array([y for _, y, _, _ in ends])
+    names = [textwrap.fill(name, 30) for _, _, name, _ in ends]
     heights = np.array([0.02 + 0.055 * len(name.splitlines()) for name in names])
     smaller = min(1, 1 / heights.sum())
     heights *= smaller
     pile = np.cumsum(heights) - heights / 2  # each name's middle, if all were piled up from below
     above_pile = isotonic_regression(wanted - pile).x.clip(0, 1 - heights.sum())
-    for y, name, (_, _, colour) in zip(pile + above_pile, names, ends):
-        ax.text(1.02, y, name, color=colour, transform=ax.transAxes, va="center",
+    for height, name, (x, y, _, colour) in zip(pile + above_pile, names, ends):
+        ax.text(1.02, height, name, color=colour, transform=ax.transAxes, va="center",
                 weight="bold", size=smaller * plt.rcParams["font.size"])
+        if abs(height - y) > 0.02 or x < 0.9:
+            ax.plot([x, 1.015], [y, height], color=colour, linewidth=0.8, alpha=0.6,
+                    transform=ax.transAxes, clip_on=False, zorder=1)
 
 
 def axes_grid(count: int, columns: int, width: float,

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import math
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -167,3 +168,12 @@ def load_table(study: str) -> pd.DataFrame:
     head, rows = read_table(file)
     rows.attrs |= head | {"missing": head["runs"] - len(rows)}
     return rows
+
+
+def describe_table(table: pd.DataFrame) -> str:
+    """A study in a few lines: how many runs there are, and what was expected before the first."""
+    head = table.attrs
+    diverged = int((table["status"] == "diverged").sum())
+    runs = (f"study {head['study']}: {len(table)} of {head['runs']} runs, "
+            f"{table['seed'].nunique()} seeds, {diverged} diverged")
+    return "\n".join([runs, *textwrap.wrap("Expected before it ran: " + head["expected"], 80)])

@@ -32,7 +32,7 @@ def test_a_line_for_each_norm_in_its_own_look_with_its_means(table):
     assert lines[LOOKS["group"].colour].get_ydata() == pytest.approx([94, 94, 94])
     assert np.isnan(lines[LOOKS["none"].colour].get_ydata()[-1])
     assert ax.get_xscale() == "log"
-    assert {text.get_text() for text in ax.texts} == {"BN", "GN", "no norm", "2"}
+    assert {text.get_text() for text in ax.texts} == {"BN", "GN", "no norm", "2", "diverged:"}
 
 
 def test_failures_are_crosses_with_their_number(table):
@@ -66,3 +66,40 @@ def test_the_note_says_that_runs_are_missing(table):
         [text] = [text.get_text() for text in figure.texts]
         assert "2,000 training images" in text
         assert ("INCOMPLETE: 3 of 45 runs are missing" in text) == (missing > 0)
+
+
+def test_words_stand_along_an_axis_in_their_order(table):
+    table = table.assign(order=table["lr"].map({0.1: "last", 1.0: "first", 10.0: "alone"}))
+    [ax] = charts.plot_effect(table, "test_accuracy", "order").axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["last", "first", "alone"]
+    assert ax.get_xscale() == "linear"
+
+
+def test_every_run_is_a_dot_and_limits_hold(table):
+    [ax] = charts.plot_effect(table, "test_accuracy", "lr").axes
+    dots = np.concatenate([dots.get_offsets()[:, 1] for dots in ax.collections
+                           if hasattr(dots, "get_sizes") and len(dots.get_sizes())])
+    assert sorted(np.round(dots[np.isfinite(dots)], 6)) == pytest.approx(
+        sorted(100 * table["test_accuracy"].dropna()))
+    wide = table.assign(test_accuracy=np.where(table["seed"] > 2, 0.99, 0.1))
+    [ax] = charts.plot_effect(wide, "test_accuracy", "lr").axes
+    ends = np.concatenate([np.reshape(segment, (-1, 2))[:, 1] for part in ax.collections
+                           if hasattr(part, "get_segments") for segment in part.get_segments()])
+    assert ends.max() <= 100
+    assert ends.min() >= 0
+
+
+def test_a_path_joins_the_means_in_the_order_of_a_factor(table):
+    table = table.assign(near_zeros=table["lr"] / 20, pruned_accuracy=table["test_accuracy"])
+    [ax] = charts.plot_path(table, "near_zeros", "pruned_accuracy", "lr", "norm").axes
+    line = next(line for line in ax.lines if line.get_color() == LOOKS["group"].colour)
+    assert line.get_xdata() == pytest.approx([0.5, 5, 50])
+    assert line.get_ydata() == pytest.approx([94, 94, 94])
+
+
+def test_a_way_is_what_a_run_has_against_learning_by_heart():
+    table = pd.DataFrame({"l1": [0, 1, 0, 0, 0, 1], "l2": [0, 0, 1, 0, 0, 1],
+                          "dropout": [0, 0, 0, 0.1, 0, 0],
+                          "augment": [*["none"] * 4, "shift", "none"]})
+    assert charts.with_ways(table)["way"].to_list() == [
+        "none", "L1", "L2", "dropout", "moved images", "L1 + L2"]

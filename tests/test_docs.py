@@ -31,8 +31,6 @@ def test_published_record_is_of_the_full_data_and_stands_in_the_pages(path):
     last = record["epochs"][-1]
     low, high = accuracy_interval(last["test_accuracy"], 10_000)
     title = recipe_title(record)
-    row = next(line for line in README.splitlines() if f" | {title} | " in line)
-    assert f"{last['test_accuracy']:.2%}" in row
     numbers = [f"{record['parameter_count']:,}", f"{last['test_accuracy']:.2%}",
                f"{low:.2%} to {high:.2%}"]
     row = next(line for line in STUDIES.splitlines() if line.startswith(f"| {title} "))
@@ -54,7 +52,7 @@ def test_published_records_hold_no_path_of_a_machine():
 def test_studies_in_the_pages_are_those_of_the_kept_records():
     saved, studies = report.load_saved(), report.load_studies()
     assert report.page(saved, studies) == STUDIES, REPORT
-    assert report.summary(saved, studies) in README, REPORT
+    assert report.summary(studies) in README, REPORT
     for study, records in studies.items():
         assert (ROOT / "images" / f"study_{study}.png").is_file()
         for record in records:

@@ -79,22 +79,66 @@ def test_equal_norms_are_told_apart_in_about_five_of_a_hundred_studies(method):
     assert 2 <= said <= 20  # of 200
 
 
-def test_pairs_are_of_the_same_seed():
+def test_pairs_are_of_the_same_seed_and_hold_together():
+    """Images that make all runs of a seed better or worse do not count; Holm's p-values do."""
+    table = made_table({"none": 0.9, "L1": 0.9, "L2": 0.92, "dropout": 0.9}, 0.002, 8, start=1)
+    table["test_accuracy"] += 0.05 * np.sin(table["seed"])
+    shuffled = table.sample(frac=1, random_state=0)
+    shuffled.loc[shuffled["norm"] == "dropout", "status"] = "diverged"
+    found = effects.paired_against(shuffled, "test_accuracy", "norm", "none").set_index("of")
+    assert {*found.index} == {"L1", "L2"}
+    wide = table.pivot(index="seed", columns="norm", values="test_accuracy")
+    tests = {way: stats.ttest_rel(wide[way], wide["none"]) for way in ("L1", "L2")}
+    for way, test in tests.items():
+        assert found.loc[way, ["low", "high"]].to_list() == pytest.approx(
+            list(test.confidence_interval(0.95)))
+    small, large = sorted(test.pvalue for test in tests.values())
+    assert sorted(found["p"]) == pytest.approx(sorted([2 * small, max(2 * small, large)]))
+    assert found.loc["L2", "says"] == "higher"
+    assert found.loc["L1", "says"] == "undecided"
+
+
+def test_a_difference_that_holds_alone_but_not_together_is_undecided():
+    draw = np.random.default_rng(3).standard_normal(10)
+    noise = (draw - draw.mean()) / draw.std(ddof=1)
+    means = {"none": 0.0, "a": 0.8, "b": 0.1, "c": 0.1}  # p of a: 0.032, times three
+    table = pd.DataFrame([{"way": way, "seed": seed, "status": "finished",
+                           "y": mean + (way != "none") * noise[seed]}
+                          for way, mean in means.items() for seed in range(10)])
+    found = effects.paired_against(table, "y", "way", "none").set_index("of")
+    assert found.loc["a", "low"] > 0
+    assert found.loc["a", "p"] > 0.05
+    assert found.loc["a", "says"] == "undecided"
+
+
+def test_a_control_without_runs_is_named():
+    table = made_table({"none": 0.9, "L1": 0.9})
+    with pytest.raises(ValueError, match=says("norm='L3'", "L1, none")):
+        effects.paired_against(table, "test_accuracy", "norm", "L3")
+
+
+def test_a_slope_is_the_power_that_was_put_in():
     draw = np.random.default_rng(0)
-    table = made_table({"batch": 0.9, "group": 0.9}, spread=0)
-    table["test_accuracy"] += np.tile(draw.normal(0, 0.1, 5), 2)
-    table.loc[5:, "test_accuracy"] += 0.01 + draw.normal(0, 1e-4, 5)
-    mean, low, high, pairs = effects.paired(table, "test_accuracy", "norm", "group", "batch")
-    assert pairs == 5
-    assert low < mean < high
-    assert (low, high) == pytest.approx((0.01, 0.01), abs=1e-3)
-    values = table["test_accuracy"].to_numpy()
-    expected = stats.ttest_rel(values[5:], values[:5]).confidence_interval()
-    assert (low, high) == pytest.approx((expected.low, expected.high))
+    l2 = np.repeat([1e-3, 1e-2, 1e-1], 5)
+    table = pd.DataFrame({"l2": l2, "status": "finished",
+                          "length": 3 * l2**-0.25 * np.exp(0.01 * draw.standard_normal(15))})
+    power, low, high = effects.slope(table, "length", "l2")
+    assert low < -0.25 < high
+    assert high - low < 0.02
+    exact = stats.linregress(np.log(l2), np.log(table["length"]))
+    assert power == pytest.approx(exact.slope)
 
 
-def test_holm_is_as_in_the_paper():
-    assert effects.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+def test_a_block_takes_its_share_out_of_the_rest():
+    table = pd.concat([made_table({"batch": 0.9, "none": 0.905}, spread=0.002, seeds=10, start=lr)
+                       .assign(lr=lr) for lr in (0, 1)])
+    table["test_accuracy"] += 0.05 * np.sin(table["seed"])
+    without = effects.variance_table(table, "test_accuracy", ["norm", "lr"]).set_index("source")
+    blocked = effects.variance_table(table, "test_accuracy", ["norm", "lr"], "seed")
+    blocked = blocked.set_index("source")
+    assert blocked.loc["seed", "freedom"] == 9
+    assert blocked.loc["norm", "share"] == pytest.approx(without.loc["norm", "share"])
+    assert blocked.loc["norm", "p"] < 1e-3 < without.loc["norm", "p"]
 
 
 def test_analysis_of_variance_finds_what_was_put_in():

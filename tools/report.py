@@ -158,27 +158,29 @@ def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
 
 
 # -------------------------------------------------------------------------- the README's parts
-def summary(saved: list[dict], studies: dict[str, list[dict]]) -> str:
-    """All results in one table, and the differences that are larger than chance."""
-    rows, found, pairs = [], [], 0
-    for study, records in {"notebooks": saved, **studies}.items():
+def summary(studies: dict[str, list[dict]]) -> str:
+    """What had to be reached and was or was not; how many differences are larger than chance."""
+    rows, decided, pairs = [], [], 0
+    for study, records in studies.items():
         recipes = compare.by_recipe(records)
-        to_reach = (goals(study, recipes) if study in studies else []) or [""] * len(recipes)
-        for first, (name, runs, goal) in enumerate(zip(recipes, recipes.values(), to_reach)):
+        for first, (name, runs, goal) in enumerate(zip(recipes, recipes.values(),
+                                                       goals(study, recipes))):
             mean, half = compare.mean_interval(compare.final_values(runs))
             interval = f" ± {half:.2%}" if len(runs) >= compare.LEAST_SEEDS else ""
-            missed = ", missed" if goal and round(100 * mean, 2) < float(goal[:-1]) else ""
+            missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
             rows.append(["" if first else study, name, len(runs), f"{mean:.2%}{interval}",
                          goal + missed])
         differences = compare.pairwise_differences(records)
         pairs += len(differences)
-        found += [f"- {study}: {difference}" for difference in differences
-                  if not difference.low <= 0 <= difference.high]
+        if here := sum(not pair.low <= 0 <= pair.high for pair in differences):
+            decided.append((study, here))
     heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
-    words = (f"Of {pairs} pairs of recipes with at least three seeds each, {pairs - len(found)} "
-             "are undecided: the interval of their difference holds zero.")
-    others = [" The others:\n\n" + "\n".join(found) + "\n"] if found else ["\n"]
-    return "".join([markdown_table(heads, rows), "\n", words, *others])
+    undecided = pairs - sum(here for _, here in decided)
+    words = (f"Of {pairs} pairs of recipes with at least three seeds each, {undecided} are "
+             "undecided: the interval of their difference holds zero.")
+    others = ", ".join(f"{study} {here}" for study, here in decided)
+    return "".join([markdown_table(heads, rows), "\n", words,
+                    f" The others: {others}.\n" if others else "\n"])
 
 
 def networks() -> str:
@@ -208,7 +210,7 @@ def main() -> None:
         files.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
     write_page("studies", page(saved, studies))
-    write_part("results", summary(saved, studies))
+    write_part("results", summary(studies))
     write_part("networks", networks())
 
 
