@@ -56,7 +56,9 @@ from coursepack.records import (
 )
 
 # Experiments of many small runs, each a row of a table.
-from coursepack.laboratory import describe_table, load_table, read_table, run_once, try_out
+from coursepack.laboratory import (
+    describe_table, load_records, load_table, read_table, run_once, try_out, wrap,
+)
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
@@ -65,7 +67,10 @@ from coursepack.compare import (
 )
 
 # What the table of a study says: means, intervals, differences.
-from coursepack.effects import against, all_pairs, by_point, paired_against, slope, variance_table
+from coursepack.effects import (
+    against, all_pairs, by_point, describe_differences, paired_against, slope, variance_table,
+    welch_at,
+)
 
 # All pictures; and the one call that sets a process up.
 from coursepack.figures import (
@@ -74,4 +79,6 @@ from coursepack.figures import (
 )
 
 # Pictures of the tables of studies.
-from coursepack.charts import add_note, plot_effect, plot_heat, plot_path, with_errors, with_ways
+from coursepack.charts import (
+    add_note, draw_power, plot_effect, plot_heat, plot_path, with_errors, with_ways,
+)

@@ -6,14 +6,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from coursepack.compare import LOOKS, Look
 from coursepack.effects import by_point
 from coursepack.figures import label_ends, write_below
 
-OTHER_LOOKS = (*(look._replace(short="") for look in LOOKS.values()),  # for what is not a norm
-               Look("", "#E69F00", (0, (6, 2, 1, 2))), Look("", "#56B4E9", (0, (3, 1, 1, 1, 1, 1))))
+OTHER_LOOKS = (  # for what is not a norm
+    Look("", "#222222", "-"), Look("", "#E69F00", "--"), Look("", "#56B4E9", "-."),
+    Look("", "#7B3294", ":"), Look("", "#8C6D31", (0, (6, 2, 1, 2))),
+    Look("", "#B2182B", (0, (3, 1, 1, 1, 1, 1))))
 RESPONSES = {  # of a table: what it is called, how it is shown, and its limits then
     "test_accuracy": ("test images classified right (%)", lambda values: 100 * values, (0, 100)),
     "test_error": ("test images classified wrong (%)", lambda values: 100 * values, (0, 100)),
@@ -32,12 +35,13 @@ def with_errors(table: pd.DataFrame) -> pd.DataFrame:
 
 def with_ways(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column way: what a run has against learning its images by heart."""
-    ways = {"L1": table["l1"] > 0, "L2": table["l2"] > 0, "dropout": table["dropout"] > 0,
-            "moved images": table["augment"] != "none"}
+    ways = {"l1": "L1", "l2": "L2", "dropout": "dropout", "augment": "moved images"}
     way = pd.Series("", index=table.index)
-    for name, has_it in ways.items():
-        way += has_it.map({True: f" + {name}", False: ""})
-    return table.assign(way=way.str.removeprefix(" + ").replace("", "none"))
+    for factor, name in ways.items():
+        if factor in table:
+            has_it = ~table[factor].isin([0, "none"])
+            way += has_it.map({True: f" + {name}", False: ""})
+    return table.assign(way=way.str.removeprefix(" + ").replace("", "nothing"))
 
 
 def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
@@ -64,6 +68,8 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
         look, part = looks[level], part.sort_values(x)
         shift = (k - (len(looks) - 1) / 2) * 0.008  # so that intervals stand side by side
         mean, low, high = (convert(part[name].to_numpy(float)) for name in ("mean", "low", "high"))
+        if "y" in log:
+            mean = np.where(mean > 0, mean, np.nan)  # zero is below every logarithmic axis
         there = moved(part[x], points[x], shift, along)
         ax.plot(there, mean, color=look.colour, linestyle=look.line, marker="o", markersize=5,
                 linewidth=2)
@@ -82,6 +88,17 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
     mark_failures(ax, failures)
     label_ends(ax, ends)
     return figure
+
+
+def draw_power(figure: plt.Figure, power: float, start: tuple[float, float], end: float,
+               text: str) -> None:
+    """A thin line y ~ x^power on logarithmic axes, from a point to an x: what theory predicts."""
+    [ax] = figure.axes
+    x = np.geomspace(start[0], end, 50)
+    y = start[1] * (x / start[0]) ** power
+    ax.plot(x, y, color="#444444", linewidth=1)
+    ax.annotate(text, (x[25], y[25]), fontsize=11, color="#444444", xytext=(6, 6),
+                textcoords="offset points")
 
 
 def moved(x: pd.Series, whole: pd.Series, shift: float, log: bool) -> pd.Series:
@@ -126,10 +143,15 @@ def set_scales(ax: plt.Axes, levels: Sequence[float], log: str) -> None:
         if name in log:
             ax.set(**{f"{name}scale": "log"})
             axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
             axis.set_minor_locator(NullLocator())
     if len(levels) <= 10:
-        ax.set_xticks(sorted(levels), [f"{level:g}" for level in sorted(levels)])
+        ax.set_xticks(sorted(levels), [plain(level) for level in sorted(levels)])
+
+
+def plain(number: float) -> str:
+    """A number as short as can be: 0.01, 1e-5."""
+    return f"{number:g}".replace("e-0", "e-")
 
 
 def mark_failures(ax: plt.Axes, failures: Sequence[tuple[float, int, int, Look]]) -> None:
@@ -152,27 +174,31 @@ def mark_failures(ax: plt.Axes, failures: Sequence[tuple[float, int, int, Look]]
 def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "",
               names: Mapping[object, str] | None = None,
               convert: Callable[[float], float] = lambda value: 100 * value) -> plt.Figure:
-    """The mean of a response at each pair of two factors' levels, as numbers and as colours."""
+    """The mean of a response at each pair of two factors' levels, as numbers and as colours.
+
+    The colours are those of logarithms, so that one bad level does not make all others alike.
+    """
     points = by_point(table, response, [y, x])
     cells = points.pivot(index=y, columns=x, values="mean").map(convert)
     cells = cells.reindex(index=points[y].unique(), columns=points[x].unique())
     cells.index = [LOOKS[level].short if level in LOOKS else level for level in cells.index]
     cells.columns = [(names or {}).get(level, level) for level in cells.columns]
     figure, ax = plt.subplots(figsize=(9, 0.9 + 0.55 * len(cells)), layout="constrained")
-    sns.heatmap(cells, annot=True, fmt=".1f", cmap="viridis", cbar=False, linewidths=0.5, ax=ax)
+    sns.heatmap(cells, annot=True, fmt=".1f", cmap="viridis_r", norm=LogNorm(), cbar=False,
+                linewidths=0.5, ax=ax)
     ax.set(xlabel="", ylabel="", title=title)
     ax.tick_params(axis="y", rotation=0)
     return figure
 
 
-def add_note(figure: plt.Figure, table: pd.DataFrame, text: str = "") -> None:
+def add_note(figure: plt.Figure, table: pd.DataFrame,
+             marks: str = "a dot each; bars: 95 % interval of the mean") -> None:
     """A line of small text below a figure: what was trained, and which part is still missing."""
     head, common = table.attrs, table.attrs["common"]
     parts = [head["data"]["name"]]
     parts += [f"{common[key]:,} {what}" for key, what in (
         ("train_size", "training images"), ("epochs", "epochs")) if common.get(key)]
-    seeds = table["seed"].nunique()
-    line = f"{', '.join(parts)}; {seeds} seeds, a dot each; bars: 95 % interval of the mean{text}"
+    line = f"{', '.join(parts)}; {table['seed'].nunique()} seeds, {marks}"
     if head.get("missing"):
         line += f"; INCOMPLETE: {head['missing']} of {head['runs']} runs are missing"
     write_below(figure, line)

@@ -50,6 +50,13 @@ def differences(rows: list[tuple[object, object, float, float, float]]) -> pd.Da
     return table
 
 
+def describe_differences(found: pd.DataFrame, where: str = "") -> str:
+    """A line for each difference of shares, in percentage points; where: what comes before it."""
+    return "\n".join(f"{where}{row['of']} less {row['to']}: {100 * row['low']:+.2f} to "
+                     f"{100 * row['high']:+.2f} points, {row['says']}"
+                     for row in found.to_dict("records"))
+
+
 def all_pairs(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
     """Differences between all levels of a factor, with intervals that hold together (Tukey)."""
     groups = samples(table, response, among)
@@ -98,9 +105,40 @@ def paired_against(table: pd.DataFrame, response: str, among: str, control: obje
     return found
 
 
+def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.DataFrame:
+    """The difference of a factor's two levels at each level of another, with unequal spreads.
+
+    Intervals are Welch's, 95 % each; p is corrected so that all of them hold together (Holm 1979),
+    and decides what a difference says. Where all runs of a level are alike, a difference is one.
+    """
+    rows, p_values = [], []
+    for level, runs in table.groupby(at):
+        groups = samples(runs, response, among)
+        if len(groups) != 2:
+            continue
+        (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
+        if np.ptp(first) + np.ptp(second) < 1e-9:  # nothing varies: there is nothing to test
+            fixed = first[0] - second[0]
+            rows.append((level, (one, two, fixed, fixed, fixed)))
+            p_values.append(float(abs(fixed) < 1e-9))
+            continue
+        test = stats.ttest_ind(first, second, equal_var=False)
+        low, high = test.confidence_interval(LEVEL)
+        rows.append((level, (one, two, first.mean() - second.mean(), low, high)))
+        p_values.append(test.pvalue)
+    found = differences([row for _, row in rows])
+    found.insert(0, at, [level for level, _ in rows])
+    found["p"] = multipletests(p_values, method="holm")[1]
+    found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
+    return found
+
+
 def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
-    """The power b of y ~ x^b by least squares on logarithms, with its 95 % interval (Student)."""
-    good = table[table["status"] == "finished"]
+    """The power b of y ~ x^b by least squares on logarithms, with its 95 % interval (Student).
+
+    Runs with a zero, which has no logarithm, are left out.
+    """
+    good = table[(table["status"] == "finished") & (table[[x, y]] > 0).all(axis=1)]
     line = stats.linregress(np.log(good[x]), np.log(good[y]))
     half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * line.stderr
     return line.slope, line.slope - half, line.slope + half

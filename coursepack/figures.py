@@ -154,6 +154,7 @@ def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
     Names stay beside the axes, as near to their ends as room for all allows (isotonic regression);
     many are written smaller. ends: x and y of each line's last point, its name and its colour.
     """
+    ax.autoscale_view()  # else limits are those of before the last line
     to_axes = ax.transData + ax.transAxes.inverted()
     ends = sorted(((*to_axes.transform((x, y)), name, colour) for x, y, name, colour in ends),
                   key=lambda end: end[1])

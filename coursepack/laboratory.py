@@ -14,7 +14,7 @@ import filelock
 import pandas as pd
 import torch
 
-from coursepack import checkpoints, files, measures, steps, training
+from coursepack import checkpoints, files, measures, records, steps, training
 from coursepack.data import Dataset, content_checksum, take_part
 from coursepack.recipe import PLACES, Recipe
 
@@ -170,10 +170,40 @@ def load_table(study: str) -> pd.DataFrame:
     return rows
 
 
+def load_records(study: str) -> pd.DataFrame:
+    """The kept records of a study of notebooks as such a table, a row a run.
+
+    attrs["missing"]: how many seeds its recipes lack, taken together, of those that one of them
+    has. Raises ValueError if nothing is kept of such a study.
+    """
+    folder = files.ROOT / TABLES / study
+    kept = [records.load_record(file) for file in sorted(folder.glob("*.json"))]
+    if not kept:
+        raise ValueError(f"study={study!r} has no records in {TABLES}/. Make them with: make study "
+                         f"STUDY={study}, then make report STUDY={study}")
+    table = pd.DataFrame([record["parameters"] | record["epochs"][-1] | {"status": "finished"}
+                          for record in kept])
+    points = table.drop(columns=[*OWN, *LAST, *kept[0]["epochs"][-1]], errors="ignore").astype(str)
+    same = [name for name in points if points[name].nunique() == 1]
+    expected = len(points.drop_duplicates()) * table["seed"].nunique()
+    table.attrs |= {"study": study, "runs": expected, "missing": expected - len(table),
+                    "common": {name: kept[0]["parameters"][name] for name in same
+                               if name in kept[0]["parameters"]},
+                    "data": kept[0]["data"]}
+    return table
+
+
 def describe_table(table: pd.DataFrame) -> str:
     """A study in a few lines: how many runs there are, and what was expected before the first."""
     head = table.attrs
     diverged = int((table["status"] == "diverged").sum())
     runs = (f"study {head['study']}: {len(table)} of {head['runs']} runs, "
             f"{table['seed'].nunique()} seeds, {diverged} diverged")
-    return "\n".join([runs, *textwrap.wrap("Expected before it ran: " + head["expected"], 80)])
+    if "expected" not in head:
+        return runs
+    return f"{runs}\n{wrap('Expected before it ran: ' + head['expected'])}".strip()
+
+
+def wrap(*sentences: str) -> str:
+    """Sentences as one paragraph, in lines that fit a page, and an empty line."""
+    return textwrap.fill(" ".join(sentences), 80) + "\n"

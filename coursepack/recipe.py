@@ -150,8 +150,7 @@ def check_combination(parameters: dict[str, object]) -> None:
     """Raise ValueError for what is possible alone, but not together."""
     needs = {}
     if parameters["l2_step"] == "learning_rate":  # whose rate is known for these alone
-        needs = {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "l1": 0.0,
-                 "penalize": "weights"}
+        needs = {"optimizer": "sgd", "momentum": 0.0, "l1": 0.0, "penalize": "weights"}
     elif parameters["l1_step"] == "proximal":
         needs = {"optimizer": "sgd"}
     for name, needed in needs.items():

@@ -85,15 +85,19 @@ def learning_rate(step: int, steps: int, steps_per_epoch: int, recipe: Recipe) -
     return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2
 
 
-def rate_for_l2(step: int, lr: float, l2: float) -> float:
-    """The learning rate that does without L2 what lr does with it, for weights before a norm.
+def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
+    """The learning rate that does without L2 what rate does with it, for weights before a norm.
+
+    grown: how many times longer these weights are by now than they would be with L2; 1 at first.
+    Returns the rate, and what grown is after the step.
 
     Such weights w may be multiplied by any c > 0: the outputs stay, the gradient is divided by c.
-    With L2, w(t + 1) = (1 - lr l2) w(t) - lr g(w(t)). Multiplied by c(t + 1), where c(t) is
-    (1 - lr l2)^-t, that is the path of c w under gradient descent without L2, at the rate
-    lr c(t) c(t + 1). Li and Arora 2019, https://arxiv.org/abs/1910.07454
+    With L2, w(t + 1) = (1 - rate l2) w(t) - rate g(w(t)). Multiplied by c(t + 1), where
+    c(t + 1) = c(t) / (1 - rate l2), that is the path of c w under gradient descent without L2, at
+    the rate times c(t) c(t + 1). Li and Arora 2020, https://arxiv.org/abs/1910.07454
     """
-    return lr * (1 - lr * l2) ** -(2 * step + 1)
+    growing = grown / (1 - rate * l2)
+    return rate * grown * growing, growing
 
 
 def scale_free_weights(model: Net) -> list[Tensor]:
@@ -124,7 +128,7 @@ def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
-              step: int, recipe: Recipe) -> Tensor:
+              recipe: Recipe) -> Tensor:
     """One step down the gradients that backward() has left. Returns the value of the penalty.
 
     parameters: those that L1 and L2 act on.
@@ -133,7 +137,7 @@ def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], ra
         group["lr"] = rate
     if recipe.l2_step == "learning_rate":  # the weights of the second group have it in place of L2
         free = optimizer.param_groups[1]
-        free["lr"] = rate_for_l2(step, rate, recipe.l2)
+        free["lr"], free["grown"] = rate_for_l2(rate, recipe.l2, free.get("grown", 1.0))
         parameters = [w for w in parameters if not is_one_of(w, free["params"])]
     value = add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)
     if recipe.weight_decay:

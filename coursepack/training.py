@@ -53,7 +53,7 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
         loss = F.nll_loss(log_probabilities, labels)
         optimizer.zero_grad()
         loss.backward()
-        extra += steps.take_step(optimizer, parameters, rate, step, recipe) * len(labels)
+        extra += steps.take_step(optimizer, parameters, rate, recipe) * len(labels)
 
         outputs.append(log_probabilities.detach())  # counted after the epoch, all at once
         targets.append(labels)

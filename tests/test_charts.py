@@ -102,4 +102,30 @@ def test_a_way_is_what_a_run_has_against_learning_by_heart():
                           "dropout": [0, 0, 0, 0.1, 0, 0],
                           "augment": [*["none"] * 4, "shift", "none"]})
     assert charts.with_ways(table)["way"].to_list() == [
-        "none", "L1", "L2", "dropout", "moved images", "L1 + L2"]
+        "nothing", "L1", "L2", "dropout", "moved images", "L1 + L2"]
+
+
+def test_a_predicted_power_is_a_straight_line_on_logarithmic_axes(table):
+    table = table[table["norm"] == "batch"].assign(size=lambda t: t["lr"] ** -0.5)
+    figure = charts.plot_effect(table, "size", "lr", log="xy")
+    charts.draw_power(figure, -0.5, (0.1, 2.0), 10.0, "predicted")
+    line = figure.axes[0].lines[-1]
+    assert line.get_ydata()[[0, -1]] == pytest.approx([2.0, 0.2])
+    assert figure.axes[0].texts[-1].get_text() == "predicted"
+
+
+def test_names_stay_beside_the_axes_whatever_the_values(table):
+    """An end outside the limits would make a figure of a billion pixels."""
+    figure = charts.plot_path(table.assign(pruned_accuracy=0.97, near_zeros=0.8), "near_zeros",
+                              "pruned_accuracy", "lr", "norm")
+    inside = [0 <= y <= 1.01 for line in figure.axes[0].lines
+              if line.get_transform() == figure.axes[0].transAxes for y in line.get_ydata()]
+    assert inside
+    assert all(inside)
+
+
+def test_zero_is_not_on_a_logarithmic_axis(table):
+    table = table.assign(size=np.where(table["lr"] > 1, 0.0, 1.0))
+    [ax] = charts.plot_effect(table, "size", "lr", log="xy").axes
+    figure_size = ax.figure.get_tightbbox().size
+    assert max(figure_size) < 20  # inches

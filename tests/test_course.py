@@ -69,19 +69,21 @@ def test_what_is_kept_of_a_notebook_says_nothing_of_this_machine(commands, tmp_p
     assert commands[0][0] == "nbstripout"
 
 
-def test_parameters_go_to_the_recipes_alone(commands, folder):
+def test_parameters_go_to_those_that_have_them(commands, folder):
     place = folder.relative_to(ROOT).as_posix()
     names = list(course.NOTEBOOKS.values())
-    course.run_all(names, place, {"epochs": 5}, images=f"{place}/images")
+    course.run_all(names, place, {"epochs": 5, "live_epochs": 1, "seed": 2}, f"{place}/images")
     passed = [command[command.index("-") + 3:] for command in commands]
+    drawn = ["-p", "images_dir", f"{place}/images"]
     assert passed[0] == []
-    assert passed[1:4] == [["-p", "runs_dir", place, "-p", "epochs", "5"]] * 3
-    assert passed[4] == ["-p", "runs_dir", place, "-p", "images_dir", f"{place}/images"]
+    assert passed[1:4] == [["-p", "runs_dir", place, "-p", "epochs", "5", "-p", "seed", "2"]] * 3
+    assert passed[4] == ["-p", "runs_dir", place, *drawn]
+    assert passed[5:] == [[*drawn, "-p", "live_epochs", "1", "-p", "seed", "2"]] * 2
 
 
 def test_defaults_are_not_passed_on(commands):
     course.run_all(list(course.NOTEBOOKS.values()), "runs", {})
-    assert [command[command.index("-") + 3:] for command in commands] == [[]] * 5
+    assert [command[command.index("-") + 3:] for command in commands] == [[]] * 7
 
 
 def test_sample_is_not_kept_as_published(commands, monkeypatch, tmp_path):
@@ -132,7 +134,8 @@ def test_course_then_the_summary_as_papermill_starts_it(folder, no_data):
     place = folder.relative_to(ROOT)
     command = [sys.executable, ROOT / "tools" / "course.py", "--runs", place, "--epochs", "1",
                "-p", "dataset", "mnist_sample", "-p", "train_size", SMALL["train_size"],
-               "-p", "device", SMALL["device"]]
+               "-p", "device", SMALL["device"], "-p", "live_images", "100",
+               "-p", "live_epochs", "1"]
     done = run(command, cwd=ROOT / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("SAMPLE") >= len(RECIPES)

@@ -156,3 +156,38 @@ def test_analysis_of_variance_finds_what_was_put_in():
     assert found.loc["norm x l1", "p"] > 0.01
     assert found.loc["l1", "p"] < 1e-10
     assert found.loc["Residual", "freedom"] == 72
+
+
+def test_differences_are_said_in_points():
+    found = effects.differences([("batch", "group", 0.005, 0.0041, 0.0074),
+                                 ("batch", "layer", 0.0, -0.01, 0.01)])
+    assert effects.describe_differences(found, "2 images: ").splitlines() == [
+        "2 images: batch less group: +0.41 to +0.74 points, higher",
+        "2 images: batch less layer: -1.00 to +1.00 points, undecided"]
+
+
+def test_two_levels_at_each_of_another_are_welchs_test_and_hold_together():
+    one = made_table({"a": 0.9, "b": 0.95}, spread=0.01).assign(l1=0.1)
+    two = made_table({"a": 0.9, "b": 0.9}, spread=0.01, start=1).assign(l1=0.2)
+    table = pd.concat([two, one])
+    found = effects.welch_at(table, "test_accuracy", "norm", "l1")
+    assert found["l1"].tolist() == [0.1, 0.2]
+    assert found["says"].tolist() == ["lower", "undecided"]
+    a, b = (one.loc[one["norm"] == norm, "test_accuracy"] for norm in "ab")
+    test = stats.ttest_ind(a, b, equal_var=False)
+    assert found["p"][0] == pytest.approx(2 * test.pvalue)  # Holm's, the smaller of two
+    limits = test.confidence_interval(0.95)
+    assert (found["low"][0], found["high"][0]) == pytest.approx((limits.low, limits.high))
+
+
+@pytest.mark.parametrize(("a", "b", "expected"), [(1.0, 0.0, "higher"), (0.0, 0.0, "undecided")])
+def test_runs_that_are_all_alike_need_no_test(a, b, expected):
+    table = made_table({"a": a, "b": b}, spread=0).assign(l1=0.1)
+    [found] = effects.welch_at(table, "test_accuracy", "norm", "l1").to_dict("records")
+    assert (found["difference"], found["says"]) == (a - b, expected)
+
+
+def test_a_slope_leaves_out_what_has_no_logarithm():
+    table = pd.DataFrame({"x": [1.0, 2.0, 4.0, 8.0, 16.0], "y": [1.0, 4.0, 16.0, 64.0, 0.0],
+                          "status": "finished"})
+    assert effects.slope(table, "y", "x")[0] == pytest.approx(2)

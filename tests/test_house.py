@@ -13,7 +13,7 @@ from coursepack.files import ROOT
 ROOMS = ("files", "threads", "sources", "data", "recipe", "batches", "steps", "checkpoints",
          "training", "measures", "mistakes", "records", "laboratory", "compare",
          "effects", "figures", "charts")  # in the order that the data goes
-LIMITS = {"utils.py": 79, "model.py": 360, "tools/bench.py": 349}  # lines; tables may grow
+LIMITS = {"utils.py": 89, "model.py": 360, "tools/bench.py": 349}  # lines; tables may grow
 LIMITS |= {f"coursepack/{room}.py": 260 for room in ROOMS}
 
 

@@ -167,3 +167,32 @@ def test_a_published_table_says_what_it_lacks(table, monkeypatch):
     assert rows.attrs["common"]["epochs"] == head["common"]["epochs"]
     with pytest.raises(ValueError, match=says("tral", "trial", "make study STUDY=tral")):
         laboratory.load_table("tral")
+
+
+def test_a_study_of_notebooks_is_a_table_too(monkeypatch, tmp_path):
+    table = laboratory.load_records("best")
+    assert table.attrs["missing"] == 0
+    assert table.groupby("norm")["seed"].nunique().to_dict() == {"batch": 5, "group": 5, "layer": 5}
+    assert table.attrs["common"]["arch"] == "mnist_best"
+    assert "l1" not in table.attrs["common"]
+    whole = sorted((files.ROOT / "results" / "best").glob("*.json"))
+    record = json.loads(whole[0].read_text())
+    row = table[(table["norm"] == record["parameters"]["norm"])
+                & (table["seed"] == record["parameters"]["seed"])]
+    assert row["test_accuracy"].item() == record["epochs"][-1]["test_accuracy"]
+
+    (tmp_path / "results" / "best").mkdir(parents=True)
+    for file in whole[:-1]:
+        (tmp_path / "results" / "best" / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    assert laboratory.load_records("best").attrs["missing"] == 1
+    with pytest.raises(ValueError, match=says("study='bset'", "make report")):
+        laboratory.load_records("bset")
+
+
+def test_a_table_says_what_was_expected_and_how_many_runs_diverged():
+    table = laboratory.load_table("rates")
+    lines = laboratory.describe_table(table).splitlines()
+    assert lines[0] == "study rates: 225 of 225 runs, 5 seeds, 42 diverged"
+    assert " ".join(lines[1:]) == "Expected before it ran: " + table.attrs["expected"]
+    assert max(map(len, lines)) <= 80

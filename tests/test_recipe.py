@@ -15,6 +15,7 @@ from coursepack.recipe import (
     SCHEDULES,
     Recipe,
     check_injected,
+    live_parameters,
     pick_device,
     with_defaults,
 )
@@ -158,8 +159,30 @@ def test_laboratory_parameters_are_printed_only_where_they_differ(tmp_path):
     ({"subset_seed": 3}, ["subset_seed", "train_size"]),
     ({"l1_step": "proximal", "optimizer": "adamw"}, ["l1_step=proximal", "optimizer='sgd'"]),
     ({"l2_step": "learning_rate"}, ["l2_step=learning_rate", "momentum"]),
-    ({"l2_step": "learning_rate", "momentum": 0.0}, ["l2_step=learning_rate", "schedule"]),
+    ({"l2_step": "learning_rate", "momentum": 0.0, "l1": 0.1}, ["l2_step=learning_rate", "l1"]),
 ])
 def test_laboratory_parameters_are_checked_alone_and_together(tmp_path, own, words):
     with pytest.raises(ValueError, match=says(*words)):
         make_recipe(tmp_path, **own)
+
+
+LIVE_RUN = {"dataset": "mnist_sample", "data_dir": "", "live_images": 100, "live_epochs": 1,
+            "seed": 2, "images_dir": "images"}
+
+
+def test_live_runs_have_their_common_parameters():
+    common = live_parameters(LIVE_RUN)
+    recipe = Recipe(**common)
+    assert (recipe.train_size, recipe.epochs, recipe.seed, recipe.subset_seed) == (100, 1, 2, 2)
+
+
+@pytest.mark.parametrize(("own", "words"), [
+    ({"live_images": 0}, ["live_images=0", "1"]),
+    ({"live_epochs": -1}, ["live_epochs=-1"]),
+    ({"live_epochs": 1.5}, ["live_epochs=1.5", "float"]),
+    ({"dataset": "mnst"}, ["mnst", "Did you mean 'mnist'"]),
+    ({"seed": -1}, ["seed"]),
+])
+def test_live_runs_refuse_by_name(own, words):
+    with pytest.raises(ValueError, match=says(*words)):
+        live_parameters(LIVE_RUN | own)

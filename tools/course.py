@@ -33,7 +33,10 @@ except ModuleNotFoundError as error:
 
 NOTEBOOKS = {path.stem[:2]: path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 PUBLISHED, GOLDEN = ROOT / "results" / "mnist_7k", ROOT / "tests" / "golden"
-SMALL = {"dataset": "mnist_sample", "train_size": 1000, "epochs": 2, "device": "cpu"}
+SMALL = {"dataset": "mnist_sample", "train_size": 1000, "epochs": 2, "device": "cpu",
+         "live_images": 200, "live_epochs": 1}
+LIVE = ("live_images", "live_epochs")  # parameters of the notebooks of the laboratory alone
+SHARED = ("dataset", "data_dir", "seed")  # and those that they share with the recipes
 # What papermill and widgets leave in a notebook, and what changes with every version of Python.
 STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets "
          "metadata.language_info.version metadata.language_info.codemirror_mode")
@@ -64,20 +67,21 @@ def run_notebook(name: str, folder: str, parameters: dict[str, object]) -> Path:
 
 def run_all(names: list[str], folder: str, parameters: dict[str, object], images: str = "",
             kept: Path | None = None) -> list[Path]:
-    """Run notebooks into folder; parameters are those of the recipes.
+    """Run notebooks into folder; parameters are those of the recipes and of live runs.
 
-    images: where the summary puts its figures, instead of images/. kept: where records of the
+    images: where notebooks put their figures, instead of images/. kept: where records of the
     recipes are copied to, and where the summary reads them, instead of folder.
     """
     elsewhere = {} if folder == "runs" else {"runs_dir": folder}
     outputs = []
     for name in names:
-        own = {}
+        own, drawn = {}, {"images_dir": images} if images else {}
         if name in RECIPES.values():
-            own = elsewhere | parameters
+            own = elsewhere | {k: v for k, v in parameters.items() if k not in LIVE}
         elif name == NOTEBOOKS["04"]:
-            read = {"runs_dir": kept.relative_to(ROOT).as_posix()} if kept else elsewhere
-            own = read | ({"images_dir": images} if images else {})
+            own = ({"runs_dir": kept.relative_to(ROOT).as_posix()} if kept else elsewhere) | drawn
+        elif name[:2] > "04":
+            own = drawn | {k: v for k, v in parameters.items() if k in LIVE + SHARED}
         outputs.append(run_notebook(name, folder, own))
         if kept and name in RECIPES.values():
             keep_records(folder, kept, [name])
@@ -168,7 +172,7 @@ def main() -> None:
                         metavar="NUMBER", help=f"only these of {', '.join(NOTEBOOKS)}")
     parser.add_argument("--epochs", type=int, help="of the three recipes")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                        help="any parameter of the three recipes")
+                        help="any parameter of the three recipes, or of the live runs of 05 and 06")
     parser.add_argument("--runs", default="runs", metavar="FOLDER", help="in place of runs/")
     parser.add_argument("--data-dir", metavar="FOLDER", help="where mnist.npz is (or DATA_DIR)")
     args = parser.parse_args()

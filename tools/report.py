@@ -4,16 +4,19 @@
     report.py seed000 ...   first keep the finished runs of these studies there
 
 A record is kept as results/<study>/<run>.json. Nothing is kept of a study with runs on the sample.
-The tables go to results/studies.md, a summary of them and the table of networks to README.md.
+The tables go to results/studies.md; a summary of them, and what the notebooks of the laboratory
+found, to README.md.
 """
 
 import argparse
+import re
 import shutil
 import sys
 from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import nbformat
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -153,14 +156,19 @@ def threads_note(records: list[dict]) -> str:
 
 def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
     """results/studies.md, from nothing but the kept records."""
+    heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
+    table = markdown_table(heads, goal_rows(studies)).strip()
     sections = [section(study, records) for study, records in studies.items()]
-    return "\n\n".join([INTRODUCTION.strip(), saved_section(saved), *sections]) + "\n"
+    return "\n\n".join([INTRODUCTION.strip(), "## What was to be reached", table,
+                        decided_pairs(studies), saved_section(saved), *sections,
+                        "## Parameters of each network, by what its norms learn",
+                        networks().strip()]) + "\n"
 
 
-# -------------------------------------------------------------------------- the README's parts
-def summary(studies: dict[str, list[dict]]) -> str:
-    """What had to be reached and was or was not; how many differences are larger than chance."""
-    rows, decided, pairs = [], [], 0
+# ------------------------------------------------------------------------------- summaries
+def goal_rows(studies: dict[str, list[dict]]) -> list[list[object]]:
+    """A row for each recipe that had an accuracy to reach."""
+    rows = []
     for study, records in studies.items():
         recipes = compare.by_recipe(records)
         for first, (name, runs, goal) in enumerate(zip(recipes, recipes.values(),
@@ -170,17 +178,46 @@ def summary(studies: dict[str, list[dict]]) -> str:
             missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
             rows.append(["" if first else study, name, len(runs), f"{mean:.2%}{interval}",
                          goal + missed])
+    return rows
+
+
+def decided_pairs(studies: dict[str, list[dict]]) -> str:
+    """How many differences are larger than chance, and in which studies."""
+    decided, pairs = {}, 0
+    for study, records in studies.items():
         differences = compare.pairwise_differences(records)
         pairs += len(differences)
         if here := sum(not pair.low <= 0 <= pair.high for pair in differences):
-            decided.append((study, here))
-    heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
-    undecided = pairs - sum(here for _, here in decided)
-    words = (f"Of {pairs} pairs of recipes with at least three seeds each, {undecided} are "
-             "undecided: the interval of their difference holds zero.")
-    others = ", ".join(f"{study} {here}" for study, here in decided)
-    return "".join([markdown_table(heads, rows), "\n", words,
-                    f" The others: {others}.\n" if others else "\n"])
+            decided[study] = here
+    words = (f"Of {pairs} pairs of recipes with at least three seeds each, "
+             f"{pairs - sum(decided.values())} are undecided: the interval of their difference "
+             "holds zero.")
+    others = ", ".join(f"{study} {here}" for study, here in decided.items())
+    return f"{words} The others: {others}." if others else words
+
+
+def summary(studies: dict[str, list[dict]]) -> str:
+    """The README's sentences about the studies of notebooks."""
+    rows = goal_rows(studies)
+    missed = sum(row[-1].endswith("missed") for row in rows)
+    return (f"Of {len(rows)} recipes with an accuracy to reach, {len(rows) - missed} reach it as a "
+            f"mean over seeds and {missed} miss it. {decided_pairs(studies)}\n")
+
+
+def findings() -> str:
+    """What the notebooks of the laboratory print as their findings, by question."""
+    lines = []
+    for path in sorted((ROOT / "notebooks").glob("0[56]_*.ipynb")):
+        heading = ""
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown" and (found := re.match(r"## (\d.*)", cell.source)):
+                heading = f"**[{found[1]}](notebooks/{path.name})**"
+            if "finding" in cell.metadata.get("tags", []):
+                text = "".join(out.get("text", "") for out in cell.outputs)
+                sentence = " ".join(text.split("\n\n")[0].split())
+                lines.append(f"- {heading} {sentence}" if heading else f"  {sentence}")
+                heading = ""
+    return "\n".join(lines) + "\n"
 
 
 def networks() -> str:
@@ -211,7 +248,7 @@ def main() -> None:
         plt.close(figure)
     write_page("studies", page(saved, studies))
     write_part("results", summary(studies))
-    write_part("networks", networks())
+    write_part("laboratory", findings())
 
 
 if __name__ == "__main__":
