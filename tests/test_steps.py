@@ -86,7 +86,7 @@ def rates_of_torch(make_scheduler, count, lr=0.1):
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 10, 97, 400])
 def test_one_cycle_is_torchs_at_every_step(tmp_path, count):
     recipe = make_recipe(tmp_path, schedule="one_cycle", lr=0.3)
-    rates = [steps.learning_rate(step, count, 1, recipe) for _ in range(count)]
+    rates = [steps.learning_rate(step, count, 1, recipe) for step in range(count)]
     expected = rates_of_torch(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=0.3, total_steps=count, cycle_momentum=False), count)
     assert rates == pytest.approx(expected, rel=1e-9)
