@@ -25,6 +25,7 @@ MARK = f"{FOLDER}/.{{run}}.finished"
 RECORD = f"{FOLDER}/{{run}}/record.json"
 PAPERMILL = (f"PYTHONUNBUFFERED=1 TQDM_DISABLE=1 {shlex.quote(sys.executable)} -m papermill"
              " --no-progress-bar --log-level WARNING")
+LESSONS = f"{shlex.quote(sys.executable)} tools/lessons.py"
 if workflow.is_main_process:
     print(f"study {STUDY}: {len(RUNS)} runs, {len(MISSING)} of them to do, threads of each: "
           f"{THREADS}", file=sys.stderr)
@@ -64,7 +65,7 @@ rule run:
         threads=lambda wildcards, threads: SAYS["threads"] or threads,
     threads: THREADS
     shell:
-        "OMP_NUM_THREADS={params.threads} MKL_NUM_THREADS={params.threads} MKL_DYNAMIC=FALSE"
-        " {PAPERMILL} --stdout-file - notebooks/{params.notebook}.ipynb"
-        " {FOLDER:q}/{wildcards.run}.ipynb -y {params.parameters:q}"
+        "{LESSONS} notebooks/{params.notebook}.ipynb"
+        " | OMP_NUM_THREADS={params.threads} MKL_NUM_THREADS={params.threads} MKL_DYNAMIC=FALSE"
+        " {PAPERMILL} --stdout-file - - {FOLDER:q}/{wildcards.run}.ipynb -y {params.parameters:q}"
         " | while IFS= read -r line; do echo \"{wildcards.run}: $line\"; done"

@@ -1,7 +1,9 @@
 """The committed notebooks: their form, their parameters, and that golden ones are their copies."""
 
+import ast
 import contextlib
 import io
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +13,7 @@ import papermill
 import pytest
 import study
 from helpers import outputs, says
+from lessons import without_lessons
 
 from coursepack.data import DATASETS
 from coursepack.files import ROOT
@@ -150,3 +153,24 @@ def test_by_hand_says_what_is_true_of_any_other_batch(parameters):
     printed = run_by_hand(**parameters)
     assert "batch: the first image's result CHANGES" in printed
     assert "nan" not in printed
+
+
+def names_of(cells, context):
+    """The names that code cells store, or load."""
+    return {node.id for cell in cells for node in ast.walk(ast.parse("".join(cell["source"])))
+            if isinstance(node, ast.Name) and isinstance(node.ctx, context)}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_study_leaves_out_lessons_and_nothing_that_its_run_needs(path):
+    notebook = json.loads(path.read_text())
+    kept = without_lessons(notebook)
+    assert kept["metadata"] == notebook["metadata"]
+    code = [cell for cell in kept["cells"] if cell["cell_type"] == "code"]
+    dropped = [cell for cell in notebook["cells"]
+               if cell["cell_type"] == "code" and cell not in code]
+    assert [cell["id"] for cell in code] == ["parameters", "bootstrap", "imports", "check", "data",
+                                             "train", "result"]
+    assert dropped
+    made = names_of(dropped, ast.Store) - names_of(code, ast.Store)
+    assert not made & names_of(code, ast.Load)
