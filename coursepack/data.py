@@ -157,9 +157,13 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
 
     subset_seed draws the images, and which labels are wrong; 0 takes the first so many images. A
     share label_noise of them gets the label of another class, each with the same probability.
+    Raises ValueError if there are not so many.
     """
     images, labels = data.train_images, data.train_labels
     size, draw = train_size or len(labels), torch.Generator().manual_seed(subset_seed)
+    if size > len(labels):
+        raise ValueError(f"train_size={train_size}: {data.name} ({data.source}) has only "
+                         f"{len(labels)} training images. Choose at most as many, or 0 for all.")
     chosen = torch.randperm(len(labels), generator=draw)[:size]
     if subset_seed:
         images, labels = images[chosen], labels[chosen]

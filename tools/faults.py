@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import watched
 from fault_inputs import Case, data_cases, parameter_cases
+from fault_laboratory import laboratory_cases
 from fault_records import other_cases, study_cases, summary_cases
 from fault_runs import checkpoint_cases, run_cases
 from readme import markdown_table, write_page
@@ -43,13 +44,14 @@ Written by `make faults`, which fails where the last line is not a message of ou
 over 30 seconds, on memory over 4 GB, and where a bad input ends as if all were well. Each case runs
 in a process and a folder of its own, on the 5,000 digits, without a network; `...` is a folder of
 that machine. The cases: [fault_inputs.py](../tools/fault_inputs.py),
+[fault_laboratory.py](../tools/fault_laboratory.py),
 [fault_records.py](../tools/fault_records.py), [fault_runs.py](../tools/fault_runs.py).
 """
 
 
 def all_cases() -> list[Case]:
-    return [*parameter_cases(), *data_cases(), *study_cases(), *summary_cases(), *other_cases(),
-            *checkpoint_cases(), *run_cases()]
+    return [*parameter_cases(), *data_cases(), *study_cases(), *laboratory_cases(),
+            *summary_cases(), *other_cases(), *checkpoint_cases(), *run_cases()]
 
 
 def judge(case: Case, outcome: Outcome) -> str:

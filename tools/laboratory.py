@@ -35,7 +35,7 @@ from coursepack.data import load_dataset
 from coursepack.files import ROOT
 from coursepack.measures import MEASURES
 from coursepack.recipe import Recipe
-from model import check_choice
+from model import check_choice, check_norm
 
 STUDIES = studies.STUDIES / "laboratory"
 KEYS = {  # of a laboratory study's file: the type of its value, and an example
@@ -117,6 +117,7 @@ def read_study(name: str) -> tuple[dict[str, object], list[Recipe]]:
         whole = study["common"] | point
         own = {"seed": seed, "subset_seed": seed if whole.get("train_size") else 0}
         try:
+            whole["norm"] = check_norm(whole.get("norm", Recipe.norm))  # BN and batch are one
             recipes.append(Recipe(**whole | own))
         except (ValueError, OverflowError, TypeError) as error:
             raise ValueError(f"study {name}, {point}, seed {seed}: {error}") from error
