@@ -1,5 +1,6 @@
 """Pictures of the tables of studies: a response against a factor, a heat map."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -84,7 +85,7 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
                      part[part["failed"] > 0].to_dict("records")]
     set_scales(ax, points[x].unique(), log if along else log.replace("x", ""))
     if words:
-        ax.set_xticks(range(len(words)), words)
+        ax.set_xticks(range(len(words)), [textwrap.fill(word, 14) for word in words])
     mark_failures(ax, failures)
     label_ends(ax, ends)
     return figure

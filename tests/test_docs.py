@@ -64,7 +64,7 @@ def test_studies_in_the_pages_are_those_of_the_kept_records():
 def test_findings_in_the_readme_are_those_that_the_notebooks_print():
     found = report.findings()
     assert found in README, REPORT
-    assert [int(n) for n in re.findall(r"^- \*\*\[(\d)\.", found, re.MULTILINE)] == [*range(1, 10)]
+    assert [int(n) for n in re.findall(r"^- \*\*(\d)\.", found, re.MULTILINE)] == [*range(1, 10)]
 
 
 @pytest.mark.parametrize("study", report.load_studies())

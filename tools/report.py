@@ -211,7 +211,7 @@ def findings() -> str:
         heading = ""
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown" and (found := re.match(r"## (\d.*)", cell.source)):
-                heading = f"**[{found[1]}](notebooks/{path.name})**"
+                heading = f"**{found[1]}**"
             if "finding" in cell.metadata.get("tags", []):
                 text = "".join(out.get("text", "") for out in cell.outputs)
                 sentence = " ".join(text.split("\n\n")[0].split())
