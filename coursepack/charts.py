@@ -85,7 +85,8 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
                      part[part["failed"] > 0].to_dict("records")]
     set_scales(ax, points[x].unique(), log if along else log.replace("x", ""))
     if words:
-        ax.set_xticks(range(len(words)), [textwrap.fill(word, 14) for word in words])
+        room = max(8, 56 // len(words))  # characters
+        ax.set_xticks(range(len(words)), [textwrap.fill(word, room) for word in words])
     mark_failures(ax, failures)
     label_ends(ax, ends)
     return figure

@@ -34,7 +34,10 @@ def set_up() -> None:
 
 
 def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
-    """Display a figure in a notebook, with a text for those who do not see it; save it as well."""
+    """Display a figure in a notebook, with a text for those who do not see it; save it as well.
+
+    The output's metadata keep the text and, if it was saved, the file's name.
+    """
     from IPython.display import display  # here, because training alone needs no Jupyter
 
     picture = io.BytesIO()
@@ -43,8 +46,9 @@ def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
         save.parent.mkdir(parents=True, exist_ok=True)
         files.replace_file(save, figure.savefig)
     plt.close(figure)
+    about = {"alt": alt} | ({"file": save.name} if save else {})
     display({"image/png": picture.getvalue(), "text/plain": alt}, raw=True,
-            metadata={"image/png": {"alt": alt}})
+            metadata={"image/png": about})
 
 
 def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:

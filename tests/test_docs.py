@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 
+import laboratory_report
 import nbformat
 import pytest
 import regression
@@ -61,9 +62,14 @@ def test_studies_in_the_pages_are_those_of_the_kept_records():
             assert record["parameters"]["data_dir"] == ""
 
 
-def test_findings_in_the_readme_are_those_that_the_notebooks_print():
-    found = report.findings()
+def test_findings_on_pages_are_those_that_the_notebooks_print():
+    questions = laboratory_report.read_questions()
+    found = laboratory_report.summary(questions)
     assert found in README, REPORT
+    page = (ROOT / "results" / "laboratory.md").read_text()
+    assert page == laboratory_report.page(questions), REPORT
+    for pieces in questions.values():
+        assert {kind for kind, _ in pieces} == {"expected", "figure", "found", "run"}
     assert [int(n) for n in re.findall(r"^- \*\*(\d)\.", found, re.MULTILINE)] == [*range(1, 10)]
 
 

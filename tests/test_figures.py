@@ -55,6 +55,7 @@ NAMES = {"three": ["BN", "GN(2)", "LN"], "as many as a study has": ["BN"] * 12,
 @pytest.mark.parametrize("end", [0.0, 0.5, 1.0])
 def test_names_of_lines_stay_beside_the_axes_and_do_not_touch(names, end):
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    ax.set(xlim=(0, 1), ylim=(0, 1))
     figures.label_ends(ax, [(1, end, name, "black") for name in names])
     figure.canvas.draw()
     boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)

@@ -4,23 +4,22 @@
     report.py seed000 ...   first keep the finished runs of these studies there
 
 A record is kept as results/<study>/<run>.json. Nothing is kept of a study with runs on the sample.
-The tables go to results/studies.md; a summary of them, and what the notebooks of the laboratory
-found, to README.md.
+The tables go to results/studies.md, what the notebooks of the laboratory found to
+results/laboratory.md, summaries of both to README.md.
 """
 
 import argparse
-import re
 import shutil
 import sys
 from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import laboratory_report
 from readme import markdown_table, write_page, write_part
 from study import check_kept, finished, read_file, read_study, record_file, study_names
 
@@ -204,22 +203,6 @@ def summary(studies: dict[str, list[dict]]) -> str:
             f"mean over seeds and {missed} miss it. {decided_pairs(studies)}\n")
 
 
-def findings() -> str:
-    """What the notebooks of the laboratory print as their findings, by question."""
-    lines = []
-    for path in sorted((ROOT / "notebooks").glob("0[56]_*.ipynb")):
-        heading = ""
-        for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "markdown" and (found := re.match(r"## (\d.*)", cell.source)):
-                heading = f"**{found[1]}**"
-            if "finding" in cell.metadata.get("tags", []):
-                text = "".join(out.get("text", "") for out in cell.outputs)
-                sentence = " ".join(text.split("\n\n")[0].split())
-                lines.append(f"- {heading} {sentence}" if heading else f"  {sentence}")
-                heading = ""
-    return "\n".join(lines) + "\n"
-
-
 def networks() -> str:
     """Every architecture with the parameters that it has with each kind of normalization."""
     def parameters(arch: str, **options: str) -> str:
@@ -248,7 +231,9 @@ def main() -> None:
         plt.close(figure)
     write_page("studies", page(saved, studies))
     write_part("results", summary(studies))
-    write_part("laboratory", findings())
+    questions = laboratory_report.read_questions()
+    write_page("laboratory", laboratory_report.page(questions))
+    write_part("laboratory", laboratory_report.summary(questions))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,75 @@
+"""What the notebooks of the laboratory found, from their saved outputs: a page and a summary."""
+
+import re
+from collections.abc import Iterator
+
+import nbformat
+
+from coursepack.files import ROOT
+
+NOTEBOOKS = "0[56]_*.ipynb"
+EXPECTED = "Expected before it ran: "  # so describe_table() begins it
+INTRODUCTION = """\
+# The laboratory: nine questions
+
+Written by `make report` from the saved outputs of
+[notebook 5](../notebooks/05_what_norms_change.ipynb) and
+[notebook 6](../notebooks/06_what_penalties_change.ipynb): for each question what was expected
+before its first run, the figures, and what was found. The notebooks say why, and what others found;
+the numbers are in the tables beside this page, a row a run.
+"""
+
+
+def read_questions() -> dict[str, list[tuple[str, str]]]:
+    """By its heading, what the notebooks say and show about each question, in their order.
+
+    A piece is its kind and its text: "expected" or "found", a sentence; "figure", its markdown;
+    "run", the commands of its studies.
+    """
+    questions = {}
+    for path in sorted((ROOT / "notebooks").glob(NOTEBOOKS)):
+        pieces = []  # of what comes before the first question: dropped
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown" and (heading := re.match(r"## (\d.*)", cell.source)):
+                pieces = questions.setdefault(heading[1], [])
+            pieces += pieces_of(cell)
+    return questions
+
+
+def pieces_of(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
+    if cell.cell_type == "markdown":
+        if run := re.search(r"^\*\*Run it:\*\*.*", cell.source, re.DOTALL | re.MULTILINE):
+            yield "run", run[0]
+        return
+    for output in cell.outputs:
+        text = output.get("text", "")
+        if EXPECTED in text:
+            yield "expected", one_line(text.split(EXPECTED)[1])
+        elif text and "finding" in cell.metadata.get("tags", []):
+            yield "found", one_line(text)
+        shown = output.get("metadata", {}).get("image/png", {})
+        if "file" in shown:
+            yield "figure", f"![{shown['alt']}](../images/{shown['file']})"
+
+
+def one_line(text: str) -> str:
+    """The first paragraph of a text."""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def page(questions: dict[str, list[tuple[str, str]]]) -> str:
+    """results/laboratory.md."""
+    starts = {"expected": "*Expected:* ", "found": "**Found:** "}
+    parts = [INTRODUCTION.strip()]
+    for heading, pieces in questions.items():
+        parts += [f"## {heading}", *(starts.get(kind, "") + text for kind, text in pieces)]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(questions: dict[str, list[tuple[str, str]]]) -> str:
+    """The README's part: what was found, by question."""
+    lines = []
+    for heading, pieces in questions.items():
+        found = [text for kind, text in pieces if kind == "found"]
+        lines += [f"- **{heading}** {found[0]}", *(f"  {text}" for text in found[1:])]
+    return "\n".join(lines) + "\n"
