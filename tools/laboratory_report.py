@@ -41,12 +41,12 @@ def pieces_of(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
         if run := re.search(r"^\*\*Run it:\*\*.*", cell.source, re.DOTALL | re.MULTILINE):
             yield "run", run[0]
         return
+    printed = "".join(output.get("text", "") for output in cell.outputs)  # it came in pieces
+    if EXPECTED in printed:
+        yield "expected", one_line(printed.split(EXPECTED)[1])
+    elif "finding" in cell.metadata.get("tags", []):
+        yield "found", one_line(printed)
     for output in cell.outputs:
-        text = output.get("text", "")
-        if EXPECTED in text:
-            yield "expected", one_line(text.split(EXPECTED)[1])
-        elif text and "finding" in cell.metadata.get("tags", []):
-            yield "found", one_line(text)
         shown = output.get("metadata", {}).get("image/png", {})
         if "file" in shown:
             yield "figure", f"![{shown['alt']}](../images/{shown['file']})"
