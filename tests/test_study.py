@@ -411,7 +411,8 @@ def test_interrupted_study_goes_on_where_it_was(monkeypatch):
         dry = subprocess.run([*command, "--dry-run"], check=True, **pipes)
         assert f"4 runs, {4 - len(before)} of them to do" in dry.stdout
         engine = subprocess.Popen(command, start_new_session=True, **pipes)
-        wait_for("*/unfinished-*.pt")
+        while engine.poll() is None and not psutil.Process(engine.pid).children():
+            time.sleep(0.01)  # a job of it runs: it has the folder (what is unfinished was before)
         second = subprocess.run(command, check=False, **pipes)
         assert "is being run by another process" in second.stdout.splitlines()[-1]
         os.killpg(engine.pid, signal.SIGKILL)  # as by a power cut: nothing can tidy up
