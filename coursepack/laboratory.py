@@ -20,6 +20,7 @@ from coursepack.recipe import PLACES, Recipe
 
 TABLES = Path("results")  # results/<study>.csv
 OWN = ("seed", "subset_seed", "run_name", *PLACES)  # what a run has, and not its study
+EXPECTED = "Expected before it ran: "  # printed before a study's expectation
 LAST = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
 SAME = ("factors", "common", "data", "measure")  # what the rows of a table have to agree in
 
@@ -201,7 +202,7 @@ def describe_table(table: pd.DataFrame) -> str:
             f"{table['seed'].nunique()} seeds, {diverged} diverged")
     if "expected" not in head:
         return runs
-    return f"{runs}\n{wrap('Expected before it ran: ' + head['expected'])}".strip()
+    return f"{runs}\n{wrap(EXPECTED + head['expected'])}".strip()
 
 
 def wrap(*sentences: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import nbformat
 
 from coursepack.files import ROOT
+from coursepack.laboratory import EXPECTED
 
 NOTEBOOKS = "0[56]_*.ipynb"
-EXPECTED = "Expected before it ran: "  # so describe_table() begins it
 INTRODUCTION = """\
 # The laboratory: nine questions
 
