@@ -21,8 +21,8 @@ from coursepack.data import (
 
 # The parameters of a run and of a summary, checked together.
 from coursepack.recipe import (
-    PENALIZE, PLACES, SCHEDULES, Recipe, check_injected, live_parameters, pick_device,
-    summary_parameters,
+    PENALIZE, PLACES, SCHEDULES, Recipe, by_hand_parameters, check_injected, live_parameters,
+    pick_device, summary_parameters,
 )
 
 # uint8 images -> moved and normalized batches.
@@ -57,7 +57,7 @@ from coursepack.records import (
 
 # Experiments of many small runs, each a row of a table.
 from coursepack.laboratory import (
-    describe_table, load_records, load_table, read_table, run_once, try_out, wrap,
+    describe_table, load_records, load_table, read_table, run_once, train_beside, try_out, wrap,
 )
 
 # Recipes side by side: names and looks, intervals, tables, differences.

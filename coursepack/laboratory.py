@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,13 +16,40 @@ import torch
 
 from coursepack import checkpoints, files, measures, records, steps, training
 from coursepack.data import Dataset, content_checksum, take_part
-from coursepack.recipe import PLACES, Recipe
+from coursepack.recipe import PLACES, Recipe, pick_device
+from model import Net
 
 TABLES = Path("results")  # results/<study>.csv
 OWN = ("seed", "subset_seed", "run_name", *PLACES)  # what a run has, and not its study
 EXPECTED = "Expected before it ran: "  # printed before a study's expectation
 LAST = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
 SAME = ("factors", "common", "data", "measure")  # what the rows of a table have to agree in
+
+
+def train_beside(data: Dataset, recipe: Recipe,
+                 watch: Callable[[Net], dict[str, float]] = lambda model: {},
+                 ) -> tuple[Net, list[dict[str, float]]]:
+    """Train a recipe with nothing written and nothing printed: its network, and a row per epoch.
+
+    data: the part that is trained on, as Recipe's train_size and the rest have left it. watch: what
+    it says of the network after an epoch joins the epoch's row. A run that diverges ends there.
+    """
+    model = training.build_model(recipe, data)
+    device = next(model.parameters()).device
+    data = data.to(device)
+    if device.type == "cpu":
+        model.to(memory_format=torch.channels_last)
+    optimizer, history = steps.make_optimizer(model, recipe), []
+    for epoch in range(1, recipe.epochs + 1):
+        row = training.train_epoch(model, data, recipe, optimizer, epoch)
+        history.append(row | watch(model))
+        if diverged(row):
+            break
+    return model, history
+
+
+def diverged(row: dict[str, float]) -> bool:
+    return not (row["loss"] <= training.DIVERGED and math.isfinite(row["penalty"]))
 
 
 def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict[str, object]:
@@ -33,23 +60,13 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     """
     started = time.perf_counter()
     data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
-    model = training.build_model(recipe, data)
-    device = next(model.parameters()).device
-    data = data.to(device)
-    if device.type == "cpu":
-        model.to(memory_format=torch.channels_last)
-    optimizer = steps.make_optimizer(model, recipe)
-    row: dict[str, object] = {"status": "finished"}
-    for epoch in range(1, recipe.epochs + 1):
-        last = training.train_epoch(model, data, recipe, optimizer, epoch)
-        if not (last["loss"] <= training.DIVERGED and math.isfinite(last["penalty"])):
-            row["status"] = "diverged"
-            break
-    row["epoch"] = epoch
-    test = training.evaluate(model, data)
-    if row["status"] == "finished" and not test[0] <= training.DIVERGED:
-        row["status"] = "diverged"
-    if row["status"] == "finished":
+    data = data.to(pick_device(recipe.device))
+    model, history = train_beside(data, recipe)
+    test, last = training.evaluate(model, data), history[-1]
+    finished = not diverged(last) and test[0] <= training.DIVERGED
+    row: dict[str, object] = {"status": "finished" if finished else "diverged",
+                              "epoch": len(history)}
+    if finished:
         row |= {k: last[k] for k in ("loss", "penalty", "accuracy")}
         row |= {"test_loss": test[0], "test_accuracy": test[1]}
         row |= measures.measure(measure, model, data, recipe)

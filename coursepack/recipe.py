@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from coursepack import data, files
-from model import Net, check_choice
+from model import Net, check_choice, check_groups
 
 PENALIZE = ("weights", "all")
 SCHEDULES = ("one_cycle", "step", "constant")
@@ -31,6 +31,7 @@ ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch
 SUMMARY = {  # the parameters of notebook 04
     "runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int, "columns": int,
 }
+BY_HAND = {"images": int, "channels": int, "size": int, "groups": int, "eps": float, "seed": int}
 LIVE = {  # those of notebooks 05 and 06
     "dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
     "images_dir": str,
@@ -223,14 +224,30 @@ def live_parameters(variables: dict[str, object]) -> dict[str, object]:
     return common
 
 
+def by_hand_parameters(variables: dict[str, object]) -> None:
+    """Check the parameters of notebook 00, given its variables, its globals().
+
+    Raises ValueError for one that is not of its type, out of range, or more than a figure holds.
+    """
+    check_kinds(variables, BY_HAND)
+    images, channels, size = (variables[name] for name in ("images", "channels", "size"))
+    for name in ("images", "channels", "size"):
+        files.check_range(name, variables[name], 2)
+    files.check_range("images * channels", images * channels, 4, 11)  # twice as many are drawn
+    files.check_range("channels * size", channels * size, 4, 17)
+    files.check_range("eps", variables["eps"], 1e-6, 1)  # a smaller one drowns in rounding
+    files.check_range("seed", variables["seed"], 0, 10**9)
+    check_groups(variables["groups"], [channels])
+
+
 def check_kinds(variables: dict[str, object], kinds: dict[str, type]) -> None:
     """Raise ValueError for a notebook's parameter that is unknown or not of its type."""
     check_injected(variables, list(kinds))
     for name, kind in kinds.items():
         value = variables[name]
         if type(value) is not kind:
-            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. "
-                             f"Choose a{' whole number' if kind is int else ' text'}.")
+            wanted = {int: "whole number", float: "number with a point", str: "text"}[kind]
+            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. Choose a {wanted}.")
 
 
 def split_names(name: str, joined: str) -> list[str]:

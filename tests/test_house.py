@@ -44,6 +44,16 @@ def test_each_room_imports_only_from_rooms_before_it():
     assert wrong_arrows({room: rooms_imported(f"coursepack/{room}.py") for room in ROOMS}) == []
 
 
+def test_exercises_build_on_grading_and_the_rooms_and_on_no_other_exercises():
+    for path in (ROOT / "coursepack" / "exercises").glob("*.py"):
+        names = imported(path.relative_to(ROOT))
+        own = {name for name in names if name.startswith("coursepack.exercises")}
+        assert own <= {"coursepack.exercises.grading", "coursepack.exercises.grading.Exercise",
+                       "coursepack.exercises.grading.take"}, path.name
+        assert not names & {"utils", "exercises"}
+        assert len(path.read_text().splitlines()) <= 260, path.name
+
+
 def test_a_wrong_arrow_would_be_named():
     assert wrong_arrows({"data": {"files", "recipe"}, "files": {"files"}}) == [
         "data imports recipe, which comes after it", "files imports files, which comes after it"]

@@ -125,7 +125,10 @@ def on_the_sample(folder: str) -> list[str]:
 def make_course(names: list[str], folder: str, parameters: dict[str, object]) -> None:
     outputs = run_all(names, folder, parameters, images=f"{folder}/images")
     print("== pages", flush=True)
-    call("nbconvert", "--log-level", "WARN", "--to", "html", "--template", "classic", *outputs)
+    hide = ["--TagRemovePreprocessor.enabled=True",
+            "--TagRemovePreprocessor.remove_input_tags=hide-input"]  # the setup
+    call("nbconvert", "--log-level", "WARN", "--to", "html", "--template", "classic", *hide,
+         *outputs)
     print(f"== done: notebooks and pages in {folder}/, figures in {folder}/images/")
     for run in on_the_sample(folder):
         print(f"{folder}/{run} is of the 5,000-digit SAMPLE")

@@ -73,7 +73,7 @@ def run_notebook(number: str, until: str = "", course: Path = ROOT, **parameters
         exec(compile(source, where, "exec"), space)
         if cell == "parameters":
             space |= parameters
-        if cell == "imports":
+        if cell == "setup":
             space["ROOT"] = files.ROOT = course
         if cell == until:
             break

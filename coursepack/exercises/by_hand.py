@@ -1,0 +1,191 @@
+"""Notebook 00: how many means, normalizing by hand, batch norm with running statistics."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from coursepack.exercises.grading import Exercise
+
+
+# --------------------------------------------------------------------------- number_of_means
+def number_of_means(shape, norm, groups):
+    n, c, h, w = shape
+    return {"batch": c, "layer": n, "group": n * groups, "instance": n * c}[norm]
+
+
+def mean_cases() -> list[tuple]:
+    shapes = [(32, 16, 8, 8), (5, 12, 3, 7)]
+    return [(shape, norm, 4) for shape in shapes for norm in ("batch", "layer", "group", "instance")]
+
+
+def with_means(**others) -> object:
+    """A wrong way: number_of_means, but for some norms."""
+    def way(shape, norm, groups):
+        n, c, h, w = shape
+        right = {"batch": c, "layer": n, "group": n * groups, "instance": n * c}
+        return (right | {k: f(n, c, h, w, groups) for k, f in others.items()})[norm]
+    return way
+
+
+MEANS_WRONG = {
+    "These are counts of elements that share one mean. Asked for is how many means there are: the "
+    "whole batch has N C H W elements, so divide.":
+        lambda shape, norm, groups: math.prod(shape) // number_of_means(shape, norm, groups),
+    "Batch and layer norm are the wrong way round: batch norm has a mean for each channel, layer "
+    "norm one for each image.": with_means(batch=lambda n, c, h, w, g: n,
+                                           layer=lambda n, c, h, w, g: c),
+    "Group norm normalizes each image on its own: every image has its own mean for each group.":
+        with_means(group=lambda n, c, h, w, g: g),
+    "Group norm: there are as many means per image as there are groups, not as a group has "
+    "channels.": with_means(group=lambda n, c, h, w, g: n * c // g),
+    "Instance norm normalizes each image on its own: N times C, not C.":
+        with_means(instance=lambda n, c, h, w, g: c),
+    "Batch norm averages over all images: one mean per channel, whatever the batch size.":
+        with_means(batch=lambda n, c, h, w, g: n * c),
+    "All positions of a map share a mean: H and W do not count.":
+        lambda shape, norm, groups: number_of_means(shape, norm, groups) * shape[2] * shape[3],
+    "With each mean goes a variance, but asked for are the means alone.":
+        lambda shape, norm, groups: 2 * number_of_means(shape, norm, groups),
+}
+
+
+# --------------------------------------------------------------------------------- normalize
+def normalize(x, axes, eps):
+    mean = x.mean(axes, keepdim=True)
+    variance = ((x - mean) ** 2).mean(axes, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + eps)
+
+
+def random_batch(seed: int, *shape: int) -> Tensor:
+    """A batch in float64, whose channels and images have means and variances of their own."""
+    draw = torch.Generator().manual_seed(seed)
+    scale = 1 + torch.rand(shape[0], shape[1], 1, 1, generator=draw, dtype=torch.float64)
+    return scale * (scale + torch.randn(*shape, generator=draw, dtype=torch.float64))
+
+
+def normalize_cases() -> list[tuple]:
+    x = random_batch(0, 4, 6, 3, 3)
+    return [(x, (0, 2, 3), 1e-5), (x, (1, 2, 3), 1e-5), (x, (2, 3), 1e-5), (x / 1e3, (0, 2, 3), 1e-5)]
+
+
+def centred(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return x - x.mean(axes, keepdim=True)
+
+
+def biased(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return x.var(axes, correction=0, keepdim=True)
+
+
+def other_axes(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of another norm: those of layer norm for batch norm, and the other way round."""
+    return (1, 2, 3) if axes != (1, 2, 3) else (0, 2, 3)
+
+
+NORMALIZE_WRONG = {
+    "The variance is the unbiased one, divided by the count less one. Norms use the biased one: "
+    "divide by the count (`correction=0`).":
+        lambda x, axes, eps: centred(x, axes) / (x.var(axes, keepdim=True) + eps).sqrt(),
+    "Epsilon stands outside of the root. It is added to the variance, inside.":
+        lambda x, axes, eps: centred(x, axes) / (biased(x, axes).sqrt() + eps),
+    "Epsilon is missing: it is added to the variance before the root.":
+        lambda x, axes, eps: centred(x, axes) / biased(x, axes).sqrt(),
+    "Divided by the variance: the root is missing.":
+        lambda x, axes, eps: centred(x, axes) / (biased(x, axes) + eps),
+    "The mean is subtracted, but nothing is divided by the standard deviation.":
+        lambda x, axes, eps: centred(x, axes),
+    "The mean is not subtracted.": lambda x, axes, eps: x / (biased(x, axes) + eps).sqrt(),
+    "One mean for the whole batch: `axes` says over which axes to average.":
+        lambda x, axes, eps: normalize(x, (0, 1, 2, 3), eps),
+    "These are always batch norm's axes: `axes` says over which axes to average.":
+        lambda x, axes, eps: normalize(x, (0, 2, 3), eps),
+    "These are the axes of another norm: average over `axes` themselves.":
+        lambda x, axes, eps: normalize(x, other_axes(axes), eps),
+}
+
+
+# --------------------------------------------------------------------------------- BatchNorm
+class BatchNorm:
+    def __init__(self, channels, momentum=0.1, eps=1e-5):
+        self.momentum, self.eps = momentum, eps
+        self.mean, self.variance = torch.zeros(channels), torch.ones(channels)
+
+    def __call__(self, x, training):
+        mean, variance = self.mean, self.variance
+        if training:
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+            unbiased = x.var((0, 2, 3), correction=1)
+            self.mean = (1 - self.momentum) * self.mean + self.momentum * mean
+            self.variance = (1 - self.momentum) * self.variance + self.momentum * unbiased
+        mean, variance = mean.view(1, -1, 1, 1), variance.view(1, -1, 1, 1)
+        return (x - mean) / torch.sqrt(variance + self.eps)
+
+
+def use_batch_norm(answer: object) -> dict[str, object]:
+    """What a batch norm gives for two batches in training mode and two in evaluation mode."""
+    layer = answer(3)
+    result = {}
+    for i, mode in enumerate(("training", "training", "evaluation", "evaluation"), 1):
+        result[f"batch {i}, in {mode} mode"] = layer(random_batch(i, 2, 3, 2, 2), mode == "training")
+    return result
+
+
+def wrong_batch_norm(correction=1, new=None, first_variance=1.0, uses="right", updates="right"):
+    """A batch norm with one thing wrong: see the arguments."""
+    class Wrong(BatchNorm):
+        def __init__(self, channels, momentum=0.1, eps=1e-5):
+            super().__init__(channels, new or momentum, eps)
+            self.variance = self.variance * first_variance
+
+        def __call__(self, x, training):
+            kept = self.mean, self.variance
+            count = x.numel() / x.shape[1]
+            batch = BatchNorm.__call__(self, x, True)
+            if correction == 0:
+                self.variance += self.momentum * x.var((0, 2, 3), correction=0) / (1 - count)
+            if updates == "never" or updates == "right" and not training:
+                self.mean, self.variance = kept
+            running = BatchNorm.__call__(self, x, False)
+            return {"right": batch if training else running, "batch": batch,
+                    "running": running}[uses]
+    return Wrong
+
+
+BATCH_NORM_WRONG = {
+    "In evaluation mode it still uses the statistics of the batch. There the running ones count.":
+        wrong_batch_norm(uses="batch"),
+    "In training mode it uses the running statistics. There those of the batch count, and the "
+    "running ones are only kept.": wrong_batch_norm(uses="running"),
+    "The running variance is kept as the biased one. PyTorch keeps the unbiased one (divided by "
+    "the count less one), and normalizes with the biased one.": wrong_batch_norm(correction=0),
+    "Momentum is the wrong way round: the running value keeps 0.9 of itself, and takes 0.1 of the "
+    "batch's.": wrong_batch_norm(new=0.9),
+    "The running statistics never change: each batch in training mode moves them.":
+        wrong_batch_norm(updates="never"),
+    "The running statistics move in evaluation mode, too. They move in training mode alone.":
+        wrong_batch_norm(updates="always"),
+    "The running variance starts at 0. It starts at 1, and the running mean at 0.":
+        wrong_batch_norm(first_variance=0.0),
+}
+
+EXERCISES = {
+    "number_of_means": Exercise(
+        "00", number_of_means, mean_cases, MEANS_WRONG,
+        ["Which of N, C, H, W are averaged over? What is left numbers the means.",
+         "Group norm: each image has `groups` means of its own."],
+        "So 32 images of 16 x 8 x 8 have 128 means with four groups, and 16 with batch norm."),
+    "normalize": Exercise(
+        "00", normalize, normalize_cases, NORMALIZE_WRONG,
+        ["`x.mean(axes, keepdim=True)` has a shape that can be subtracted from x.",
+         "The variance is the mean of `(x - mean) ** 2` over the same axes; epsilon is added to it "
+         "before the root."],
+        "With (0, 2, 3) it is batch norm, with (1, 2, 3) layer norm, with (2, 3) instance norm."),
+    "BatchNorm": Exercise(
+        "00", BatchNorm, lambda: [()], BATCH_NORM_WRONG,
+        ["Keep a running mean (0 at first) and a running variance (1 at first), a number per "
+         "channel. A mean over (0, 2, 3) needs `.view(1, -1, 1, 1)` before it meets x.",
+         "In training mode: normalize with the batch's mean and biased variance; then move the "
+         "running ones by a tenth of the way, the variance towards the unbiased one.",
+         "In evaluation mode: normalize with the running ones, and change nothing."],
+        "It is nn.BatchNorm2d without gain and bias.", use_batch_norm, "a class"),
+}

@@ -1,0 +1,172 @@
+"""How an answer is graded: against the right way, then against the known wrong ones.
+
+An exercise is answered by a function, a class or a value. Its `use` turns an answer and the
+arguments of a case into a result: numbers, tensors, or tuples and dictionaries of them. An answer
+is right where its results are those of the solution, in all cases. Otherwise its results are
+compared with those of each known wrong way, and the first that agrees in all cases names the
+mistake. Nothing here raises, whatever an answer is or does, and nothing depends on the machine.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Number
+
+import numpy as np
+import torch
+from torch import Tensor
+
+OPEN, WRONG, RIGHT = "not answered yet", "not yet", "right"
+TOLERANCE = 1e-6  # relative to the largest number of a result; cases are in float64
+
+
+def call(answer: object, *arguments: object) -> object:
+    """The usual use of an answer: it is a function, and its result counts."""
+    return answer(*arguments)
+
+
+def take(answer: object) -> object:
+    """The use of an answer that is a value."""
+    return answer
+
+
+@dataclass(frozen=True)
+class Exercise:
+    notebook: str  # the first two digits of its name
+    solution: Callable | str  # the right way; a text, such as "seeds = 15", for a value
+    cases: Callable[[], Sequence[tuple]]  # makes the arguments of each use
+    wrong: Mapping[str, Callable]  # known wrong ways, by what is said about them
+    hints: Sequence[str]
+    remark: str  # said when the answer is right: what it is good for
+    use: Callable = call
+    needs: str = "a function"  # what an answer has to be
+
+    def right_way(self) -> object:
+        """The solution itself: a function or class, or the value that its text stands for."""
+        if not isinstance(self.solution, str):
+            return self.solution
+        scope: dict[str, object] = {}
+        exec(self.solution, {"torch": torch, "math": math}, scope)
+        return scope.popitem()[1]
+
+
+class Failed(Exception):
+    """An answer that could not be used; its text says why."""
+
+
+def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
+    """OPEN, WRONG or RIGHT, and a sentence that says more."""
+    if answer is ...:
+        return OPEN, ""
+    if exercise.use is not take and not callable(answer):
+        return WRONG, f"The answer is {a_or_an(answer)}; {exercise.needs} is asked for."
+    try:
+        results = [attempt(exercise, answer, case) for case in exercise.cases()]
+        if any(has_blank(result) for result in results):
+            return OPEN, ""
+        right = results_of(exercise, exercise.right_way())
+        problems = [problem(*pair) for pair in zip(results, right)]
+        if not any(problems):
+            return RIGHT, exercise.remark
+        for said, way in exercise.wrong.items():
+            if not any(problem(*pair) for pair in zip(results, results_of(exercise, way))):
+                return WRONG, said
+        first = next(i for i, found in enumerate(problems) if found)
+        return WRONG, where(exercise, first) + problems[first]
+    except Failed as failed:
+        return WRONG, str(failed)
+
+
+def results_of(exercise: Exercise, way: object) -> list[object]:
+    """What a right or wrong way of ours gives in each case."""
+    return [exercise.use(way, *case) for case in exercise.cases()]
+
+
+def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
+    """What an answer gives in a case. Raises Failed; leaves random numbers as they were."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return exercise.use(answer, *copy.deepcopy(case))
+    except (Exception, SystemExit) as error:  # whatever a learner's code may raise
+        try:
+            text = " ".join(str(error).split())[:120]
+        except Exception:  # noqa: BLE001 - even that may be broken
+            text = ""
+        name = type(error).__name__
+        raise Failed(f"It stops with {name}{': ' * bool(text)}{text}") from None
+
+
+def where(exercise: Exercise, index: int) -> str:
+    """For a message: the case it is about, if that can be said in a few words."""
+    case = exercise.cases()[index]
+    simple = [repr(part) for part in case if isinstance(part, str | int | float | tuple)]
+    if len(simple) < len(case) or not case:
+        return ""
+    return f"For {', '.join(simple)}: "
+
+
+def a_or_an(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+
+
+def has_blank(value: object) -> bool:
+    """Is an ellipsis left somewhere in a result?"""
+    if isinstance(value, Mapping):
+        return any(has_blank(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return any(has_blank(part) for part in value)
+    return value is ...
+
+
+def as_tensor(value: object) -> Tensor | None:
+    """A number, an array or a tensor in float64; None for anything else."""
+    try:
+        if isinstance(value, Tensor):
+            return value.detach().cpu().double()
+        if isinstance(value, Number | np.ndarray | np.generic):
+            return torch.as_tensor(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        pass
+    return None
+
+
+def problem(result: object, right: object) -> str:
+    """What is wrong with a result, without giving the right one away; "" where nothing is."""
+    if isinstance(right, Mapping):
+        if not isinstance(result, Mapping) or set(map(str, result)) != set(map(str, right)):
+            return f"A dictionary with {', '.join(map(str, right))} is expected."
+        by_name = {str(key): value for key, value in result.items()}
+        return next((f"{key}: {said}" for key in right
+                     if (said := problem(by_name[str(key)], right[key]))), "")
+    if isinstance(right, list | tuple):
+        if not isinstance(result, list | tuple | Tensor | np.ndarray) or len(result) != len(right):
+            return f"{len(right)} results are expected."
+        return next((f"Number {i} of {len(right)} results: {said}" for i, pair
+                     in enumerate(zip(result, right), 1) if (said := problem(*pair))), "")
+    if isinstance(right, str):
+        return "" if isinstance(result, str) and result.strip().lower() == right else (
+            "The answer is another one." if isinstance(result, str) else
+            f"The result is {a_or_an(result)}; a word in quotes is expected.")
+    return number_problem(result, as_tensor(right))
+
+
+def number_problem(result: object, right: Tensor) -> str:
+    """What is wrong with a number or a tensor, beside the right one; or ""."""
+    kind = "a number" if right.ndim == 0 else "a tensor"
+    given = as_tensor(result)
+    if given is None:
+        return f"The result is {a_or_an(result)}; {kind} is expected."
+    if right.ndim == 0 and given.numel() == 1:
+        given = given.reshape(())
+    if given.shape != right.shape:
+        return (f"The result has the shape {tuple(given.shape)}; "
+                f"{tuple(right.shape) if right.ndim else kind} is expected.")
+    if not given.isfinite().all():
+        return "The result is not a finite number."
+    if torch.allclose(given, right, rtol=TOLERANCE, atol=TOLERANCE * max(1e-6, right.abs().max())):
+        return ""
+    if right.ndim == 0:
+        return f"The result is {given.item():.6g}, and that is not it."
+    return f"The results differ from the right ones by up to {(given - right).abs().max():.3g}."
