@@ -4,6 +4,7 @@ import ast
 import math
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -115,8 +116,8 @@ class Recipe:
     def __str__(self) -> str:
         shown = [field.name for field in fields(self) if field.name not in (*PLACES, *LABORATORY)
                  or field.name in LABORATORY and getattr(self, field.name) != field.default]
-        values = {name: getattr(self, name) for name in shown}
-        return "\n".join(f"{name:>12} = {value}" for name, value in values.items())
+        values = [f"{name}={getattr(self, name)!r}" for name in shown]
+        return textwrap.fill(", ".join(values), 76, break_on_hyphens=False)
 
 
 def with_defaults(parameters: dict[str, object]) -> dict[str, object]:

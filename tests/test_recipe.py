@@ -146,8 +146,8 @@ def test_laboratory_parameters_are_printed_only_where_they_differ(tmp_path):
     plain = str(make_recipe(tmp_path))
     assert not [name for name in LABORATORY if name in plain]
     text = str(make_recipe(tmp_path, optimizer="adamw", weight_decay=0.1))
-    assert "optimizer = adamw" in text
-    assert "weight_decay = 0.1" in text
+    assert "optimizer='adamw'" in text
+    assert "weight_decay=0.1" in text
     assert "norm_batch" not in text
 
 

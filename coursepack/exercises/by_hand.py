@@ -15,8 +15,8 @@ def number_of_means(shape, norm, groups):
 
 
 def mean_cases() -> list[tuple]:
-    shapes = [(32, 16, 8, 8), (5, 12, 3, 7)]
-    return [(shape, norm, 4) for shape in shapes for norm in ("batch", "layer", "group", "instance")]
+    norms, shapes = ("batch", "layer", "group", "instance"), [(32, 16, 8, 8), (5, 12, 3, 7)]
+    return [(shape, norm, 4) for shape in shapes for norm in norms]
 
 
 def with_means(**others) -> object:
@@ -66,7 +66,8 @@ def random_batch(seed: int, *shape: int) -> Tensor:
 
 def normalize_cases() -> list[tuple]:
     x = random_batch(0, 4, 6, 3, 3)
-    return [(x, (0, 2, 3), 1e-5), (x, (1, 2, 3), 1e-5), (x, (2, 3), 1e-5), (x / 1e3, (0, 2, 3), 1e-5)]
+    return [(x, (0, 2, 3), 1e-5), (x, (1, 2, 3), 1e-5), (x, (2, 3), 1e-5),
+            (x / 1e3, (0, 2, 3), 1e-5)]
 
 
 def centred(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -126,7 +127,8 @@ def use_batch_norm(answer: object) -> dict[str, object]:
     layer = answer(3)
     result = {}
     for i, mode in enumerate(("training", "training", "evaluation", "evaluation"), 1):
-        result[f"batch {i}, in {mode} mode"] = layer(random_batch(i, 2, 3, 2, 2), mode == "training")
+        x = random_batch(i, 2, 3, 2, 2)
+        result[f"batch {i}, in {mode} mode"] = layer(x, mode == "training")
     return result
 
 

@@ -56,9 +56,15 @@ class Failed(Exception):
 
 
 def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
-    """OPEN, WRONG or RIGHT, and a sentence that says more."""
+    """OPEN, WRONG or RIGHT, and a sentence that says more. Leaves random numbers as they were."""
     if answer is ...:
         return OPEN, ""
+    with torch.random.fork_rng(devices=[]):
+        return grade_given(exercise, answer)
+
+
+def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
+    """The same, of an answer that is not blank."""
     if exercise.use is not take and not callable(answer):
         return WRONG, f"The answer is {a_or_an(answer)}; {exercise.needs} is asked for."
     try:
@@ -84,10 +90,9 @@ def results_of(exercise: Exercise, way: object) -> list[object]:
 
 
 def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
-    """What an answer gives in a case. Raises Failed; leaves random numbers as they were."""
+    """What an answer gives in a case. Raises Failed."""
     try:
-        with torch.random.fork_rng(devices=[]):
-            return exercise.use(answer, *copy.deepcopy(case))
+        return exercise.use(answer, *copy.deepcopy(case))
     except (Exception, SystemExit) as error:  # whatever a learner's code may raise
         try:
             text = " ".join(str(error).split())[:120]

@@ -1,0 +1,210 @@
+"""Notebook 01: errors in training mode by batch size, and folding all batch norms."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from coursepack.exercises.grading import Exercise
+from model import Net
+
+
+# --------------------------------------------------------------------------- errors_by_batch
+def errors_by_batch(net, images, labels, sizes):
+    import copy
+
+    net = copy.deepcopy(net).train()  # the copy's running statistics move
+    wrong = {}
+    for size in sizes:
+        parts = zip(images.split(size), labels.split(size))
+        count = sum((net(x).argmax(1) != y).sum().item() for x, y in parts)
+        wrong[size] = count / len(labels)
+    return wrong
+
+
+def classifier() -> tuple[nn.Module, Tensor, Tensor]:
+    """A tiny network with batch norm, 22 images of different brightness, and their labels."""
+    draw = torch.Generator().manual_seed(4)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                        nn.Flatten(), nn.Linear(4, 3)).double()
+    for part in net.parameters():
+        part.data = torch.randn(part.shape, generator=draw, dtype=torch.float64)
+    images = torch.rand(22, 1, 5, 5, generator=draw, dtype=torch.float64)
+    images = images * torch.linspace(0.2, 3, 22, dtype=torch.float64).view(-1, 1, 1, 1)
+    images = images[torch.randperm(22, generator=draw)]
+    labels = copy.deepcopy(net).train()(images).argmax(1)  # what the whole batch says
+    return net.eval(), images, labels
+
+
+def error_cases() -> list[tuple]:
+    return [(*classifier(), (2, 8, 22))]
+
+
+def use_errors(answer: object, net: nn.Module, images: Tensor, labels: Tensor,
+               sizes: tuple[int, ...]) -> dict[str, object]:
+    """The errors, and whether the network was left as it was."""
+    before = copy.deepcopy(net)
+    result = {"errors by size": answer(net, images, labels, sizes)}
+    result["the network's running mean afterwards"] = net[1].running_mean - before[1].running_mean
+    result["the network's mode afterwards"] = int(net.training)
+    return result
+
+
+def by_parts(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...],
+             training: bool = True, share: str = "wrong") -> dict[int, float]:
+    """A wrong way: in evaluation mode, or a mean of batch means, or what is right."""
+    net, wrong = copy.deepcopy(net).train(training), {}
+    for size in sizes:
+        parts = list(zip(images.split(size), labels.split(size)))
+        shares = [(net(x).argmax(1) != y).double().mean().item() for x, y in parts]
+        wrong[size] = sum(shares) / len(shares)
+        if share != "mean of means":
+            total = sum(s * len(y) for s, (_, y) in zip(shares, parts)) / len(labels)
+            wrong[size] = total if share == "wrong" else 1 - total
+    return wrong
+
+
+def in_place(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> object:
+    """A wrong way: the network itself is put into training mode and used."""
+    wrong = errors_by_batch(net, images, labels, sizes)
+    net.train()
+    for size in sizes:
+        for part in images.split(size):
+            net(part)
+    return wrong
+
+
+def in_place_and_back(net: nn.Module, images: Tensor, labels: Tensor,
+                      sizes: tuple[int, ...]) -> object:
+    wrong = in_place(net, images, labels, sizes)
+    net.eval()
+    return wrong
+
+
+def left_in_training_mode(net: nn.Module, images: Tensor, labels: Tensor,
+                          sizes: tuple[int, ...]) -> object:
+    net.train()
+    return errors_by_batch(net, images, labels, sizes)
+
+
+ERRORS_WRONG = {
+    "These are the errors in evaluation mode: they do not depend on the batch size. Call "
+    "`.train()` on a copy of the network.":
+        lambda *case: by_parts(*case, training=False),
+    "This is the share that is right. Asked for is the share that is wrong.":
+        lambda *case: by_parts(*case, share="right"),
+    "This is a mean of the batches' shares. The last batch is smaller and counts less: count the "
+    "wrong images of all batches, then divide.":
+        lambda *case: by_parts(*case, share="mean of means"),
+    "The errors are right, but the network is no longer what it was: its running statistics have "
+    "moved, and it is still in training mode. Work on a copy (`copy.deepcopy`).": in_place,
+    "The errors are right, but the network's running statistics have moved: in training mode "
+    "every batch moves them. Work on a copy (`copy.deepcopy`).": in_place_and_back,
+    "The errors are right, but the network is left in training mode.": left_in_training_mode,
+}
+
+
+# ---------------------------------------------------------------------------------- fold_all
+def fold_all(net):
+    import copy
+
+    net, waiting = copy.deepcopy(net).eval(), None
+    for block in net.layers:
+        if waiting and hasattr(block, "conv"):
+            (scale, shift), waiting = waiting, None
+            bias = block.conv.weight.sum((2, 3)) @ shift
+            block.conv.bias = nn.Parameter(bias.detach())
+            block.conv.weight.data *= scale.view(1, -1, 1, 1)
+        if hasattr(block, "norm"):
+            norm = block.norm
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            waiting = scale, norm.bias - scale * norm.running_mean
+            block.norm = nn.Identity()
+    return net
+
+
+def fold_cases() -> list[tuple]:
+    """A network whose batch norms have seen something, and two images."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        net = Net("mnist_7k", "batch").double()
+        for layer in net.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.running_mean.normal_()
+                layer.running_var.uniform_(1e-5, 0.5)
+                nn.init.uniform_(layer.weight, 0.5, 2)
+                nn.init.normal_(layer.bias)
+        return [(net.eval(), torch.rand(2, 1, 28, 28, dtype=torch.float64))]
+
+
+def use_fold(answer: object, net: Net, images: Tensor) -> dict[str, object]:
+    """What the folded network says, and how many norms it and the one that was given have left."""
+    folded = answer(net)
+    if folded is ...:
+        return {"answers": ...}
+    left, kept = (sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+                  for network in (folded, net))
+    return {"answers": folded.eval()(images), "batch norms left": left,
+            "batch norms of the network that was given": kept}
+
+
+def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps).sqrt(),
+               shift_of=lambda norm, scale: norm.bias - scale * norm.running_mean,
+               into: str = "next", copied: bool = True) -> object:
+    """A fold with one thing wrong: see the arguments."""
+    def way(net: Net) -> Net:
+        net, waiting = (copy.deepcopy(net) if copied else net).eval(), None
+        for block in net.layers:
+            if waiting is not None and hasattr(block, "conv"):
+                (scale, shift), waiting = waiting, None
+                block.conv.bias = nn.Parameter((block.conv.weight.sum((2, 3)) @ shift).detach())
+                block.conv.weight.data *= scale.view(1, -1, 1, 1)
+            if hasattr(block, "norm"):
+                scale = scale_of(block.norm)
+                shift = shift_of(block.norm, scale)
+                if into == "next":
+                    waiting = scale, shift
+                elif into == "own":
+                    block.conv.weight.data *= scale.view(-1, 1, 1, 1)
+                    block.conv.bias = nn.Parameter(shift.detach())
+                block.norm = nn.Identity()
+        return net
+    return way
+
+
+FOLD_WRONG = {
+    "The norms are gone, but nothing has taken over their scale and shift.":
+        wrong_fold(into="nowhere"),
+    "Scale and shift went into the convolution of their own block. Between that and the norm "
+    "stands a ReLU, so they have to go into the next convolution.": wrong_fold(into="own"),
+    "The shift is missing: the next convolution gets a bias, the sum of its weights times shift.":
+        wrong_fold(shift_of=lambda norm, scale: 0 * norm.bias),
+    "The running mean is missing: shift is bias - scale * running_mean.":
+        wrong_fold(shift_of=lambda norm, scale: norm.bias),
+    "Epsilon is missing: it is added to the running variance before the root.":
+        wrong_fold(scale_of=lambda norm: norm.weight / norm.running_var.sqrt()),
+    "Divided by the variance: the root is missing.":
+        wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps)),
+    "The gain is missing: scale is gain / sqrt(running variance + eps).":
+        wrong_fold(scale_of=lambda norm: 1 / (norm.running_var + norm.eps).sqrt()),
+    "The folded network says the right thing, but the one that was given has been folded as well. "
+    "Work on a copy (`copy.deepcopy`).": wrong_fold(copied=False),
+}
+
+EXERCISES = {
+    "errors_by_batch": Exercise(
+        "01", errors_by_batch, error_cases, ERRORS_WRONG,
+        ["`import copy`, then `copy.deepcopy(net).train()` is a copy in training mode.",
+         "`images.split(size)` gives the batches in order; count the wrong images of all of them, "
+         "then divide by their number."],
+        "What is trained in batches and used one by one needs this test.", use_errors),
+    "fold_all": Exercise(
+        "01", fold_all, fold_cases, FOLD_WRONG,
+        ["Go through `net.layers` in order. Where a block has a norm, remember its scale and "
+         "shift; the next block that has a convolution takes them.",
+         "The convolution's weights have the shape (out, in, H, W): multiply by "
+         "`scale.view(1, -1, 1, 1)`. Its new bias is `weight.sum((2, 3)) @ shift`, with the "
+         "weights as they were before.",
+         "Work on `copy.deepcopy(net)`, and put `nn.Identity()` in place of each norm."],
+        "Five norms less to compute, and the same answers.", use_fold),
+}
