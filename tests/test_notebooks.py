@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import io
+import itertools
 import json
 import re
 from dataclasses import fields
@@ -58,19 +59,49 @@ def test_every_saved_figure_has_alt_text(path):
     assert images
 
 
-def test_recipe_notebooks_are_one_story():
-    def story(path):
-        cells = nbformat.read(path, as_version=4).cells
-        return [cell.source for i, cell in enumerate(cells) if cell.cell_type == "code" and i != 1]
+SHARED_CALLS = {"setup", "check", "data", "train", "result", "loss", "accuracy", "mistakes", "probe"}
 
+
+def test_recipe_notebooks_share_parameters_and_calls_and_no_other_cell():
+    """What stands in two of them is setup, parameters, or a cell of calls with the same id."""
     def parameters(path):
         return {name: p["default"] for name, p in papermill.inspect_notebook(path).items()}
 
-    assert story(RECIPES[0]) == story(RECIPES[1]) == story(RECIPES[2])
     first = parameters(RECIPES[0])
     for path in RECIPES[1:]:
         other = parameters(path)
         assert {k for k in first if first[k] != other[k]} <= {"norm", "l1", "l2", "run_name"}
+    cells = [nbformat.read(path, as_version=4).cells for path in RECIPES]
+    sources = [{cell.source: cell.id for cell in notebook} for notebook in cells]
+    for one, other in itertools.combinations(sources, 2):
+        assert {one[source] for source in one.keys() & other.keys()} <= SHARED_CALLS
+        assert {source for source in one if one[source] in {"setup", "check", "data", "train",
+                                                            "result"}} <= other.keys()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_code_keeps_to_80_columns_but_for_parameters(path):
+    """Pages cut longer lines."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell for i, cell in enumerate(cells) if cell.cell_type == "code" and i != 1]
+    assert [line for cell in code for line in cell.source.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_begins_with_what_one_can_do_afterwards(path):
+    first = nbformat.read(path, as_version=4).cells[0].source
+    assert re.search(r"\*\*Afterwards you can\*\*.*\*\*You need\*\*.*\*\*Time:\*\*", first, re.DOTALL)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_setup_is_one_cell_that_a_reader_does_not_see(path):
+    first, own = (nbformat.read(p, as_version=4).cells[2] for p in (NOTEBOOKS[0], path))
+    assert own.id == "setup"
+    assert own.source == first.source
+    assert own.source.startswith("# @title ")  # Colab shows the title alone
+    assert own.metadata.cellView == "form"
+    assert own.metadata.jupyter.source_hidden  # JupyterLab
+    assert "hide-input" in own.metadata.tags  # pages: tools/course.py, and a site
 
 
 def test_parameters_are_explained_alike_in_all_recipes():
