@@ -15,10 +15,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Number
 
-from coursepack.exercises import batch, by_hand
+from coursepack.exercises import batch, by_hand, laboratory
 from coursepack.exercises.grading import OPEN, RIGHT, Exercise, a_or_an, as_tensor, grade
 
-EXERCISES: dict[str, Exercise] = {**by_hand.EXERCISES, **batch.EXERCISES}
+EXERCISES: dict[str, Exercise] = {
+    **by_hand.EXERCISES,
+    **batch.EXERCISES,
+    **laboratory.EXERCISES,
+}
 WIDTH = 78  # of what is printed, in characters
 state = dict.fromkeys(EXERCISES, OPEN)
 hints_given = dict.fromkeys(EXERCISES, 0)

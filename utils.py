@@ -68,8 +68,8 @@ from coursepack.compare import (
 
 # What the table of a study says: means, intervals, differences.
 from coursepack.effects import (
-    against, all_pairs, by_point, describe_differences, paired_against, slope, variance_table,
-    welch_at,
+    against, all_pairs, by_point, describe_differences, paired_against, readable_shares, slope,
+    variance_table, welch_at,
 )
 
 # All pictures; and the one call that sets a process up.

@@ -114,7 +114,8 @@ def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
               names: Mapping[object, str] | None = None) -> plt.Figure:
     """One response over another: a point for each level of a factor, joined in its order.
 
-    Means of the runs that finished; a line for each level of another factor.
+    Means of the runs that finished, without intervals, and a pale dot for each run; a line for each
+    level of another factor.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     looks, ends = looks_of(table[line].unique(), names), []
@@ -123,6 +124,8 @@ def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
         shown = [RESPONSES[name][1](means[name]) for name in (x, y)]
         ax.plot(*shown, color=looks[level].colour, linestyle=looks[level].line, marker="o",
                 markersize=5, linewidth=2)
+        ax.scatter(*(RESPONSES[name][1](runs[name]) for name in (x, y)), s=9, alpha=0.35,
+                   color=looks[level].colour, linewidths=0)
         ends.append((*(values.iloc[-1] for values in shown), looks[level].short,
                      looks[level].colour))
     ax.set(xlabel=RESPONSES[x][0], ylabel=RESPONSES[y][0])

@@ -161,3 +161,11 @@ def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
     return pd.DataFrame({"source": named, "freedom": found["df"].astype(int).to_numpy(),
                          "share": (found["sum_sq"] / found["sum_sq"].sum()).to_numpy(),
                          "p": found["PR(>F)"].to_numpy()})
+
+
+def readable_shares(shares: pd.DataFrame) -> pd.DataFrame:
+    """The table of variance_table for readers: shares in percent; no p where there is no test."""
+    def said(p: float) -> str:
+        return "" if np.isnan(p) else f"{p:.4f}" if p >= 1e-4 else "< 0.0001"
+    return shares.assign(share=shares["share"].map("{:.1%}".format),
+                         p=shares["p"].map(said)).set_index("source")

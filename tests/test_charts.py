@@ -97,6 +97,14 @@ def test_a_path_joins_the_means_in_the_order_of_a_factor(table):
     assert line.get_ydata() == pytest.approx([94, 94, 94])
 
 
+def test_a_path_shows_each_run_beside_its_means(table):
+    table = table.assign(near_zeros=table["lr"] / 20, pruned_accuracy=table["test_accuracy"])
+    [ax] = charts.plot_path(table, "near_zeros", "pruned_accuracy", "lr", "norm").axes
+    dots = np.concatenate([part.get_offsets() for part in ax.collections])
+    finished = table[table["status"] == "finished"]
+    assert sorted(dots[:, 1]) == pytest.approx(sorted(100 * finished["pruned_accuracy"]))
+
+
 def test_a_way_is_what_a_run_has_against_learning_by_heart():
     table = pd.DataFrame({"l1": [0, 1, 0, 0, 0, 1], "l2": [0, 0, 1, 0, 0, 1],
                           "dropout": [0, 0, 0, 0.1, 0, 0],

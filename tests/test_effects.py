@@ -158,6 +158,15 @@ def test_analysis_of_variance_finds_what_was_put_in():
     assert found.loc["Residual", "freedom"] == 72
 
 
+def test_shares_are_shown_in_percent_and_without_a_p_where_nothing_is_tested():
+    shown = effects.readable_shares(pd.DataFrame({
+        "source": ["norm", "lr", "norm x lr", "Residual"], "freedom": [1, 1, 1, 8],
+        "share": [0.5, 0.125, 0.25, 0.125], "p": [1e-9, 0.0312, 1e-4, np.nan]}))
+    assert shown["share"].to_list() == ["50.0%", "12.5%", "25.0%", "12.5%"]
+    assert shown["p"].to_dict() == {"norm": "< 0.0001", "lr": "0.0312", "norm x lr": "0.0001",
+                                    "Residual": ""}
+
+
 def test_differences_are_said_in_points():
     found = effects.differences([("batch", "group", 0.005, 0.0041, 0.0074),
                                  ("batch", "layer", 0.0, -0.01, 0.01)])
