@@ -9,6 +9,7 @@ Batch normalization     Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167
 Layer normalization     Ba, Kiros and Hinton 2016, https://arxiv.org/abs/1607.06450
 Instance normalization  Ulyanov, Vedaldi and Lempitsky 2016, https://arxiv.org/abs/1607.08022
 Group normalization     Wu and He 2018, https://arxiv.org/abs/1803.08494
+RMS normalization       Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
 """
 
 import difflib
@@ -28,6 +29,7 @@ AXES = {  # of a batch seen as (N, G, C / G, H, W): the elements along them shar
     "layer": (1, 2, 3, 4),  # one per image
     "group": (2, 3, 4),  # one per image and group
     "instance": (3, 4),  # one per image and channel
+    "rms": (1, 2, 3, 4),  # one per image: of the squares alone, nothing is subtracted
 }
 NORMS = (*AXES, "none")
 
@@ -43,7 +45,7 @@ def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
 
 
 def check_norm(norm: str) -> str:
-    """Full name of a normalization: one of NORMS, or its alias (BN, GN, LN, IN) in any case."""
+    """Full name of a normalization: one of NORMS, or its alias (BN, GN, LN, IN, RMS)."""
     name = str(norm).lower()
     aliases = {row.short.lower(): full for full, row in LAYERS.items()}
     return check_choice("norm", aliases.get(name, name if name in NORMS else norm), NORMS)
@@ -70,14 +72,15 @@ def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tenso
     """Normalize a batch by hand: (x - mean) / sqrt(variance + eps), in training mode, no affine.
 
     x: (N, C, H, W), floating point; the result has the same shape. Which axes are averaged over is
-    all that tells the normalizations apart. The variance is the biased one (divide by the number
-    of elements). torch's layers do the same, then multiply by a gain and add a bias.
+    all that tells the normalizations apart, but for RMS norm, which subtracts no mean. The variance
+    is the biased one (divide by the number of elements). torch's layers do the same, then multiply
+    by a gain and (RMS norm excepted) add a bias.
     """
     norm = check_norm(norm)
     if norm == "none":
         return x
     split = x.reshape(split_channels(tuple(x.shape), norm, groups))
-    mean = split.mean(AXES[norm], keepdim=True)
+    mean = 0 if norm == "rms" else split.mean(AXES[norm], keepdim=True)
     variance = ((split - mean) ** 2).mean(AXES[norm], keepdim=True)
     return ((split - mean) / torch.sqrt(variance + eps)).reshape(x.shape)
 
@@ -87,6 +90,7 @@ def mean_index(shape: tuple[int, int, int, int], norm: str, groups: int = 2) -> 
 
     shape: (N, C, H, W). Returns an integer tensor of that shape: two elements share a mean (and a
     variance) exactly when their numbers are equal; the highest number + 1 is how many there are.
+    With RMS norm it is a mean of squares.
     """
     norm = check_choice("norm", check_norm(norm), AXES)  # without a norm there is no mean
     split = split_channels(shape, norm, groups)
@@ -106,6 +110,23 @@ class LayerNorm(nn.LayerNorm):
             return super().forward(x)
         gain, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)
         x = F.layer_norm(x.permute(0, 2, 3, 1), gain.shape, gain, bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class RMSNorm(nn.RMSNorm):
+    """nn.RMSNorm([C, H, W]) with the other norms' epsilon, fast when channels are last in memory.
+
+    A gain per element, no bias.
+    """
+
+    def __init__(self, normalized_shape: list[int]):
+        super().__init__(normalized_shape, eps=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_contiguous():
+            return super().forward(x)
+        gain = self.weight.permute(1, 2, 0)  # as in LayerNorm
+        x = F.rms_norm(x.permute(0, 2, 3, 1), gain.shape, gain, self.eps)
         return x.permute(0, 3, 1, 2)
 
 
@@ -141,6 +162,7 @@ LAYERS = {
     "layer": Layer("LN", LayerNorm, lambda c, h, g: {"normalized_shape": [c, h, h]}),
     "group": Layer("GN", nn.GroupNorm, lambda c, h, g: {"num_groups": g, "num_channels": c}),
     "instance": Layer("IN", nn.InstanceNorm2d, lambda c, h, g: {"num_features": c, "affine": True}),
+    "rms": Layer("RMS", RMSNorm, lambda c, h, g: {"normalized_shape": [c, h, h]}),
 }
 LAYER_AFFINES = ("element", "channel")
 
@@ -416,7 +438,7 @@ def receptive_field(arch: str) -> list[Field]:
 class Counts(NamedTuple):
     parameters: int  # trained by gradient descent
     buffers: int  # numbers kept, not trained: batch norm's running statistics and step counters
-    means: int  # means computed in one training pass over a batch (and as many variances)
+    means: int  # for one batch in training, and as many variances (RMS norm: of squares alone)
 
 
 def count(model: nn.Module, batch_size: int = 1) -> Counts:

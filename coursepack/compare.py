@@ -30,6 +30,7 @@ STYLES = {  # Okabe and Ito's colours, which colour-blind people can tell apart,
     "group": ("#D55E00", "--"),
     "layer": ("#009E73", "-."),
     "instance": ("#CC79A7", ":"),
+    "rms": ("#E69F00", (0, (6, 1, 1, 1, 1, 1))),
     "none": ("#555555", (0, (1, 3))),
 }
 LOOKS = {norm: Look(LAYERS[norm].short if norm in LAYERS else "no norm", *style)

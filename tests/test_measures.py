@@ -109,4 +109,4 @@ def test_rank_lost_to_the_groups(tmp_path, few, norm, groups, lost):
 
 def test_measures_know_all_norms():
     assert all(issubclass(kind, nn.Module) for kind in measures.NORMS)
-    assert len(measures.NORMS) == 4
+    assert len(measures.NORMS) == 5

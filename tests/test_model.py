@@ -25,7 +25,7 @@ from model import (
 
 NORM_TYPES = {
     "batch": nn.BatchNorm2d, "group": nn.GroupNorm, "layer": model.LayerNorm,
-    "instance": nn.InstanceNorm2d,
+    "instance": nn.InstanceNorm2d, "rms": model.RMSNorm,
 }
 
 
@@ -50,6 +50,7 @@ PARAMETERS = [
     ("mnist_7k", {"norm": "group", "groups": 8}, 7_416),
     ("mnist_7k", {"norm": "layer"}, 31_592),
     ("mnist_7k", {"norm": "layer", "layer_affine": "channel"}, 7_416),
+    ("mnist_7k", {"norm": "rms"}, 19_432),
     ("mnist_8k", {"norm": "none"}, 7_680),
     ("mnist_8k", {"norm": "batch"}, 7_816),
     ("mnist_8k", {"norm": "group", "groups": 4}, 7_816),
@@ -88,7 +89,7 @@ def test_multiply_adds_of_cifar_35k():
 
 
 @pytest.mark.parametrize(("norm", "means"), [
-    ("batch", 16), ("layer", 4), ("group", 4 * 2), ("instance", 4 * 16), ("none", 0),
+    ("batch", 16), ("layer", 4), ("group", 4 * 2), ("instance", 4 * 16), ("rms", 4), ("none", 0),
 ])
 def test_number_of_means_for_a_batch_of_4_with_16_channels(norm, means):
     assert count(make_norm(norm, 16, 5, groups=2), batch_size=4).means == means
@@ -98,6 +99,7 @@ def test_only_the_number_of_batch_norm_means_does_not_depend_on_the_batch():
     for n in (4, 8):
         assert count(Net("mnist_7k", "batch"), n).means == 72  # channels of its 5 norms together
         assert count(Net("mnist_7k", "layer"), n).means == 5 * n
+        assert count(Net("mnist_7k", "rms"), n).means == 5 * n  # of squares
         assert count(Net("mnist_7k", "group", groups=4), n).means == 5 * 4 * n
         assert count(Net("mnist_7k", "instance"), n).means == 72 * n
 
@@ -202,7 +204,7 @@ def test_mean_index_says_which_elements_share_a_mean(norm, groups):
     x = torch.randn(4, 8, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     index = model.mean_index(tuple(x.shape), norm, groups).flatten()
     size = torch.bincount(index)
-    mean = (torch.bincount(index, x.flatten()) / size)[index].view_as(x)
+    mean = (torch.bincount(index, x.flatten()) / size)[index].view_as(x) * (norm != "rms")
     square = torch.bincount(index, (x - mean).flatten() ** 2)
     variance = (square / size)[index].view_as(x)
     torch.testing.assert_close(
@@ -252,6 +254,7 @@ def test_layer_affine_channel_is_group_norm_with_one_group():
 @pytest.mark.parametrize(("alias", "norm"), [
     ("BN", "batch"), ("bn", "batch"), ("Bn", "batch"), ("BATCH", "batch"), ("GN", "group"),
     ("gN", "group"), ("LN", "layer"), ("ln", "layer"), ("IN", "instance"), ("None", "none"),
+    ("rms", "rms"), ("RMS", "rms"),
 ])
 def test_alias_in_any_case_gives_the_same_network(alias, norm):
     assert model.check_norm(alias) == norm
@@ -338,21 +341,21 @@ def test_relu_in_place_leaves_every_gradient_as_it_is(arch, norm):
 
 # ------------------------------------------------------ layers of the course and their twins
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_layer_norm_equals_torchs_in_both_layouts_forward_and_gradient(memory):
+@pytest.mark.parametrize("kind", [model.LayerNorm, model.RMSNorm])
+def test_layer_and_rms_norm_equal_torchs_in_both_layouts_forward_and_gradient(kind, memory):
     generator = torch.Generator().manual_seed(0)
     x, weights = torch.randn(2, 4, 6, 5, 3, dtype=torch.float64, generator=generator)
-    ours, theirs = model.LayerNorm([6, 5, 3]).double(), nn.LayerNorm([6, 5, 3]).double()
+    ours, theirs = kind([6, 5, 3]).double(), kind.__base__([6, 5, 3], eps=1e-5).double()
     for layer in (ours, theirs):
-        with torch.no_grad():
-            layer.weight.copy_(weights[0])
-            layer.bias.copy_(weights[1])
+        for parameter, values in zip(layer.parameters(), weights):  # gain; bias of layer norm
+            parameter.data.copy_(values)
     inputs = [x.clone(memory_format=memory).requires_grad_(), x.clone().requires_grad_()]
     outputs = [layer(x) for layer, x in zip((ours, theirs), inputs)]
     assert outputs[0].is_contiguous(memory_format=memory)
     torch.testing.assert_close(*outputs, rtol=0, atol=1e-12)
     for output in outputs:
         (output * weights).sum().backward()
-    for one, other in [inputs, (ours.weight, theirs.weight), (ours.bias, theirs.bias)]:
+    for one, other in [inputs, *zip(ours.parameters(), theirs.parameters())]:
         torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""Notebooks 05 and 06: dropout before a norm, pooled dimensions, interactions, harmless penalties."""
+"""Notebooks 05 and 06: dropout before a norm, pooling, interactions, harmless penalties."""
 
 from coursepack.exercises.grading import Exercise
 
