@@ -72,9 +72,8 @@ def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tenso
     """Normalize a batch by hand: (x - mean) / sqrt(variance + eps), in training mode, no affine.
 
     x: (N, C, H, W), floating point; the result has the same shape. Which axes are averaged over is
-    all that tells the normalizations apart, but for RMS norm, which subtracts no mean. The variance
-    is the biased one (divide by the number of elements). torch's layers do the same, then multiply
-    by a gain and (RMS norm excepted) add a bias.
+    all that tells the normalizations apart; RMS norm also subtracts no mean. The variance is the
+    biased one (divide by the number of elements). torch's layers then have a gain and a bias.
     """
     norm = check_norm(norm)
     if norm == "none":
@@ -88,9 +87,8 @@ def normalize(x: Tensor, norm: str, groups: int = 2, eps: float = 1e-5) -> Tenso
 def mean_index(shape: tuple[int, int, int, int], norm: str, groups: int = 2) -> Tensor:
     """Number of the mean that each element of a batch is normalized with.
 
-    shape: (N, C, H, W). Returns an integer tensor of that shape: two elements share a mean (and a
-    variance) exactly when their numbers are equal; the highest number + 1 is how many there are.
-    With RMS norm it is a mean of squares.
+    shape: (N, C, H, W). Returns an integer tensor of that shape: two elements share a mean (RMS
+    norm: of squares) exactly when their numbers are equal; the highest + 1 is how many there are.
     """
     norm = check_choice("norm", check_norm(norm), AXES)  # without a norm there is no mean
     split = split_channels(shape, norm, groups)
@@ -109,15 +107,12 @@ class LayerNorm(nn.LayerNorm):
         if x.is_contiguous():
             return super().forward(x)
         gain, bias = self.weight.permute(1, 2, 0), self.bias.permute(1, 2, 0)
-        x = F.layer_norm(x.permute(0, 2, 3, 1), gain.shape, gain, bias, self.eps)
-        return x.permute(0, 3, 1, 2)
+        x = x.permute(0, 2, 3, 1)
+        return F.layer_norm(x, gain.shape, gain, bias, self.eps).permute(0, 3, 1, 2)
 
 
 class RMSNorm(nn.RMSNorm):
-    """nn.RMSNorm([C, H, W]) with the other norms' epsilon, fast when channels are last in memory.
-
-    A gain per element, no bias.
-    """
+    """nn.RMSNorm([C, H, W]): a gain per element, no bias; as fast as LayerNorm, and its epsilon."""
 
     def __init__(self, normalized_shape: list[int]):
         super().__init__(normalized_shape, eps=1e-5)
@@ -125,9 +120,8 @@ class RMSNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         if x.is_contiguous():
             return super().forward(x)
-        gain = self.weight.permute(1, 2, 0)  # as in LayerNorm
-        x = F.rms_norm(x.permute(0, 2, 3, 1), gain.shape, gain, self.eps)
-        return x.permute(0, 3, 1, 2)
+        gain = self.weight.permute(1, 2, 0)
+        return F.rms_norm(x.permute(0, 2, 3, 1), gain.shape, gain, self.eps).permute(0, 3, 1, 2)
 
 
 class SubBatchNorm(nn.BatchNorm2d):

@@ -78,6 +78,9 @@ from coursepack.figures import (
     set_up, show, show_images,
 )
 
+# Which numbers share a mean, and how weights are spread.
+from coursepack.pictures import plot_means, plot_weights
+
 # Pictures of the tables of studies.
 from coursepack.charts import (
     add_note, draw_power, plot_effect, plot_heat, plot_path, with_errors, with_ways,

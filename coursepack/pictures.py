@@ -1,0 +1,88 @@
+"""Pictures of what is computed: which numbers share a mean, and how weights are spread."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from numpy.typing import ArrayLike
+
+from coursepack import figures
+
+SHOWN = (5, 6, 4, 4)  # images, channels, rows and columns that plot_means has room for
+GAP = 0.5  # between two maps, in squares
+NETWORK_LOOKS = (("#9a9a9a", "s"), ("#222222", "o"), ("#AA4499", "D"))  # none is a norm's colour
+
+
+def plot_means(numbers: ArrayLike, index: Mapping[str, ArrayLike]) -> plt.Figure:
+    """A batch once for each norm: elements that share a mean are squares of one colour.
+
+    numbers: the batch (N, C, H, W); index: by norm, the number of each element's mean, in the same
+    shape (model.mean_index). Of a large batch only the first images, channels and positions are
+    shown. No two means have one colour.
+    """
+    numbers = np.asarray(numbers)
+    part = tuple(slice(most) for most in SHOWN)
+    n, c, h, w = shape = numbers[part].shape
+    figure, axes = figures.axes_grid(len(index), 2, 0.9 + 0.42 * n * (w + GAP),
+                                     1.0 + 0.42 * c * (h + GAP))
+    for (norm, means), ax in zip(index.items(), axes):
+        means = np.asarray(means)
+        draw_maps(ax, numbers[part], means[part])
+        ax.set_title(f"{norm} norm: {means.max() + 1} means")
+    if shape != numbers.shape:
+        figures.write_below(figure, f"The first {n} images, {c} channels and {h} x {w} positions "
+                                    f"of {' x '.join(map(str, numbers.shape))}")
+    return figure
+
+
+def draw_maps(ax: plt.Axes, numbers: np.ndarray, means: np.ndarray) -> None:
+    """One panel of plot_means: a column of maps for each image, a row for each channel."""
+    n, c, h, w = numbers.shape
+    known = np.unique(means).tolist()
+    hues = sns.husl_palette(len(known), s=0.75, l=0.75)
+    step = next(s for s in range(max(1, round(len(known) * 0.382)), len(known) + 2)
+                if np.gcd(s, len(known)) == 1)  # so that neighbours have hues far apart
+    colours = {mean: hues[i * step % len(known)] for i, mean in enumerate(known)}
+    for place in np.ndindex(numbers.shape):
+        image, channel, row, column = place
+        left, bottom = image * (w + GAP) + column, -channel * (h + GAP) - row
+        ax.add_patch(plt.Rectangle((left, bottom), 0.94, 0.94, color=colours[means[place].item()]))
+        ax.text(left + 0.47, bottom + 0.43, f"{numbers[place]:.3g}", ha="center", va="center",
+                fontsize=10)
+    ax.set(xlim=(-0.1, n * (w + GAP)), ylim=(-c * (h + GAP) + 1.3, 1.1), aspect="equal")
+    rights, downs = np.arange(n) * (w + GAP), np.arange(c) * (h + GAP)
+    ax.set_xticks(rights + w / 2, [f"image {i}" for i in range(n)])
+    ax.set_yticks(1 - h / 2 - downs, [f"channel {i}" for i in range(c)])
+    ax.tick_params(length=0, labelsize=10)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+
+
+def plot_weights(networks: Mapping[str, Sequence[ArrayLike]], names: Sequence[str]) -> plt.Figure:
+    """How the weights of each layer are spread, in some networks; nothing is cut off.
+
+    networks: by name, the weights of each layer; names: of the layers. For each layer and network
+    a thin line from the least weight to the largest, a thicker one for the middle 90 %, a thick one
+    for the middle half, and the median (after Hofmann, Wickham and Kafadar's letter values, 2017,
+    https://doi.org/10.1080/10618600.2017.1305277). Raises ValueError if a network has other layers.
+    """
+    figure, ax = plt.subplots(figsize=(8, 0.9 + 0.55 * len(names)), layout="constrained")
+    for k, (network, layers) in enumerate(networks.items()):
+        if len(layers) != len(names):
+            raise ValueError(f"{network!r} has {len(layers)} layers, and there are {len(names)} "
+                             "names. Give the weights of the same layers for each network.")
+        colour, marker = NETWORK_LOOKS[k % len(NETWORK_LOOKS)]
+        heights = np.arange(len(names)) + 0.24 * (k - (len(networks) - 1) / 2)
+        parts = np.array([np.percentile(np.asarray(w, float).ravel(), [0, 5, 25, 50, 75, 95, 100])
+                          for w in layers])
+        for low, high, width in ((0, 6, 1), (1, 5, 2.5), (2, 4, 6)):
+            ax.hlines(heights, parts[:, low], parts[:, high], color=colour, linewidth=width)
+        ax.plot(parts[:, 3], heights, marker, color=colour, markeredgecolor="white", markersize=8,
+                linestyle="", label=network)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="weight", ylim=(len(names) - 0.5, -0.5), title="Weights of each convolution")
+    figure.legend(loc="outside upper right", ncols=len(networks), frameon=False)
+    figures.write_below(figure, "Thick line: the middle half of a layer's weights; thinner: the "
+                                "middle 90 %;\nthin: all of them; mark: the median")
+    return figure

@@ -1,0 +1,67 @@
+"""Pictures of shared means and of weights: every colour and every number in its place."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import model
+from coursepack import pictures
+from coursepack.compare import LOOKS
+
+NORMS = ("batch", "layer", "group", "instance")
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 2, 2), (2, 4, 1, 3), (5, 6, 2, 2), (1, 1, 1, 1)])
+def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
+    index = {norm: model.mean_index(shape, norm, 2 if shape[1] % 2 == 0 else 1) for norm in NORMS}
+    figure = pictures.plot_means(np.arange(np.prod(shape)).reshape(shape), index)
+    for (norm, means), ax in zip(index.items(), figure.axes):
+        means = means.numpy().ravel()
+        colours = [patch.get_facecolor() for patch in ax.patches]
+        assert len(colours) == means.size
+        assert len(set(zip(colours, means.tolist()))) == len(set(colours)) == means.max() + 1
+        assert ax.get_title(loc="left") == f"{norm} norm: {means.max() + 1} means"
+        names = [label.get_text() for label in (*ax.get_xticklabels(), *ax.get_yticklabels())]
+        assert names == [*(f"image {i}" for i in range(shape[0])),
+                         *(f"channel {i}" for i in range(shape[1]))]
+
+
+def test_numbers_stand_in_their_maps():
+    x = np.arange(16).reshape(2, 2, 2, 2)
+    [ax] = pictures.plot_means(x, {"layer": model.mean_index(x.shape, "layer")}).axes[:1]
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    assert len(places) == 16
+    assert places["8"][0] > places["1"][0] > places["0"][0]  # image 1 is right of image 0
+    assert places["4"][1] < places["2"][1] < places["0"][1]  # channel 1 is below channel 0
+
+
+def test_of_a_large_batch_the_first_part_is_shown_and_said():
+    x = np.zeros((32, 16, 8, 8))
+    figure = pictures.plot_means(x, {"batch": model.mean_index(x.shape, "batch")})
+    assert len(figure.axes[0].patches) == np.prod(pictures.SHOWN)
+    assert figure.axes[0].get_title(loc="left") == "batch norm: 16 means"
+    assert "of 32 x 16 x 8 x 8" in figure.texts[0].get_text()
+
+
+def test_weights_of_all_layers_are_inside_the_axes_and_networks_differ():
+    rng = np.random.default_rng(0)
+    layers = [rng.standard_t(2, size) for size in (20, 700, 3)]
+    networks = {"before": layers, "with": [3 * w for w in layers], "free": [9 * w for w in layers]}
+    figure = pictures.plot_weights(networks, ["one", "two", "three"])
+    [ax] = figure.axes
+    low, high = ax.get_xlim()
+    assert low < 9 * min(w.min() for w in layers)
+    assert high > 9 * max(w.max() for w in layers)
+    ends = np.concatenate([np.concatenate(part.get_segments()) for part in ax.collections])
+    assert ends[:, 0].max() == 9 * max(w.max() for w in layers)
+    medians = [line.get_xdata().tolist() for line in ax.lines]
+    assert medians[1] == pytest.approx([3 * np.median(w) for w in layers])
+    assert len({line.get_color() for line in ax.lines}) == 3
+    assert not {line.get_color() for line in ax.lines} & {look.colour for look in LOOKS.values()}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(networks)
+
+
+def test_networks_of_other_layers_are_refused():
+    with pytest.raises(ValueError, match=r"'free' has 1 layers, and there are 2 names"):
+        pictures.plot_weights({"free": [[1, 2]]}, ["one", "two"])
+    plt.close("all")
