@@ -39,7 +39,7 @@ from coursepack.checkpoints import checkpoint_file, hold, identity, release, res
 
 # Network, training, evaluation.
 from coursepack.training import (
-    build_model, evaluate, loss_and_accuracy, predict, train, train_and_test, train_epoch,
+    build_model, evaluate, loss_and_accuracy, predict, probe, train, train_and_test, train_epoch,
 )
 
 # What can be measured in a trained network.
