@@ -15,13 +15,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Number
 
-from coursepack.exercises import batch, by_hand, groups, laboratory
+from coursepack.exercises import batch, by_hand, groups, laboratory, scale
 from coursepack.exercises.grading import OPEN, RIGHT, Exercise, a_or_an, as_tensor, grade
 
 EXERCISES: dict[str, Exercise] = {
     **by_hand.EXERCISES,
     **batch.EXERCISES,
     **groups.EXERCISES,
+    **scale.EXERCISES,
     **laboratory.EXERCISES,
 }
 WIDTH = 78  # of what is printed, in characters
