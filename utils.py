@@ -48,7 +48,9 @@ from coursepack.measures import (
 )
 
 # Which test images a network gets wrong.
-from coursepack.mistakes import Misclassified, find_misclassified, load_misclassified
+from coursepack.mistakes import (
+    Misclassified, calibration_error, find_misclassified, load_misclassified, reliability_table,
+)
 
 # What a run leaves behind, and reading it.
 from coursepack.records import (
@@ -68,8 +70,8 @@ from coursepack.compare import (
 
 # What the table of a study says: means, intervals, differences.
 from coursepack.effects import (
-    against, all_pairs, by_point, describe_differences, paired_against, readable_shares, slope,
-    variance_table, welch_at,
+    against, all_pairs, by_point, describe_differences, paired_against, readable_shares,
+    seeds_needed, slope, variance_table, welch_at,
 )
 
 # All pictures; and the one call that sets a process up.
@@ -79,7 +81,7 @@ from coursepack.figures import (
 )
 
 # Which numbers share a mean, and how weights are spread.
-from coursepack.pictures import plot_means, plot_weights
+from coursepack.pictures import plot_means, plot_reliability, plot_weights
 
 # Pictures of the tables of studies.
 from coursepack.charts import (

@@ -13,6 +13,7 @@ import statsmodels.formula.api as models
 from scipy import stats
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower
 
 from coursepack.compare import LEAST_SEEDS, mean_interval
 
@@ -169,3 +170,19 @@ def readable_shares(shares: pd.DataFrame) -> pd.DataFrame:
         return "" if np.isnan(p) else f"{p:.4f}" if p >= 1e-4 else "< 0.0001"
     return shares.assign(share=shares["share"].map("{:.1%}".format),
                          p=shares["p"].map(said)).set_index("source")
+
+
+def seeds_needed(difference: float, spread: float, power: float = 0.8, level: float = 0.05) -> int:
+    """Seeds of each of two recipes that show a difference of their means with a probability: power.
+
+    spread: standard deviation over seeds, in the unit of the difference. By Student's t-test of two
+    samples, two-sided, at a level (Cohen 1988). Raises ValueError unless all are above zero, and
+    power and level below one.
+    """
+    if not (difference > 0 and spread > 0 and 0 < level < power < 1):
+        raise ValueError(f"difference={difference}, spread={spread}, power={power}, level={level}: "
+                         "choose a difference and a spread above 0, and 0 < level < power < 1.")
+    test, size = TTestIndPower(), difference / spread
+    if test.power(size, 2, level) >= power:
+        return 2
+    return int(np.ceil(np.max(test.solve_power(size, alpha=level, power=power))))

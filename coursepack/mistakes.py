@@ -1,16 +1,21 @@
-"""Which test images a trained network gets wrong, and reading that again."""
+"""Which test images a trained network gets wrong, how sure it was, and reading that again."""
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from coursepack import training
 from coursepack.data import Dataset
 from model import Net
+
+CONFIDENCES = (0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1)
 
 
 class Misclassified(NamedTuple):
@@ -24,9 +29,13 @@ class Misclassified(NamedTuple):
     label_probability: np.ndarray  # of the true class
 
 
-def find_misclassified(model: Net, data: Dataset) -> Misclassified:
-    """All test images whose most probable class is not their label, by training.predict()."""
-    probabilities = training.predict(model, data).exp().cpu()  # (N, classes)
+def probabilities(model: Net, data: Dataset) -> Tensor:
+    """Those of all classes (N, classes) for each test image, by training.predict()."""
+    return training.predict(model, data).exp().cpu()
+
+
+def find_misclassified(probabilities: Tensor, data: Dataset) -> Misclassified:
+    """All test images whose most probable class is not their label."""
     top, prediction = probabilities.max(1)
     wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()
     wrong = wrong[top[wrong].argsort(descending=True, stable=True)]
@@ -34,6 +43,42 @@ def find_misclassified(model: Net, data: Dataset) -> Misclassified:
     parts = (wrong, data.test_images.cpu()[wrong], label, prediction[wrong], top[wrong],
              probabilities[wrong, label])
     return Misclassified(*(part.numpy() for part in parts))
+
+
+def reliability_table(confidence: ArrayLike, right: ArrayLike,
+                      edges: Sequence[float] = CONFIDENCES) -> list[dict[str, float]]:
+    """How often answers are right, by how sure the network is of them.
+
+    confidence: (N,) the probability that each answer was given; right: (N,) was it right? A row for
+    each bin between two edges that holds images, its lower edge included (the last also its upper
+    one): that edge, how many images, their mean confidence, and the share that is right. A network
+    is calibrated if the two agree (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
+    Raises ValueError for a confidence outside of the edges.
+    """
+    confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
+    if not np.all((confidence >= edges[0]) & (confidence <= edges[-1] + 1e-6)):  # rounded up
+        raise ValueError(f"Confidences lie between {edges[0]} and {edges[-1]}; here they are from "
+                         f"{confidence.min()} to {confidence.max()}.")
+    bins = np.searchsorted(edges[1:-1], confidence, side="right")
+    return [{"above": float(edges[k]), "images": int((bins == k).sum()),
+             "confidence": float(confidence[bins == k].mean().clip(max=edges[-1])),
+             "accuracy": float(right[bins == k].mean())} for k in np.unique(bins)]
+
+
+def calibration_error(rows: Sequence[dict[str, float]]) -> float:
+    """Expected calibration error: |confidence - accuracy|, as a mean over the images of all bins.
+
+    rows: of reliability_table(). Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    """
+    images = np.array([row["images"] for row in rows])
+    off = np.array([abs(row["confidence"] - row["accuracy"]) for row in rows])
+    return float((images * off).sum() / images.sum())
+
+
+def find_calibration(probabilities: Tensor, data: Dataset) -> list[dict[str, float]]:
+    """The reliability table of a network's answers to the test images."""
+    confidence, answers = probabilities.max(1)
+    return reliability_table(confidence.double(), answers == data.test_labels.cpu())
 
 
 def load_misclassified(file: Path, classes: int) -> Misclassified:

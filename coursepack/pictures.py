@@ -1,13 +1,16 @@
-"""Pictures of what is computed: which numbers share a mean, and how weights are spread."""
+"""Pictures of what is computed: shared means, weights, and how sure a network was."""
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from numpy.typing import ArrayLike
 
-from coursepack import figures
+from coursepack import compare, figures
+from coursepack.compare import LOOKS
+from model import check_norm
 
 SHOWN = (5, 6, 4, 4)  # images, channels, rows and columns that plot_means has room for
 GAP = 0.5  # between two maps, in squares
@@ -85,4 +88,35 @@ def plot_weights(networks: Mapping[str, Sequence[ArrayLike]], names: Sequence[st
     figure.legend(loc="outside upper right", ncols=len(networks), frameon=False)
     figures.write_below(figure, "Thick line: the middle half of a layer's weights; thinner: the "
                                 "middle 90 %;\nthin: all of them; mark: the median")
+    return figure
+
+
+def plot_reliability(records: Sequence[dict]) -> plt.Figure:
+    """A reliability diagram of each recipe, over how many answers there are of each confidence.
+
+    Records with "calibration"; those of a recipe's seeds are added up. An upright line is the 95 %
+    interval of a share (Wilson). Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    """
+    figure, (ax, below) = plt.subplots(2, figsize=(7, 6.6), height_ratios=(3, 1.2), sharex=True,
+                                       layout="constrained")
+    ax.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    ax.annotate("calibrated", (0.06, 0.075), rotation=33, color="#777777", fontsize=11)
+    for recipe, runs in compare.by_recipe(records).items():
+        look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
+        table = pd.DataFrame([row for run in runs for row in run["calibration"]])
+        table["right"] = table["images"] * table["accuracy"]
+        table["sure"] = table["images"] * table["confidence"]
+        table = table.groupby("above")[["images", "right", "sure"]].sum()
+        share, sure = table["right"] / table["images"], table["sure"] / table["images"]
+        ends = [compare.accuracy_interval(*pair) for pair in zip(share, table["images"])]
+        ax.vlines(sure, *np.transpose(ends), color=look.colour, linewidth=1, alpha=0.5)
+        for axes, values in ((ax, share), (below, table["images"])):
+            axes.plot(sure, values, color=look.colour, linestyle=look.line, marker="o",
+                      markersize=4, label=recipe)
+    ax.set(ylabel="answers that are right", ylim=(-0.02, 1.02), title="How sure, and how right")
+    below.set(yscale="log", ylabel="answers", xlabel="probability given to the answer")
+    for axis in (ax.yaxis, below.xaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.legend(loc="upper left", frameon=False)
+    figures.add_caption(figure, records[0], "; all test images")
     return figure

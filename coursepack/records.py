@@ -28,7 +28,11 @@ RECIPES = {"bn_l1_l2": "01_batch_norm_l1_l2", "gn_l1": "02_group_norm_l1",
 
 
 def share_near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
-    """Share of all elements that are smaller than limit in magnitude, as L1 makes them."""
+    """Share of all elements that are smaller than limit in magnitude.
+
+    Before a norm that says little: only the size beside the other weights of a layer matters there,
+    see measures.sparsity.
+    """
     w = torch.cat([parameter.detach().flatten() for parameter in parameters])
     return (w.abs() < limit).double().mean().item()
 
@@ -39,7 +43,8 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     Returns the record. The presence of record.json means that the run finished; the checkpoint,
     needed no longer, is removed. An earlier run that was of something else is moved aside first.
     """
-    errors = mistakes.find_misclassified(model, data)._asdict()
+    probabilities = mistakes.probabilities(model, data)
+    errors = mistakes.find_misclassified(probabilities, data)._asdict()
     run = checkpoints.identity(recipe, data)
     record = {
         "schema": SCHEMA,
@@ -53,6 +58,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
         "misclassified": errors["index"].tolist(),
+        "calibration": mistakes.find_calibration(probabilities, data),
         "near_zero": share_near_zero(steps.penalized_parameters(model, recipe.penalize)),
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -129,9 +135,15 @@ SHAPE = {  # of a record, as https://json-schema.org describes it
         "required": ["loss", "penalty", "accuracy", "test_loss", "test_accuracy", "lr",
                      "train_seconds", "test_seconds"],
     }},
+    "calibration": {"type": "array", "minItems": 1, "items": {
+        "type": "object", "required": ["above", "images", "confidence", "accuracy"],
+        "properties": {"above": SHARE, "images": WHOLE, "confidence": SHARE, "accuracy": SHARE},
+    }},
 }
+LATER = ("calibration",)  # what records of before have not
 CHECK = jsonschema.Draft202012Validator(
-    {"type": "object", "properties": SHAPE, "required": list(SHAPE)})
+    {"type": "object", "properties": SHAPE,
+     "required": [name for name in SHAPE if name not in LATER]})
 
 
 def check_record(record: object) -> None:
@@ -147,6 +159,11 @@ def check_record(record: object) -> None:
     if abs(record["epochs"][-1]["test_accuracy"] - share) > 1e-9 or max(wrong, default=0) >= size:
         raise ValueError(f"it lists {len(wrong)} mistakes, and its test accuracy of {size} images "
                          f"is {record['epochs'][-1]['test_accuracy']}")
+    rows = record.get("calibration")
+    if rows and (sum(row["images"] for row in rows) != size or abs(
+            sum(row["images"] * (1 - row["accuracy"]) for row in rows) - len(wrong)) > 1e-6 * size):
+        raise ValueError(f"its calibration is not that of {size} test images and {len(wrong)} "
+                         "mistakes")
 
 
 def load_record(file: Path) -> dict:

@@ -200,3 +200,27 @@ def test_a_slope_leaves_out_what_has_no_logarithm():
     table = pd.DataFrame({"x": [1.0, 2.0, 4.0, 8.0, 16.0], "y": [1.0, 4.0, 16.0, 64.0, 0.0],
                           "status": "finished"})
     assert effects.slope(table, "y", "x")[0] == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("difference", "spread", "power", "seeds"), [
+    (0.05, 0.046, 0.8, 15), (1.0, 1.0, 0.8, 17), (1.0, 1.0, 0.9, 23), (0.5, 1.0, 0.8, 64),
+    (100.0, 1.0, 0.8, 2),
+])
+def test_seeds_needed_are_those_of_power_tables(difference, spread, power, seeds):
+    """Cohen 1988, table 2.4.1: 17, 23 and 64 for d = 1 and 0.5 at 5 %, two-sided."""
+    assert effects.seeds_needed(difference, spread, power) == seeds
+
+
+def test_that_many_seeds_find_the_difference_as_often_as_was_asked():
+    rng = np.random.default_rng(0)
+    seeds = effects.seeds_needed(1.0, 1.0)
+    a, b = rng.normal(0, 1, (4000, seeds)), rng.normal(1, 1, (4000, seeds))
+    found = (stats.ttest_ind(a, b, axis=1).pvalue < 0.05).mean()
+    assert found == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize("wrong", [{"difference": 0.0}, {"spread": -1.0}, {"power": 1.0},
+                                   {"level": 0.9}, {"spread": float("nan")}])
+def test_impossible_questions_about_seeds_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        effects.seeds_needed(**{"difference": 1.0, "spread": 1.0} | wrong)

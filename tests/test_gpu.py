@@ -188,7 +188,7 @@ FAULTS = {
         training, "evaluate", ".to(log_probabilities.device)", "",
         "training.py: loss = F.nll_loss(log_probabilities.double(), labels)"),
     "probabilities of the mistakes": (
-        mistakes, "find_misclassified", ".exp().cpu()", ".exp()",
+        mistakes, "probabilities", ".exp().cpu()", ".exp()",
         "mistakes.py: wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()"),
 }
 

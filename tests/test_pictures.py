@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import make_record
 
 import model
 from coursepack import pictures
@@ -65,3 +66,21 @@ def test_networks_of_other_layers_are_refused():
     with pytest.raises(ValueError, match=r"'free' has 1 layers, and there are 2 names"):
         pictures.plot_weights({"free": [[1, 2]]}, ["one", "two"])
     plt.close("all")
+
+
+def calibrated(norm, seed, rows):
+    return make_record(norm, seed, 0.9) | {"calibration": [
+        dict(zip(("above", "images", "confidence", "accuracy"), row)) for row in rows]}
+
+
+def test_reliability_adds_up_the_runs_of_a_recipe():
+    runs = [calibrated("batch", 1, [(0.5, 10, 0.5, 0.4), (0.9, 90, 0.95, 1.0)]),
+            calibrated("batch", 2, [(0.5, 30, 0.55, 0.8)]),
+            calibrated("layer", 1, [(0.9, 100, 0.99, 0.9)])]
+    above, below = pictures.plot_reliability(runs).axes
+    diagonal, batch, layer = above.lines
+    assert batch.get_xdata() == pytest.approx([(10 * 0.5 + 30 * 0.55) / 40, 0.95])
+    assert batch.get_ydata() == pytest.approx([(4 + 24) / 40, 1.0])
+    assert layer.get_color() == LOOKS["layer"].colour
+    assert [line.get_ydata().tolist() for line in below.lines] == [[40, 90], [100]]
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())

@@ -48,6 +48,25 @@ def test_reported_accuracy_is_that_of_the_misclassified_images(finished):
     assert 0 < len(errors.index) < 520
 
 
+def test_calibration_is_that_of_the_answers_to_the_test_images(finished, few):
+    recipe, record, errors = finished
+    rows = record["calibration"]
+    assert sum(row["images"] for row in rows) == 520
+    wrong = sum(row["images"] * (1 - row["accuracy"]) for row in rows)
+    assert wrong == pytest.approx(len(errors.index))
+    model = Net(**recipe.network())
+    model.load_state_dict(torch.load(recipe.run_dir / "model.pt", weights_only=True))
+    sure = log_probabilities(model, few.test_images, few).exp().max(1)[0]
+    mean = sum(row["images"] * row["confidence"] for row in rows) / 520
+    assert mean == pytest.approx(sure.mean().item(), abs=1e-5)
+
+
+def test_record_of_before_has_no_calibration_and_is_read(tmp_path, finished):
+    old = {name: part for name, part in finished[1].items() if name != "calibration"}
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    assert load_record(tmp_path / "run.json") == old
+
+
 def test_saved_model_makes_exactly_the_saved_mistakes(finished, few):
     recipe, _, errors = finished
     model = Net(**recipe.network())
@@ -210,6 +229,12 @@ def changed(record, path, value):
     ("data.classes", list(range(10)), "classes"),
     ("misclassified", {}, "misclassified"),
     ("misclassified", [10**9], "mistakes"),
+    ("calibration", [], "calibration"),
+    ("calibration.0.images", 1.5, "calibration"),
+    ("calibration.0.images", 10**6, "calibration"),
+    ("calibration.0.accuracy", 1.5, "calibration"),
+    ("calibration.0.accuracy", None, "calibration"),
+    ("calibration.-1.confidence", "high", "calibration"),
     ("near_zero", "few", "near_zero"),
     ("near_zero", 2, "near_zero"),
     ("parameter_count", 1.5, "parameter_count"),

@@ -247,6 +247,8 @@ VALUES = [  # of a record: where, and what stands there; ... is nothing
     ("epochs.-1.test_accuracy", 7.5), ("epochs.-1.test_accuracy", float("nan")),
     ("epochs.3.loss", ...), ("epochs.3.loss", "low"), ("epochs.3.loss", float("inf")),
     ("epochs.3.loss", -1.0), ("epochs.3", 5), ("near_zero", "half"), ("near_zero", 1e300),
+    ("calibration", []), ("calibration", "good"), ("calibration.0.images", 10**6),
+    ("calibration.0.accuracy", 1.5), ("calibration.-1.confidence", ...),
     ("misclassified", None), ("misclassified", ["one"]), ("misclassified", [10**9]),
     ("data", ...), ("data.test_size", 0), ("data.test_size", "all"), ("data.test_size", -10_000),
     ("data.test_size", 10**12), ("data.classes", ...), ("data.classes", ["0"]),

@@ -1,0 +1,41 @@
+"""How sure a network was, and how often it was right: reliability tables."""
+
+import numpy as np
+import pytest
+import torch
+
+from coursepack import mistakes
+
+
+def test_bins_hold_their_lower_edge_and_the_last_also_its_upper_one():
+    rows = mistakes.reliability_table([0.0, 0.5, 0.5, 0.9, 1.0], [0, 1, 0, 1, 1], [0, 0.5, 0.9, 1])
+    assert rows == [{"above": 0.0, "images": 1, "confidence": 0.0, "accuracy": 0.0},
+                    {"above": 0.5, "images": 2, "confidence": 0.5, "accuracy": 0.5},
+                    {"above": 0.9, "images": 2, "confidence": 0.95, "accuracy": 1.0}]
+
+
+def test_calibration_error_is_the_mean_gap_weighted_by_images():
+    rows = mistakes.reliability_table([0.6, 0.6, 0.6, 0.99], [1, 0, 0, 1])
+    assert mistakes.calibration_error(rows) == pytest.approx((3 * (0.6 - 1 / 3) + 0.01) / 4)
+
+
+def test_who_is_right_as_often_as_he_says_is_calibrated():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.1, 1, 200_000)
+    right = rng.uniform(size=200_000) < confidence
+    rows = mistakes.reliability_table(confidence, right)
+    assert mistakes.calibration_error(rows) < 0.005
+    assert mistakes.calibration_error(mistakes.reliability_table(confidence, right | True)) > 0.4
+
+
+@pytest.mark.parametrize("wrong", [1.01, -0.1, float("nan")])
+def test_a_confidence_that_is_no_probability_is_refused(wrong):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mistakes.reliability_table([0.5, wrong], [True, True])
+
+
+def test_a_probability_that_was_rounded_up_counts_as_one(few):
+    probabilities = torch.zeros(520, 10)
+    probabilities[range(520), few.test_labels] = 1 + 2e-7
+    [row] = mistakes.find_calibration(probabilities, few)
+    assert row == {"above": 0.9999, "images": 520, "confidence": 1.0, "accuracy": 1.0}
