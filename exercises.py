@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Number
 
-from coursepack.exercises import batch, by_hand, groups, laboratory, scale
+from coursepack.exercises import batch, by_hand, fair, groups, laboratory, scale
 from coursepack.exercises.grading import OPEN, RIGHT, Exercise, a_or_an, as_tensor, grade
 
 EXERCISES: dict[str, Exercise] = {
@@ -23,6 +23,7 @@ EXERCISES: dict[str, Exercise] = {
     **batch.EXERCISES,
     **groups.EXERCISES,
     **scale.EXERCISES,
+    **fair.EXERCISES,
     **laboratory.EXERCISES,
 }
 WIDTH = 78  # of what is printed, in characters

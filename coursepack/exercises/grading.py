@@ -146,7 +146,9 @@ def problem(result: object, right: object) -> str:
         return next((f"{key}: {said}" for key in right
                      if (said := problem(by_name[str(key)], right[key]))), "")
     if isinstance(right, list | tuple):
-        if not isinstance(result, list | tuple | Tensor | np.ndarray) or len(result) != len(right):
+        several = isinstance(result, list | tuple) or (
+            isinstance(result, Tensor | np.ndarray) and result.ndim > 0)
+        if not several or len(result) != len(right):
             return f"{len(right)} results are expected."
         return next((f"Number {i} of {len(right)} results: {said}" for i, pair
                      in enumerate(zip(result, right), 1) if (said := problem(*pair))), "")

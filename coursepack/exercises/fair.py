@@ -1,0 +1,164 @@
+"""Notebook 04: McNemar's test from two counts, seeds for a difference, a reliability diagram."""
+
+from math import comb
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coursepack.exercises.grading import Exercise
+
+
+# --------------------------------------------------------------------------------- mcnemar
+def mcnemar(only_first, only_other):
+    from math import comb
+
+    tosses, fewer = only_first + only_other, min(only_first, only_other)
+    one_side = sum(comb(tosses, k) for k in range(fewer + 1)) / 2**tosses
+    return min(1.0, 2 * one_side)
+
+
+def mcnemar_cases() -> list[tuple]:
+    return [(28, 33), (3, 12), (9, 9), (1, 0), (0, 0), (40, 17)]
+
+
+def tail(first: int, other: int, last: int) -> float:
+    """The probability of 0 to last heads in first + other tosses."""
+    return sum(comb(first + other, k) for k in range(last + 1)) / 2 ** (first + other)
+
+
+MCNEMAR_WRONG = {
+    "That is one side only: 3 to 12 is as uneven as 12 to 3, so both count.":
+        lambda first, other: tail(first, other, min(first, other)),
+    "Twice one side can be above 1 where the two counts are equal. A probability cannot.":
+        lambda first, other: 2 * tail(first, other, min(first, other)),
+    "That is the probability of exactly this split. More uneven ones count, too.":
+        lambda first, other: comb(first + other, first) / 2 ** (first + other),
+    "That is the probability of exactly this split, both ways round. More uneven ones count, too.":
+        lambda first, other: min(1.0, 2 * comb(first + other, first) / 2 ** (first + other)),
+    "The split itself is left out. It counts as well: `range(fewer + 1)`.":
+        lambda first, other: min(1.0, 2 * tail(first, other, min(first, other) - 1)),
+    "Counted are the less uneven splits: sum up to the smaller of the two counts.":
+        lambda first, other: min(1.0, 2 * tail(first, other, max(first, other))),
+    "That is the probability of a less uneven split, 1 - p.":
+        lambda first, other: 1 - mcnemar(first, other),
+    "That is the approximation (b - c)² / (b + c). Asked for is the exact p.":
+        lambda first, other: (first - other) ** 2 / max(first + other, 1),
+    "That is the approximation (|b - c| - 1)² / (b + c). Asked for is the exact p.":
+        lambda first, other: (abs(first - other) - 1) ** 2 / max(first + other, 1),
+    "That is the share of one of the two counts, and no test.":
+        lambda first, other: first / max(first + other, 1),
+}
+
+
+# -------------------------------------------------------------------------------- seeds_for
+def seeds_for(difference, spread):
+    return int(np.ceil(2 * ((1.96 + 0.84) * spread / difference) ** 2))
+
+
+def seeds_cases() -> list[tuple]:
+    return [(0.05, 0.046), (0.1, 0.046), (0.2, 0.33), (1.0, 0.9)]
+
+
+def seeds(times: float = 2, z: float = 1.96 + 0.84, power: int = 2, up: bool = True,
+          upside_down: bool = False) -> object:
+    """The rule with one thing wrong: see the arguments."""
+    def way(difference: float, spread: float) -> int:
+        ratio = difference / spread if upside_down else spread / difference
+        return int((np.ceil if up else np.floor)(times * (z * ratio) ** power))
+    return way
+
+
+SEEDS_WRONG = {
+    "Both recipes vary: the variance of a difference is twice that of one.": seeds(times=1),
+    "That is for both recipes together. Asked for are the seeds of each.": seeds(times=4),
+    "The square is missing: half the difference needs four times the seeds.": seeds(power=1),
+    "Spread and difference are upside down: a smaller difference needs more seeds.":
+        seeds(upside_down=True),
+    "With 1.96 alone the difference is found in half of all studies. 0.84 is to be added for four "
+    "in five.": seeds(z=1.96),
+    "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
+        seeds(z=1.64 + 0.84),
+    "Rounded down, it is a seed short: round up.": seeds(up=False),
+}
+
+
+# ------------------------------------------------------------------------------ reliability
+def reliability(confidence, right, edges):
+    rows = []
+    for low, high in zip(edges, edges[1:]):
+        chosen = (confidence >= low) & (confidence < high)
+        rows.append((chosen.sum(), confidence[chosen].mean(), right[chosen].mean()))
+    return rows
+
+
+def reliability_cases() -> list[tuple]:
+    """Overconfident answers; one lies on an edge."""
+    draw = torch.Generator().manual_seed(0)
+    confidence = 0.3 + 0.69 * torch.rand(60, generator=draw, dtype=torch.float64) ** 0.5
+    confidence[0] = 0.8
+    right = (torch.rand(60, generator=draw, dtype=torch.float64) < confidence - 0.2).double()
+    return [(confidence, right, [0.3, 0.6, 0.8, 1.0]), (confidence, right, [0.0, 0.8, 0.9, 1.0])]
+
+
+def wrong_reliability(row=None, upper=False, open_end=False) -> object:
+    """A reliability table with one thing wrong: see the arguments."""
+    def way(confidence: Tensor, right: Tensor, edges: list[float]) -> list[object]:
+        rows = []
+        for low, high in zip(edges, edges[1:]):
+            chosen = (confidence >= low) & (confidence < high)
+            if upper:
+                chosen = (confidence > low) & (confidence <= high)
+            if open_end:
+                chosen = confidence >= low
+            count, sure, share = chosen.sum(), confidence[chosen].mean(), right[chosen].mean()
+            rows.append(row(count, sure, share, (low + high) / 2, len(right)) if row else
+                        (count, sure, share))
+        return rows
+    return way
+
+
+RELIABILITY_WRONG = {
+    "The edges: an answer on one belongs to the bin above it (low <= confidence < high).":
+        wrong_reliability(upper=True),
+    "A bin ends at its upper edge: answers above it belong to the next.":
+        wrong_reliability(open_end=True),
+    "That is the middle of the bin. Asked for is the mean confidence of the answers in it.":
+        wrong_reliability(lambda count, sure, share, middle, total: (count, middle, share)),
+    "That is the share of wrong answers. Asked for is that of right ones.":
+        wrong_reliability(lambda count, sure, share, middle, total: (count, sure, 1 - share)),
+    "Right answers are divided by all answers, and not by those of the bin.":
+        wrong_reliability(lambda count, sure, share, middle, total:
+                          (count, sure, share * count / total)),
+    "That is how many are right in each bin. Divide by how many there are in it.":
+        wrong_reliability(lambda count, sure, share, middle, total: (count, sure, share * count)),
+    "Asked for is how many answers are in a bin, not their share.":
+        wrong_reliability(lambda count, sure, share, middle, total: (count / total, sure, share)),
+    "Confidence comes before accuracy.":
+        wrong_reliability(lambda count, sure, share, middle, total: (count, share, sure)),
+    "The number of answers comes first.":
+        wrong_reliability(lambda count, sure, share, middle, total: (sure, share, count)),
+}
+
+EXERCISES = {
+    "mcnemar": Exercise(
+        "04", mcnemar, mcnemar_cases, MCNEMAR_WRONG,
+        ["If the two err equally often, each image that only one gets wrong is a coin toss. How "
+         "likely are `fewer` or less heads in so many tosses?",
+         "`math.comb(tosses, k) / 2**tosses` is the probability of k heads. Add them up to the "
+         "smaller count.",
+         "Splits as uneven the other way round count as well: twice that, and 1 at most."],
+        "For the 28 and 33 of this page it is 0.61: such a split is to be expected."),
+    "seeds_for": Exercise(
+        "04", seeds_for, seeds_cases, SEEDS_WRONG,
+        ["The standard error of a difference of two means of n runs is spread x sqrt(2 / n).",
+         "It has to be so small that the difference is 1.96 + 0.84 standard errors. Solve for n, "
+         "and round up."],
+        "Roughly 16 (spread / difference)², Lehr's rule of 1992. Student's t-test, which does not "
+        "know the spread beforehand, asks for one more where seeds are few."),
+    "reliability": Exercise(
+        "04", reliability, reliability_cases, RELIABILITY_WRONG,
+        ["`(confidence >= low) & (confidence < high)` chooses the answers of a bin.",
+         "`confidence[chosen].mean()` and `right[chosen].mean()` are what the diagram shows."],
+        "Drawn over each other, confidence and accuracy are the reliability diagram."),
+}
