@@ -49,7 +49,7 @@ from coursepack.measures import (
 
 # Which test images a network gets wrong.
 from coursepack.mistakes import (
-    Misclassified, calibration_error, find_misclassified, load_misclassified, reliability_table,
+    Misclassified, calibration_error, load_misclassified, reliability_table, shared_mistakes,
 )
 
 # What a run leaves behind, and reading it.

@@ -1,5 +1,6 @@
 """Which test images a trained network gets wrong, how sure it was, and reading that again."""
 
+import functools
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -79,6 +80,24 @@ def find_calibration(probabilities: Tensor, data: Dataset) -> list[dict[str, flo
     """The reliability table of a network's answers to the test images."""
     confidence, answers = probabilities.max(1)
     return reliability_table(confidence.double(), answers == data.test_labels.cpu())
+
+
+class Shared(NamedTuple):
+    """The test images that several networks all get wrong, in the order of their index."""
+
+    index: np.ndarray
+    image: np.ndarray  # uint8, (N, C, H, W)
+    label: np.ndarray
+    predictions: np.ndarray  # (N, networks)
+
+
+def shared_mistakes(errors: Sequence[Misclassified]) -> Shared:
+    """What all of some networks get wrong, of the same test images."""
+    index = functools.reduce(np.intersect1d, [wrong.index for wrong in errors])
+    places = [np.array([np.flatnonzero(wrong.index == i)[0] for i in index], int)
+              for wrong in errors]
+    said = np.stack([wrong.prediction[at] for wrong, at in zip(errors, places)], axis=1)
+    return Shared(index, errors[0].image[places[0]], errors[0].label[places[0]], said)
 
 
 def load_misclassified(file: Path, classes: int) -> Misclassified:

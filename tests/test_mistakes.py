@@ -28,6 +28,29 @@ def test_who_is_right_as_often_as_he_says_is_calibrated():
     assert mistakes.calibration_error(mistakes.reliability_table(confidence, right | True)) > 0.4
 
 
+def errors_of(*wrong):
+    """Misclassified of some (index, prediction); an image is known by its index."""
+    index, said = (np.array(part, int) for part in zip(*wrong))
+    image = np.stack([np.full((1, 2, 2), i, np.uint8) for i in index])
+    chance = np.full(len(index), 0.5, np.float32)
+    return mistakes.Misclassified(index, image, index % 10, said, chance, chance / 2)
+
+
+def test_shared_mistakes_are_found_in_each_networks_own_order():
+    both = [errors_of((7, 1), (3, 2), (5, 4)), errors_of((5, 6), (7, 8), (9, 0))]
+    shared = mistakes.shared_mistakes(both)
+    assert shared.index.tolist() == [5, 7]
+    assert shared.image[:, 0, 0, 0].tolist() == [5, 7]
+    assert shared.label.tolist() == [5, 7]
+    assert shared.predictions.tolist() == [[4, 6], [1, 8]]
+
+
+def test_no_shared_mistake_is_an_empty_table():
+    shared = mistakes.shared_mistakes([errors_of((1, 2)), errors_of((3, 4)), errors_of((1, 5))])
+    assert shared.image.shape == (0, 1, 2, 2)
+    assert shared.predictions.shape == (0, 3)
+
+
 @pytest.mark.parametrize("wrong", [1.01, -0.1, float("nan")])
 def test_a_confidence_that_is_no_probability_is_refused(wrong):
     with pytest.raises(ValueError, match="between 0 and 1"):
