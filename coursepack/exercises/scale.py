@@ -52,19 +52,25 @@ def halve(net):
 
 
 def use_halve(answer: object) -> object:
-    """How much is left of each part of a network, and of the network that was handed over."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = Net("mnist_8k", "group").double()
+    """How much is left of each part of a network, and of the network that was handed over.
+
+    Each is the least and the greatest factor over all numbers of the part; none of them is zero.
+    """
+    draw = torch.Generator().manual_seed(0)
+    net = Net("mnist_8k", "group").double()
+    for w in net.parameters():
+        nn.init.uniform_(w, 0.5, 1.5, generator=draw)
     before = {name: w.detach().clone() for name, w in net.named_parameters()}
     half = answer(net)
-    if not isinstance(half, nn.Module):
+    if half is ...:
         return half
+    if not isinstance(half, nn.Module):
+        raise TypeError(f"a network is asked for, and this is of type {type(half).__name__}")
     after = dict(half.named_parameters())
-    return {f"{name}, times": (after[name] * (before[name] != 0)).abs().sum()
-            / before[name].abs().sum().clamp(min=1e-9) for name in before} | {
-        "network given, times": sum(w.abs().sum() for w in net.parameters())
-        / sum(w.abs().sum() for w in before.values())}
+    times = {f"{name}, times": after[name] / w for name, w in before.items()}
+    given = torch.cat([(w / before[name]).flatten() for name, w in net.named_parameters()])
+    return {name: torch.stack([ratio.min(), ratio.max()])
+            for name, ratio in (times | {"the network that was given, times": given}).items()}
 
 
 def wrong_halve(parts=slice(-1), factor=0.5, kind=nn.Conv2d, in_place=False) -> object:
@@ -94,6 +100,7 @@ HALVE_WRONG = {
         wrong_halve(kind=nn.Conv2d | nn.GroupNorm),
     "The weights are doubled.": wrong_halve(factor=2.0),
     "The weights are divided by four.": wrong_halve(factor=0.25),
+    "The weights are halved, but their signs are turned around.": wrong_halve(factor=-0.5),
     "The network that was handed over is changed. Work on a copy (`copy.deepcopy`).":
         wrong_halve(in_place=True),
     "Nothing is halved.": wrong_halve(factor=1.0),
@@ -147,8 +154,8 @@ STEP_WRONG = {
         wrong_step(rate=False),
     "Adam is missing: its step is the gradient divided by its size.": wrong_step(adam=False),
     "Adam's epsilon is missing: the size is |gradient| + 1e-8.": wrong_step(eps="missing"),
-    "Adam's epsilon stands outside of the root: the size is |gradient| + 1e-8.":
-        wrong_step(eps="inside"),
+    "Adam's epsilon is under the root, as in a norm. Here it is added after the root: the size is "
+    "|gradient| + 1e-8.": wrong_step(eps="inside"),
     "Adam's averages are not corrected for their start at zero. After the correction the first "
     "step is gradient / (|gradient| + 1e-8).": wrong_step(corrected=False),
     "Decoupled decay takes its share of the weight before the step, not after it.":
