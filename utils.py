@@ -16,7 +16,6 @@ from coursepack.sources import check_arrays, read_npz, read_sample, read_torchvi
 # The named datasets: finding, loading, statistics of their pixels.
 from coursepack.data import (
     DATASETS, SAMPLE, Dataset, describe_data, find_dataset, load_dataset, pixel_statistics,
-    take_part,
 )
 
 # The parameters of a run and of a summary, checked together.
@@ -74,14 +73,15 @@ from coursepack.effects import (
     seeds_needed, slope, variance_table, welch_at,
 )
 
-# All pictures; and the one call that sets a process up.
+# What all pictures share, graphs by epoch; and the one call that sets a process up.
 from coursepack.figures import (
-    GRAPHS, add_caption, axes_grid, label_ends, plot_confusions, plot_graph, plot_misclassified,
-    set_up, show, show_images,
+    GRAPHS, add_caption, axes_grid, label_ends, plot_graph, set_up, show, show_images,
 )
 
-# Which numbers share a mean, and how weights are spread.
-from coursepack.pictures import plot_means, plot_reliability, plot_weights
+# Which numbers share a mean, how weights are spread, what a network got wrong.
+from coursepack.pictures import (
+    plot_confusions, plot_means, plot_misclassified, plot_reliability, plot_weights,
+)
 
 # Pictures of the tables of studies.
 from coursepack.charts import (

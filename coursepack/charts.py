@@ -52,8 +52,9 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
 
     A pale dot is a run. x: numbers, or words, which stand in the order of the table. names: what a
     level of line is called in the figure (a norm has its own name). log: which axes are
-    logarithmic, "x", "y", "xy" or "". Crosses above are points of which runs diverged, with their
-    number if others did not.
+    logarithmic, "x", "y", "xy" or "". On a logarithmic y axis an interval's lower end is as many
+    times below the mean as its upper end is above it, so that it never reaches zero. Crosses above
+    are points of which runs diverged, with their number if others did not.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     label, convert, limits = RESPONSES.get(
@@ -71,6 +72,7 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
         mean, low, high = (convert(part[name].to_numpy(float)) for name in ("mean", "low", "high"))
         if "y" in log:
             mean = np.where(mean > 0, mean, np.nan)  # zero is below every logarithmic axis
+            low = mean**2 / high  # as many times below the mean as high is above it
         there = moved(part[x], points[x], shift, along)
         ax.plot(there, mean, color=look.colour, linestyle=look.line, marker="o", markersize=5,
                 linewidth=2)
@@ -204,6 +206,8 @@ def add_note(figure: plt.Figure, table: pd.DataFrame,
     parts += [f"{common[key]:,} {what}" for key, what in (
         ("train_size", "training images"), ("epochs", "epochs")) if common.get(key)]
     line = f"{', '.join(parts)}; {table['seed'].nunique()} seeds, {marks}"
+    if "interval" in marks and figure.axes[0].get_yscale() == "log":
+        line += ", equally far up and down"
     if head.get("missing"):
         line += f"; INCOMPLETE: {head['missing']} of {head['runs']} runs are missing"
     write_below(figure, line)

@@ -1,4 +1,4 @@
-"""All pictures: graphs by epoch, and grids of images."""
+"""What all pictures share, graphs by epoch, and grids of images."""
 
 import io
 import math
@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from coursepack import files, threads
-from coursepack.compare import LEAST_SEEDS, LOOKS, Look, by_recipe, mean_interval, recipe_title
-from coursepack.mistakes import Misclassified
+from coursepack.compare import LEAST_SEEDS, LOOKS, Look, by_recipe, mean_interval
 from model import check_choice, check_norm
 
 
@@ -96,33 +95,35 @@ GRAPHS = {
 }
 
 
-def plot_graph(records: Sequence[dict], keys: Sequence[str]) -> plt.Figure:
+def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> plt.Figure:
     """Epoch by epoch, a line for each recipe and each of some keys of GRAPHS with one axis.
 
     A recipe with several seeds is the line of their mean; from three seeds on, a band is its 95 %
     interval. Losses are on a logarithmic axis; accuracies on one that is logarithmic in the errors.
+    Recipes of one norm are told apart by large markers. of: for the title, what the runs are of.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     axis = GRAPHS[check_choice("key", keys[0], GRAPHS)].axis
     recipes, drawn, ends, extremes = by_recipe(records), [], [], []
-    for recipe, runs in recipes.items():
-        look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
-        marker = "osv^DP"[drawn.count(look) % 6]  # tells recipes of one norm apart
-        drawn.append(look)
+    norms = [check_norm(runs[0]["parameters"]["norm"]) for runs in recipes.values()]
+    for (recipe, runs), norm in zip(recipes.items(), norms):
+        look = LOOKS[norm]
+        marker = "osv^DP"[drawn.count(norm) % 6] if norms.count(norm) > 1 else ""
+        drawn.append(norm)
         for key in keys:
             values = np.array([[e[key] for e in run["epochs"]] for run in runs])
             if axis is accuracy_axis:
                 values = 1 - values
             values = np.maximum(values, 1e-4 if axis is accuracy_axis else 1e-7)  # no log of zero
-            last = draw_line(ax, values, look, marker, 2.4 if key == keys[-1] else 1.2)
+            width, most = 2.4 if key == keys[-1] else 1.2, 1 if axis is accuracy_axis else np.inf
+            last, *reach = draw_line(ax, values, look, marker, width, most)
             name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
             ends.append((values.shape[1], last, name, look.colour))
-            extremes += [values.min() / 1.1, values.max() * 1.1]
+            extremes += reach
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()
-    ax.set(xlabel="epoch", title=subject)
+    ax.set(xlabel="epoch", title=f"{subject}: {of}" if of else subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    limits = min(extremes), max(extremes)  # of the runs: the band of few seeds is wide
-    axis(ax, *limits)
+    axis(ax, min(extremes) / 1.1, max(extremes) * 1.1)
     label_ends(ax, ends)
     add_caption(figure, records[0], seeds_text(list(recipes.values())))
     return figure
@@ -136,20 +137,28 @@ def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
         seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
         return "; one run each" * (len(recipes) > 1) + seed
     each = f"{counts[0]} to " * (counts[0] < counts[-1]) + str(counts[-1])
-    band = ", band: 95 % interval of the mean" * (counts[-1] >= LEAST_SEEDS)
-    return f"; mean of {each} seeds{band}"
+    band = ", band: 95 % interval of the mean, equally far up and down"
+    return f"; mean of {each} seeds{band if counts[-1] >= LEAST_SEEDS else ''}"
 
 
-def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: float) -> float:
-    """The mean of runs, values (runs, epochs), and, from three on, a band. Returns its end."""
+def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: float,
+              most: float = np.inf) -> tuple[float, float, float]:
+    """The mean of runs, values (runs, epochs), and, from three on, a band that ends at most there.
+
+    The band's lower end is as many times below the mean as the upper one is above it: on a
+    logarithmic axis it never reaches zero. Returns the line's end, and what is drawn lowest and
+    highest.
+    """
     y, half = mean_interval(values)
+    low = high = y
     epochs = np.arange(1, len(y) + 1)
     if len(values) >= LEAST_SEEDS:
-        ax.fill_between(epochs, np.maximum(y - half, 1e-5), y + half, color=look.colour,
-                        alpha=0.18, linewidth=0)
-    ax.plot(epochs, y, linestyle=look.line, color=look.colour, marker=marker, markersize=3,
-            linewidth=width)
-    return y[-1]
+        low, high = y**2 / (y + half), np.minimum(y + half, most)
+        ax.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    large = {"marker": marker, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 1.5,
+             "markevery": max(1, len(y) // 6)} if marker else {"marker": "o", "markersize": 3}
+    ax.plot(epochs, y, linestyle=look.line, color=look.colour, linewidth=width, **large)
+    return y[-1], low.min(), high.max()
 
 
 def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
@@ -205,48 +214,4 @@ def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[st
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)
         ax.set_title(above[i] if len(above) else "", color="#00664a", fontsize=12, loc="center")
         ax.set_xlabel(below[i] if len(below) else "", color="#a04000", fontsize=12)
-    return figure
-
-
-def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: dict,
-                       shown: int = 20, columns: int = 5) -> plt.Figure:
-    """The most confident mistakes of a run: above each the true class, below what was said."""
-    kept = Misclassified(*(part[:shown] for part in errors))
-    figure = show_images(
-        kept.image,
-        [f"true: {classes[label]}" for label in kept.label],
-        [f"said: {classes[p]} ({q:.0%})" for p, q in zip(kept.prediction, kept.probability)],
-        columns,
-    )
-    shown_of = f"{len(kept.label)} of its {len(errors.label)} mistakes"
-    figure.suptitle(f"{recipe_title(record)}: {shown_of if len(errors.label) else 'no mistakes'}")
-    add_caption(figure, record, "; the most confident mistakes first" * bool(len(errors.label)))
-    return figure
-
-
-def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
-                    record: dict) -> plt.Figure:
-    """How often each true class was taken for each other one, counted over all of some runs.
-
-    Of many classes only twelve are shown: those of the commonest mistakes.
-    """
-    mistakes = np.concatenate([np.stack([w.label, w.prediction], axis=1) for w in errors])
-    pairs, counts = np.unique(mistakes, axis=0, return_counts=True)
-    commonest = pairs[np.argsort(-counts, kind="stable")].ravel().tolist()
-    many = len(classes) > 12
-    first = [*dict.fromkeys([*commonest, *range(12)])][:12]
-    shown = sorted(first) if many else list(range(len(classes)))
-    table = np.zeros((len(shown), len(shown)), dtype=int)
-    for (label, said), count in zip(pairs.tolist(), counts):
-        if label in shown and said in shown:
-            table[shown.index(label), shown.index(said)] = count
-    names = [textwrap.shorten(classes[i], 20, placeholder="...") for i in shown]
-    figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
-    sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
-                vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names,
-                yticklabels=names, ax=ax)
-    runs = "one run" if len(errors) == 1 else f"{len(errors)} runs"
-    of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most" * many
-    ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")
-    add_caption(figure, record, "; an image counts once for each run that gets it wrong")
     return figure

@@ -1,5 +1,6 @@
-"""Pictures of what is computed: shared means, weights, and how sure a network was."""
+"""Pictures of what is computed: shared means, weights, and what a network got wrong."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from coursepack import compare, figures
 from coursepack.compare import LOOKS
+from coursepack.mistakes import Misclassified
 from model import check_norm
 
 SHOWN = (5, 6, 4, 4)  # images, channels, rows and columns that plot_means has room for
@@ -119,4 +121,59 @@ def plot_reliability(records: Sequence[dict]) -> plt.Figure:
         axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend(loc="upper left", frameon=False)
     figures.add_caption(figure, records[0], "; all test images")
+    return figure
+
+
+def percent(share: float) -> str:
+    """A share in percent, such as 74%; near 1 with two digits, and never rounded to 100."""
+    if share >= 0.99995:
+        return "> 99.99%"
+    return f"{share:.2%}" if share >= 0.995 else f"{share:.0%}"
+
+
+def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: dict,
+                       shown: int = 20, columns: int = 5) -> plt.Figure:
+    """The most confident mistakes of a run: above each the true class, below what was said."""
+    kept = Misclassified(*(part[:shown] for part in errors))
+    figure = figures.show_images(
+        kept.image,
+        [f"true: {classes[label]}" for label in kept.label],
+        [f"said: {classes[p]} ({percent(q)})" for p, q in zip(kept.prediction, kept.probability)],
+        columns,
+    )
+    count, order = "no mistakes", ""
+    if len(errors.label):
+        count = f"{len(kept.label)} of its {len(errors.label)} mistakes"
+        order = "; the most confident mistakes first"
+    figure.suptitle(f"{compare.recipe_title(record)}: {count}")
+    figures.add_caption(figure, record, order)
+    return figure
+
+
+def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
+                    record: dict) -> plt.Figure:
+    """How often each true class was taken for each other one, counted over all of some runs.
+
+    Of many classes only twelve are shown: those of the commonest mistakes.
+    """
+    mistakes = np.concatenate([np.stack([w.label, w.prediction], axis=1) for w in errors])
+    pairs, counts = np.unique(mistakes, axis=0, return_counts=True)
+    commonest = pairs[np.argsort(-counts, kind="stable")].ravel().tolist()
+    many = len(classes) > 12
+    first = [*dict.fromkeys([*commonest, *range(12)])][:12]
+    shown = sorted(first) if many else list(range(len(classes)))
+    table = np.zeros((len(shown), len(shown)), dtype=int)
+    for (label, said), count in zip(pairs.tolist(), counts):
+        if label in shown and said in shown:
+            table[shown.index(label), shown.index(said)] = count
+    names = [textwrap.shorten(classes[i], 20, placeholder="...") for i in shown]
+    figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
+    sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
+                vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names,
+                yticklabels=names, ax=ax)
+    images = len(np.unique(np.concatenate([w.index for w in errors])))
+    runs = "one run" if len(errors) == 1 else f"{len(errors)} runs, on {images:,} images"
+    of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most" * many
+    ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")
+    figures.add_caption(figure, record, "; an image counts once for each run that gets it wrong")
     return figure

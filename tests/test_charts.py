@@ -137,3 +137,18 @@ def test_zero_is_not_on_a_logarithmic_axis(table):
     [ax] = charts.plot_effect(table, "size", "lr", log="xy").axes
     figure_size = ax.figure.get_tightbbox().size
     assert max(figure_size) < 20  # inches
+
+
+def test_an_interval_on_a_logarithmic_axis_is_as_far_down_as_up_and_not_cut(table):
+    table = table[(table["norm"] == "group")].assign(
+        size=lambda t: np.where(t["seed"] > 2, 0.01, 1.0))  # the plain interval goes below zero
+    figure = charts.plot_effect(table, "size", "lr", log="xy")
+    [ax] = figure.axes
+    line = next(line for line in ax.lines if line.get_color() == LOOKS["group"].colour)
+    [bars] = [part for part in ax.collections if hasattr(part, "get_segments")]
+    for (_, low), (_, high), mean in zip(*np.swapaxes(bars.get_segments(), 0, 1), line.get_ydata()):
+        assert 0 < low < mean
+        assert mean / low == pytest.approx(high / mean)
+        assert ax.get_ylim()[0] <= low
+    charts.add_note(figure, table)
+    assert "equally far up and down" in figure.texts[-1].get_text()

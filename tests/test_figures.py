@@ -8,7 +8,6 @@ import pytest
 from helpers import make_record, several_seeds
 
 from coursepack import compare, figures
-from coursepack.mistakes import Misclassified
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4])
@@ -36,6 +35,33 @@ def test_recipes_of_one_norm_differ_in_their_markers():
     [ax] = figures.plot_graph(records, ["test_accuracy"]).axes
     markers = [line.get_marker() for line in ax.lines]
     assert all(a != b for a, b in itertools.pairwise(markers))
+    assert all(line.get_markersize() > 8 for line in ax.lines)
+
+
+@pytest.mark.parametrize("key", ["loss", "test_accuracy"])
+def test_bands_of_few_seeds_are_whole_and_stay_in_the_axes(key):
+    records = [make_record(norm, seed, accuracy) for norm in ("batch", "layer")
+               for seed, accuracy in enumerate((0.9, 0.1, 0.15))]
+    [ax] = figures.plot_graph(records, [key]).axes
+    bottom, top = sorted(ax.get_ylim())
+    for band, line in zip(ax.collections, ax.lines):
+        [path] = band.get_paths()
+        heights = path.vertices[:, 1]
+        assert bottom <= heights.min() <= line.get_ydata().min()
+        assert line.get_ydata().max() <= heights.max() <= top
+        last = path.vertices[path.vertices[:, 0] == line.get_xdata()[-1], 1]
+        end = line.get_ydata()[-1]
+        if key == "loss" or last.max() < 1:
+            assert last.max() / end == pytest.approx(end / last.min())
+    if key == "test_accuracy":
+        assert max(band.get_paths()[0].vertices[:, 1].max() for band in ax.collections) == 1
+
+
+def test_a_title_says_what_the_runs_are_of():
+    record = make_record("batch", 1, 0.9)
+    for of, title in (("", "Test accuracy"), ("seed002", "Test accuracy: seed002")):
+        [ax] = figures.plot_graph([record], ["test_accuracy"], of).axes
+        assert ax.get_title(loc="left") == title
 
 
 def test_caption_tells_one_run_each_from_several_seeds():
@@ -64,43 +90,6 @@ def test_names_of_lines_stay_beside_the_axes_and_do_not_touch(names, end):
     assert boxes[-1].y1 <= frame.y1 + 1
     assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
     plt.close(figure)
-
-
-def mistakes(label, prediction):
-    """Mistakes of some classes, with blank images."""
-    count = len(label)
-    return Misclassified(np.arange(count), np.zeros((count, 1, 28, 28), np.uint8),
-                         np.array(label, int), np.array(prediction, int),
-                         np.full(count, 0.9), np.full(count, 0.1))
-
-
-def test_a_run_without_mistakes_is_drawn():
-    record = make_record("batch", 1, 1.0)
-    figure = figures.plot_misclassified(mistakes([], []), "0123456789", record)
-    assert figure.get_suptitle() == "BN: no mistakes"
-    for classes in ("0123456789", [str(i) for i in range(100)]):
-        figure = figures.plot_confusions([mistakes([], [])], classes, record)
-        assert figure.axes[0].get_title(loc="left").startswith("0 mistakes of one run")
-        figure.canvas.draw()
-
-
-def test_mixed_up_classes_say_that_an_image_counts_once_a_run():
-    record, wrong = make_record("batch", 1, 0.9), mistakes([3, 3, 5], [8, 8, 3])
-    figure = figures.plot_confusions([wrong] * 3, "0123456789", record)
-    [ax] = figure.axes
-    assert ax.get_title(loc="left") == "9 mistakes of 3 runs"
-    assert sorted(text.get_text() for text in ax.texts) == ["3", "6"]
-    assert "once for each run" in figure.texts[-1].get_text()
-
-
-def test_of_many_classes_those_that_are_mixed_up_most_are_shown():
-    rng, names = np.random.default_rng(0), [f"class {i}" for i in range(100)]
-    often = mistakes([40] * 99 + list(rng.permutation(100)), [70] * 99 + list(rng.permutation(100)))
-    [ax] = figures.plot_confusions([often], names, make_record("batch", 1, 0.9)).axes
-    shown = [text.get_text() for text in ax.get_xticklabels()]
-    assert len(shown) == 12
-    assert {"class 40", "class 70"} <= {*shown}
-    assert "12 of 100 classes" in ax.get_title(loc="left")
 
 
 @pytest.mark.filterwarnings("error")

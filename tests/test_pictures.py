@@ -8,6 +8,7 @@ from helpers import make_record
 import model
 from coursepack import pictures
 from coursepack.compare import LOOKS
+from coursepack.mistakes import Misclassified
 
 NORMS = ("batch", "layer", "group", "instance")
 
@@ -84,3 +85,49 @@ def test_reliability_adds_up_the_runs_of_a_recipe():
     assert layer.get_color() == LOOKS["layer"].colour
     assert [line.get_ydata().tolist() for line in below.lines] == [[40, 90], [100]]
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+
+
+def mistakes(label, prediction):
+    """Mistakes of some classes, with blank images."""
+    count = len(label)
+    return Misclassified(np.arange(count), np.zeros((count, 1, 28, 28), np.uint8),
+                         np.array(label, int), np.array(prediction, int),
+                         np.full(count, 0.9), np.full(count, 0.1))
+
+
+def test_a_run_without_mistakes_is_drawn():
+    record = make_record("batch", 1, 1.0)
+    figure = pictures.plot_misclassified(mistakes([], []), "0123456789", record)
+    assert figure.get_suptitle() == "BN: no mistakes"
+    for classes in ("0123456789", [str(i) for i in range(100)]):
+        figure = pictures.plot_confusions([mistakes([], [])], classes, record)
+        assert figure.axes[0].get_title(loc="left").startswith("0 mistakes of one run")
+        figure.canvas.draw()
+
+
+def test_mixed_up_classes_say_that_an_image_counts_once_a_run():
+    record, wrong = make_record("batch", 1, 0.9), mistakes([3, 3, 5], [8, 8, 3])
+    figure = pictures.plot_confusions([wrong] * 3, "0123456789", record)
+    [ax] = figure.axes
+    assert ax.get_title(loc="left") == "9 mistakes of 3 runs, on 3 images"
+    assert sorted(text.get_text() for text in ax.texts) == ["3", "6"]
+    assert "once for each run" in figure.texts[-1].get_text()
+
+
+def test_of_many_classes_those_that_are_mixed_up_most_are_shown():
+    rng, names = np.random.default_rng(0), [f"class {i}" for i in range(100)]
+    often = mistakes([40] * 99 + list(rng.permutation(100)), [70] * 99 + list(rng.permutation(100)))
+    [ax] = pictures.plot_confusions([often], names, make_record("batch", 1, 0.9)).axes
+    shown = [text.get_text() for text in ax.get_xticklabels()]
+    assert len(shown) == 12
+    assert {"class 40", "class 70"} <= {*shown}
+    assert "12 of 100 classes" in ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize(("share", "said"), [
+    (0.74, "74%"), (0.994, "99%"), (0.9951, "99.51%"), (0.9998, "99.98%"), (0.99994, "99.99%"),
+    (0.99996, "> 99.99%"), (1.0, "> 99.99%")])
+def test_no_mistake_is_said_to_be_certain(share, said):
+    sure = mistakes([3], [8])._replace(probability=np.array([share], np.float32))
+    figure = pictures.plot_misclassified(sure, "0123456789", make_record("batch", 1, 0.9))
+    assert figure.axes[0].get_xlabel() == f"said: 8 ({said})"

@@ -226,7 +226,8 @@ def main() -> None:
         print(f"{study}: {keep_records(study)} records kept")
     saved, studies = load_saved(), load_studies()
     for study, records in studies.items():
-        figure = figures.plot_graph(records, ["test_accuracy"])
+        of = f"{study}, {records[0]['data']['name']}"
+        figure = figures.plot_graph(records, ["test_accuracy"], of)
         files.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
     write_page("studies", page(saved, studies))
