@@ -95,6 +95,9 @@ GRAPHS = {
 }
 
 
+MARKERS = {"o": "○", "s": "□", "v": "▽", "^": "△", "D": "◇", "P": "✚"}  # of recipes of one norm
+
+
 def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> plt.Figure:
     """Epoch by epoch, a line for each recipe and each of some keys of GRAPHS with one axis.
 
@@ -108,7 +111,7 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
     norms = [check_norm(runs[0]["parameters"]["norm"]) for runs in recipes.values()]
     for (recipe, runs), norm in zip(recipes.items(), norms):
         look = LOOKS[norm]
-        marker = "osv^DP"[drawn.count(norm) % 6] if norms.count(norm) > 1 else ""
+        marker = list(MARKERS)[drawn.count(norm) % 6] if norms.count(norm) > 1 else ""
         drawn.append(norm)
         for key in keys:
             values = np.array([[e[key] for e in run["epochs"]] for run in runs])
@@ -118,6 +121,7 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
             width, most = 2.4 if key == keys[-1] else 1.2, 1 if axis is accuracy_axis else np.inf
             last, *reach = draw_line(ax, values, look, marker, width, most)
             name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
+            name = f"{MARKERS[marker]} {name}" if marker else name
             ends.append((values.shape[1], last, name, look.colour))
             extremes += reach
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()

@@ -36,6 +36,9 @@ def test_recipes_of_one_norm_differ_in_their_markers():
     markers = [line.get_marker() for line in ax.lines]
     assert all(a != b for a, b in itertools.pairwise(markers))
     assert all(line.get_markersize() > 8 for line in ax.lines)
+    signs = [text.get_text()[0] for text in ax.texts]
+    assert len({*signs}) == len(records)
+    assert {*signs} <= {*figures.MARKERS.values()}
 
 
 @pytest.mark.parametrize("key", ["loss", "test_accuracy"])

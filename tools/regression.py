@@ -32,8 +32,8 @@ MUTANTS = {  # what is broken: file, what stands there, what is put there
     "learning rate 10 % higher": (STEPS, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
     "momentum changed": (STEPS, "momentum=recipe.momentum,", "momentum=0.85,"),
     "Nesterov left out": (STEPS, "nesterov=recipe.momentum > 0", "nesterov=False"),
-    "seed changed": (TRAINING, "torch.manual_seed(recipe.seed)",
-                     "torch.manual_seed(recipe.seed + 1)"),
+    "seed changed": (TRAINING, "torch.manual_seed(recipe.seed)\n    return",
+                     "torch.manual_seed(recipe.seed + 1)\n    return"),
     "test loss a sum over batches": (TRAINING, "loss = F.nll_loss(log_probabilities.double(), "
                                      "labels)", "loss = sum(F.nll_loss(log_probabilities.double()"
                                      "[i::2], labels[i::2]) for i in (0, 1))"),
