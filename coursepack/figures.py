@@ -59,7 +59,8 @@ def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:
 
 
 def write_below(figure: plt.Figure, line: str) -> None:
-    """Put a line of small text below a figure."""
+    """Put small text below a figure, in lines that are not longer than it is wide."""
+    line = textwrap.fill(line, int(12 * figure.get_figwidth()))
     figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
 
 

@@ -89,7 +89,7 @@ def plot_weights(networks: Mapping[str, Sequence[ArrayLike]], names: Sequence[st
     ax.set(xlabel="weight", ylim=(len(names) - 0.5, -0.5), title="Weights of each convolution")
     figure.legend(loc="outside upper right", ncols=len(networks), frameon=False)
     figures.write_below(figure, "Thick line: the middle half of a layer's weights; thinner: the "
-                                "middle 90 %;\nthin: all of them; mark: the median")
+                                "middle 90 %; thin: all of them; mark: the median")
     return figure
 
 
@@ -171,6 +171,7 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
     sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
                 vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names,
                 yticklabels=names, ax=ax)
+    ax.tick_params(axis="y", rotation=0)
     images = len(np.unique(np.concatenate([w.index for w in errors])))
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs, on {images:,} images"
     of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most" * many

@@ -29,7 +29,7 @@ def test_one_changed_digit_in_a_saved_output_is_noticed(folder):
     assert done.returncode == 1
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert len(failed) == 1
-    assert f"{golden.name}::Cell 8" in failed[0]
+    assert f"{golden.name}::Cell 13" in failed[0]
 
 
 def test_summary_without_records_says_which_command_makes_them(folder):

@@ -149,12 +149,16 @@ def forgiving_cells(folder, notebooks="0[123]_*.ipynb"):
 
 @pytest.mark.parametrize(("folder", "share"), [("notebooks", "50.00"), ("tests/golden", "99.49")])
 def test_no_cell_of_the_recipes_takes_almost_all_for_half_nor_inf_for_a_number(folder, share):
+    """Half right for almost all: of the trainings, which have a rel. Cells with abs alone show short
+    experiments on few images, which end points apart on two machines.
+    """
     cells = list(forgiving_cells(folder))
-    assert len(cells) == 15
+    assert (len(cells), sum("rel" in limits for limits, _ in cells)) == (21, 12)
     for limits, text in cells:
         assert tolerance.agrees(text, text, **limits)
         for found in re.finditer(r"\d+\.\d+(%?)", text):
-            for wrong in ["inf", "nan"] + [share] * len(found[1]):
+            shares = [share] * len(found[1]) * ("rel" in limits)
+            for wrong in ["inf", "nan", *shares]:
                 other = text[:found.start()] + wrong + found[1] + text[found.end():]
                 assert not tolerance.agrees(other, text, **limits), other
                 assert not tolerance.agrees(text, other, **limits), other

@@ -124,9 +124,10 @@ def saved_section(records: list[dict]) -> str:
     grids = [f"![The most confident mistakes of {compare.recipe_title(record)}, with true class, "
              f"prediction and confidence](../images/misclassified_{run}.png)"
              for run, record in zip(RECIPES, records)]
+    sure = "![How sure each network was, and how right](../images/reliability.png)"
     shared = "![The mistakes that all three share](../images/misclassified_by_all.png)"
     return "\n\n".join(["## The recipe notebooks, as saved", about, framed(table).strip(), *graphs,
-                        *grids, shared])
+                        *grids, sure, shared])
 
 
 def section(study: str, records: list[dict]) -> str:
