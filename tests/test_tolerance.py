@@ -149,8 +149,8 @@ def forgiving_cells(folder, notebooks="0[123]_*.ipynb"):
 
 @pytest.mark.parametrize(("folder", "share"), [("notebooks", "50.00"), ("tests/golden", "99.49")])
 def test_no_cell_of_the_recipes_takes_almost_all_for_half_nor_inf_for_a_number(folder, share):
-    """Half right for almost all: of the trainings, which have a rel. Cells with abs alone show short
-    experiments on few images, which end points apart on two machines.
+    """Half right for almost all: of the trainings, whose cells have a rel. Those with abs alone are
+    short experiments on few images, which end points apart on two machines.
     """
     cells = list(forgiving_cells(folder))
     assert (len(cells), sum("rel" in limits for limits, _ in cells)) == (21, 12)

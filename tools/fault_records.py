@@ -165,8 +165,10 @@ def write_run(folder: Path, name: str, wrong: object = range(40, 100), source: s
     record["data"] |= {"source": source, "name": record["parameters"]["dataset"]}
     index = np.array(sorted(wrong), dtype=int)
     record["epochs"] = record["epochs"][-record["parameters"]["epochs"]:]
-    record["epochs"][-1]["test_accuracy"] = 1 - len(index) / record["data"]["test_size"]
+    size = record["data"]["test_size"]
+    right = record["epochs"][-1]["test_accuracy"] = 1 - len(index) / size
     record["misclassified"] = index.tolist()
+    record["calibration"] = [{"above": 0.5, "images": size, "confidence": 0.9, "accuracy": right}]
     place = folder / name
     place.mkdir(parents=True)
     (place / "record.json").write_text(json.dumps(record))
