@@ -22,6 +22,8 @@ PROXIMAL_WRONG = {
     "is below the threshold becomes zero.": lambda w, threshold: w - threshold * w.sign(),
     "What is above the threshold is left as it was. It moves towards zero, too, by the threshold.":
         lambda w, threshold: w * (w.abs() > threshold),
+    "What is at the threshold or above is left as it was. It moves towards zero, too, by the "
+    "threshold.": lambda w, threshold: w * (w.abs() >= threshold),
     "Negative weights are lost: they move up, towards zero.":
         lambda w, threshold: (w - threshold).clamp(min=0),
     "The sign is lost: a negative weight stays negative.":

@@ -85,7 +85,17 @@ def wrong_halve(parts=slice(-1), factor=0.5, kind=nn.Conv2d, in_place=False) -> 
     return way
 
 
+def halve_all(net: Net) -> Net:
+    half = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in half.parameters():
+            parameter /= 2
+    return half
+
+
 HALVE_WRONG = {
+    "All parameters are halved. Gains and biases of norms, and the last convolution, stay as they "
+    "were.": halve_all,
     "The last convolution is halved, too. No norm follows it, so its scale counts.":
         wrong_halve(slice(None)),
     "Only the last convolution is halved: all others are asked for.": wrong_halve(slice(-1, None)),
