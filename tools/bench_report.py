@@ -173,7 +173,8 @@ PARTS = {part.__name__: part for part in (speed, profile, growth, busy, notebook
 def report(results: dict) -> str:
     """Everything that was measured, as Markdown."""
     about, run = results["machine"], results["run"]
-    text = (f"Measured on {about['processor']}, {about['cores']} cores, {about['threads']} threads,"
+    text = ("# All measurements of speed\n\n"
+            f"Measured on {about['processor']}, {about['cores']} cores, {about['threads']} threads,"
             f" {about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
             f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training "
             f"images an epoch from {run['data']} (source: {run['source']}). Medians, range in "

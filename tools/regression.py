@@ -99,7 +99,8 @@ def main() -> None:
         name = subprocess.run([python, "-c", version], capture_output=True, text=True, check=True)
         cases.append((name.stdout.strip(), python, {}, True))
     cases = [case for case in cases if args.only in case[0]]
-    lines, wrong = ["| change | should be | is | first cell that differs |", "|---|---|---|---|"], 0
+    lines, wrong = ["# Do the tests notice broken mathematics, and only that?", "",
+                    "| change | should be | is | first cell that differs |", "|---|---|---|---|"], 0
     for name, python, change, expected in cases:
         green, where = golden_run(python, change)
         wrong += green != expected
