@@ -21,6 +21,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("explorer.js", {"defer": "defer"})]
 html_show_sphinx = html_show_copyright = html_copy_source = False
+html_use_index = html_domain_indices = False
 html_theme_options = {"use_download_button": False, "show_toc_level": 2, "home_page_in_toc": True,
                       "navbar_persistent": [], "footer_content_items": []}
 

@@ -65,7 +65,8 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
     """Run the golden notebooks with one change, in a copy. Is it green, and what failed first?"""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "course"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "data"))
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "data",
+                                                                      "build"))
         environment = dict(os.environ)
         if isinstance(change, dict):
             environment.update(change)
