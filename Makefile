@@ -9,7 +9,8 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile 
 # Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
 CORES := from coursepack.threads import count_cores; print(count_cores())
 
-.PHONY: help course test check fuzz lab study bench saved golden report regression faults publish
+.PHONY: help course test check fuzz lab study bench saved golden report regression faults \
+	site browser publish
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
@@ -61,6 +62,14 @@ faults: $(BIN)/ready  ## for maintainers: is every bad input refused, every faul
 #~ FAULTS='--only "disk full"'
 	@$(BIN)/python tools/faults.py $(FAULTS)
 
+site: $(BIN)/site  ## the course as a website, in build/site
+	@$(BIN)/python tools/website.py
+
+browser: site  ## the website, and its tests in a browser
+	SITE=1 $(BIN)/python -m pytest -q -n logical tests/test_website.py tests/test_browser.py
+	SITE=1 $(BIN)/python -m pytest -q -k times_of tests/test_browser.py
+	@cat build/times.json
+
 publish: $(BIN)/ready  ## for maintainers: badges, and where a notebook alone fetches from
 #~ REPO=owner/name REF=tag
 	@$(BIN)/python tools/publish.py $(REPO) $(REF)
@@ -70,4 +79,9 @@ $(BIN)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(BIN)/site: $(BIN)/ready site/requirements.txt
+	@echo "== installing what the website needs"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r site/requirements.txt
 	@touch $@

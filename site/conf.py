@@ -22,7 +22,7 @@ html_css_files = ["site.css"]
 html_js_files = [("explorer.js", {"defer": "defer"})]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 html_use_index = html_domain_indices = False
-html_theme_options = {"use_download_button": False, "show_toc_level": 2, "home_page_in_toc": True,
+html_theme_options = {"use_download_button": False, "show_toc_level": 2, "max_navbar_depth": 1, "home_page_in_toc": True,
                       "navbar_persistent": [], "footer_content_items": []}
 
 nb_execution_mode = "off"  # outputs as saved
@@ -37,7 +37,6 @@ default_role = "code"  # a docstring says `name`
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 70
 add_module_names = False
 
 REPO, REF = json.loads((SOURCE / "address.json").read_text())

@@ -87,7 +87,13 @@
     return element;
   }
 
-  function choice(label, options, value, onChange) { // a labelled list to choose from
+  let fields = 0;
+  function labelled(label, control, ...more) { // a control with its name above it
+    control.id = `norm-explorer-${++fields}`;
+    return make("div", {}, make("label", { for: control.id }, label), ...more, control);
+  }
+
+  function choice(label, options, value, onChange) { // a list to choose from
     const select = make("select");
     const fill = (rows, chosen) => {
       select.replaceChildren(...rows.map(([v, text]) => make("option", { value: v }, text)));
@@ -95,7 +101,7 @@
     };
     fill(options, value);
     select.addEventListener("change", () => onChange(select.value));
-    return { element: make("label", {}, make("span", {}, label), select), select, fill };
+    return { element: labelled(label, select), select, fill };
   }
 
   function button(text, onClick) {
@@ -146,7 +152,7 @@
         choice("images", same([1, 2, 4, 8, 16, 32]), this.N, shape("N")).element,
         choice("channels", same([1, 2, 4, 6, 8]), this.C, shape("C")).element,
         choice("rows, columns", same([1, 2, 3]), this.S, shape("S")).element,
-        make("label", {}, make("span", {}, "epsilon ", this.epsilonText), this.epsilon),
+        labelled("epsilon ", this.epsilon, this.epsilonText),
         button("new numbers", () => this.newNumbers()),
         make("div", { class: "modes" }, this.mode.element, this.train, this.more, this.memory));
     }
@@ -155,15 +161,16 @@
       this.svg = {};
       const panel = (name, title) => {
         const grid = this.svg[name] = make("svg", { role: "grid", class: `numbers ${name}` });
-        grid.addEventListener("pointermove", (event) => this.point(event.target));
-        grid.addEventListener("pointerleave", () => this.point(null));
-        grid.addEventListener("click", (event) => {
+        const panel = make("div", { class: "panel" }, make("p", { class: "title" }, title), grid);
+        panel.addEventListener("pointermove", (event) => this.point(event.target));
+        panel.addEventListener("pointerleave", () => this.point(null));
+        panel.addEventListener("click", (event) => {
           const cell = event.target.closest("[data-i]");
           if (cell) cell.focus();
         });
-        grid.addEventListener("focusin", (event) => this.choose(Number(event.target.dataset.i)));
-        grid.addEventListener("keydown", (event) => this.key(event, name));
-        return make("div", { class: "panel" }, make("p", { class: "title" }, title), grid);
+        panel.addEventListener("focusin", (event) => this.choose(Number(event.target.dataset.i)));
+        panel.addEventListener("keydown", (event) => this.key(event, name));
+        return panel;
       };
       return make("div", { class: "panels" }, panel("input", "input: x"),
         panel("result", "result: y"));
@@ -173,11 +180,11 @@
       this.says = make("p", { class: "says", "aria-live": "polite" });
       this.formula = make("p", { class: "formula" });
       this.value = make("input", { type: "number", step: "any" });
-      this.value.addEventListener("change", () => this.set(Number(this.value.value)));
+      this.value.addEventListener("change", () => this.set(this.value.valueAsNumber));
       this.contrast = choice("contrast of its image", CONTRASTS, 1, (value) => this.flatten(value));
       this.effect = make("p", { class: "effect", "aria-live": "polite" });
       return [make("div", { class: "controls" },
-        make("label", {}, make("span", {}, "change x"), this.value),
+        labelled("change x", this.value),
         button("one less", () => this.set(this.values[this.chosen] - 1)),
         button("one more", () => this.set(this.values[this.chosen] + 1)),
         this.contrast.element),
@@ -453,6 +460,7 @@
 
   function start() {
     for (const root of document.querySelectorAll(".norm-explorer")) root.explorer = new Explorer(root);
+    performance.mark("explorer"); // it answers from now on
   }
   window.normExplorer = { normalize, observe };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

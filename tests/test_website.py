@@ -152,7 +152,8 @@ def test_every_internal_link_and_anchor_is_alive(built):
             if parts.scheme or parts.netloc:
                 outside.add(link)
                 continue
-            place = os.path.normpath(Path(name).parent / unquote(parts.path)) if parts.path else name
+            place = unquote(parts.path)
+            place = os.path.normpath(Path(name).parent / place) if place else name
             if place not in built:
                 if not (SITE / place).is_file():
                     dead.append(f"{name}: {link}")

@@ -51,6 +51,8 @@ def modules() -> list[str]:
 
 def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -> str:
     """Make each relative link of a page lead somewhere: see the head of this file."""
+    if pages.get(place, ROOT).parent == ROOT / "site":  # these come to the top
+        text = text.replace("](../", "](")
 
     def mend(match: re.Match) -> str:
         words, target = match.groups()
