@@ -66,8 +66,7 @@ site: $(BIN)/site  ## the course as a website, in build/site
 	@$(BIN)/python tools/website.py
 
 browser: site  ## the website, and its tests in a browser
-	SITE=1 $(BIN)/python -m pytest -q -n logical tests/test_website.py tests/test_browser.py
-	SITE=1 $(BIN)/python -m pytest -q -k times_of tests/test_browser.py
+	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_website.py tests/test_browser.py
 	@cat build/times.json
 
 publish: $(BIN)/ready  ## for maintainers: badges, and where a notebook alone fetches from

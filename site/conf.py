@@ -22,7 +22,8 @@ html_css_files = ["site.css"]
 html_js_files = [("explorer.js", {"defer": "defer"})]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 html_use_index = html_domain_indices = False
-html_theme_options = {"use_download_button": False, "show_toc_level": 2, "max_navbar_depth": 1, "home_page_in_toc": True,
+html_theme_options = {"use_download_button": False, "show_toc_level": 2,
+                      "max_navbar_depth": 1, "home_page_in_toc": True,
                       "navbar_persistent": [], "footer_content_items": []}
 
 nb_execution_mode = "off"  # outputs as saved
