@@ -27,6 +27,18 @@ def badges(repo: str, ref: str, notebook: str) -> str:
     return " ".join(f"[![{name}]({image})]({link})" for name, image, link in links)
 
 
+def tests_badge(repo: str) -> str:
+    """Whether the tests pass there, for the README."""
+    workflow = f"https://github.com/{repo}/actions/workflows/tests.yml"
+    return f"[![Tests]({workflow}/badge.svg)]({workflow})"
+
+
+def cite(text: str, repo: str) -> str:
+    """CITATION.cff with the address of the repository, in place of an earlier one."""
+    text = re.sub(r"^repository-code: .*\n", "", text, flags=re.MULTILINE)
+    return f'{text}repository-code: "https://github.com/{repo}"\n'
+
+
 def stamp(text: str, line: str) -> str:
     """Put a line of badges below the first heading, in place of an earlier one."""
     text = re.sub(r"^\[!\[Open in .*\n\n", "", text, flags=re.MULTILINE)
@@ -50,7 +62,9 @@ def main() -> None:
         print("stamped", path.name)
     readme = ROOT / "README.md"
     first = badges(repo, ref, "00_normalization_by_hand.ipynb")
-    readme.write_text(stamp(readme.read_text(), first))
+    readme.write_text(stamp(readme.read_text(), f"{first} {tests_badge(repo)}"))
+    citation = ROOT / "CITATION.cff"
+    citation.write_text(cite(citation.read_text(), repo))
 
 
 if __name__ == "__main__":
