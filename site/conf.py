@@ -44,7 +44,8 @@ REPO, REF = json.loads((SOURCE / "address.json").read_text())
 if REPO:  # make publish has said where the course is
     html_theme_options |= {
         "repository_url": REPO, "repository_branch": REF, "use_repository_button": True,
-        "launch_buttons": {"colab_url": "https://colab.research.google.com",
+        "launch_buttons": {"notebook_interface": "jupyterlab",
+                           "colab_url": "https://colab.research.google.com",
                            "binderhub_url": "https://mybinder.org"}}
 
 

@@ -19,7 +19,8 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
-PAGES = ("README.md", "CONTRIBUTING.md", "studies/README.md", "tests/README.md", "results/*.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "studies/README.md", "tests/README.md",
+         "results/*.md")
 STATIC = ("explorer.js", "site.css")
 FIRST = "00_normalization_by_hand.ipynb"
 STILL = "With twice the channels"  # how the text of its still picture of the explorer begins
