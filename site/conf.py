@@ -65,11 +65,16 @@ def keep_alternative_texts(app: Sphinx, doctree: nodes.document) -> None:
 
 def plain_docstring(app: Sphinx, what: str, name: str, thing: object, options: object,
                     lines: list[str]) -> None:
-    """Docstrings here are plain text: what reStructuredText would take for markup is escaped."""
+    """Docstrings here are plain text: what reStructuredText would take for markup is escaped.
+
+    Lines of aligned columns stay lines.
+    """
     for i, line in enumerate(lines):
         parts = re.split(r"(`[^`]*`)", line)  # code stays as it is
         lines[i] = "".join(part if part.startswith("`") else re.sub(r"([*|\\]|_\b)", r"\\\1", part)
                            for part in parts)
+        if re.search(r"\S {2,}\S", line):
+            lines[i] = re.sub(r"^( *)", r"\1| ", lines[i])
 
 
 def setup(app: Sphinx) -> None:
