@@ -215,6 +215,33 @@ def test_what_is_wrong_is_said_without_giving_the_answer_away():
     assert problem((1, 2), (1, 3)).startswith("Number 2 of 2 results: ")
 
 
+def test_of_two_mistakes_the_first_is_named():
+    """A wrong variance in training mode, and momentum the wrong way round."""
+    class Twice:
+        def __init__(self, channels, momentum=0.1, eps=1e-5):
+            self.mean, self.variance, self.eps = torch.zeros(channels), torch.ones(channels), eps
+
+        def __call__(self, x, training):
+            mean, variance = self.mean, self.variance
+            if training:
+                mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+                self.mean = 0.1 * self.mean + 0.9 * mean
+                self.variance = 0.1 * self.variance + 0.9 * variance
+            mean, variance = mean.view(1, -1, 1, 1), variance.view(1, -1, 1, 1)
+            return (x - mean) / (variance + self.eps).sqrt()
+
+    verdict, said = grade(exercises.EXERCISES["BatchNorm"], Twice)
+    assert verdict == WRONG
+    assert "normalizes with the unbiased variance" in said
+    assert "not all" in said
+
+
+def test_a_mean_that_does_not_fit_is_told_how_it_would():
+    _, said = grade(exercises.EXERCISES["normalize"], lambda x, axes, eps: x - x.mean(axes))
+    assert "It stops with RuntimeError" in said
+    assert "keepdim=True" in said
+
+
 def test_a_value_can_be_an_answer():
     exercise = Exercise("00", "answer = 15", lambda: [()], {}, ["a"], "Good.", take)
     assert grade(exercise, 15) == (RIGHT, "Good.")

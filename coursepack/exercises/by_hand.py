@@ -39,6 +39,11 @@ MEANS_WRONG = {
         with_means(group=lambda n, c, h, w, g: g),
     "Group norm: there are as many means per image as there are groups, not as a group has "
     "channels.": with_means(group=lambda n, c, h, w, g: n * c // g),
+    "Layer, group and instance norm look at each image on its own: every image of the batch has "
+    "its own means.": with_means(layer=lambda n, c, h, w, g: 1, group=lambda n, c, h, w, g: g,
+                             instance=lambda n, c, h, w, g: c),
+    "Layer norm normalizes each image on its own: a mean for every image, not one for all.":
+        with_means(layer=lambda n, c, h, w, g: 1),
     "Instance norm normalizes each image on its own: N times C, not C.":
         with_means(instance=lambda n, c, h, w, g: c),
     "Batch norm averages over all images: one mean per channel, whatever the batch size.":
@@ -89,6 +94,11 @@ NORMALIZE_WRONG = {
         lambda x, axes, eps: centred(x, axes) / (x.var(axes, keepdim=True) + eps).sqrt(),
     "Epsilon stands outside of the root. It is added to the variance, inside.":
         lambda x, axes, eps: centred(x, axes) / (biased(x, axes).sqrt() + eps),
+    "`std()` is the unbiased one, and epsilon belongs under the root: add it to the biased "
+    "variance.":
+        lambda x, axes, eps: centred(x, axes) / (x.std(axes, keepdim=True) + eps),
+    "`std()` is the unbiased one, and epsilon is missing: add it to the biased variance, then take "
+    "the root.": lambda x, axes, eps: centred(x, axes) / x.std(axes, keepdim=True),
     "Epsilon is missing: it is added to the variance before the root.":
         lambda x, axes, eps: centred(x, axes) / biased(x, axes).sqrt(),
     "Divided by the variance: the root is missing.":
@@ -132,7 +142,8 @@ def use_batch_norm(answer: object) -> dict[str, object]:
     return result
 
 
-def wrong_batch_norm(correction=1, new=None, first_variance=1.0, uses="right", updates="right"):
+def wrong_batch_norm(correction=1, divisor=0, new=None, first_variance=1.0, uses="right",
+                     updates="right"):
     """A batch norm with one thing wrong: see the arguments."""
     class Wrong(BatchNorm):
         def __init__(self, channels, momentum=0.1, eps=1e-5):
@@ -148,6 +159,9 @@ def wrong_batch_norm(correction=1, new=None, first_variance=1.0, uses="right", u
             if updates == "never" or updates == "right" and not training:
                 self.mean, self.variance = kept
             running = BatchNorm.__call__(self, x, False)
+            if divisor == 1:
+                unbiased = x.var((0, 2, 3), keepdim=True)
+                batch = (x - x.mean((0, 2, 3), keepdim=True)) / (unbiased + self.eps).sqrt()
             return {"right": batch if training else running, "batch": batch,
                     "running": running}[uses]
     return Wrong
@@ -160,6 +174,8 @@ BATCH_NORM_WRONG = {
     "running ones are only kept.": wrong_batch_norm(uses="running"),
     "The running variance is kept as the biased one. PyTorch keeps the unbiased one (divided by "
     "the count less one), and normalizes with the biased one.": wrong_batch_norm(correction=0),
+    "In training mode it normalizes with the unbiased variance. That one is kept as the running "
+    "variance; normalize with the biased one (`correction=0`).": wrong_batch_norm(divisor=1),
     "Momentum is the wrong way round: the running value keeps 0.9 of itself, and takes 0.1 of the "
     "batch's.": wrong_batch_norm(new=0.9),
     "The running statistics never change: each batch in training mode moves them.":

@@ -80,6 +80,8 @@ SEEDS_WRONG = {
     "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
         seeds(z=1.64 + 0.84),
     "Rounded down, it is a seed short: round up.": seeds(up=False),
+    "There are no parts of a run: round up, `math.ceil`.":
+        lambda difference, spread: 2 * ((1.96 + 0.84) * spread / difference) ** 2,
 }
 
 

@@ -4,7 +4,8 @@ An exercise is answered by a function, a class or a value. Its `use` turns an an
 arguments of a case into a result: numbers, tensors, or tuples and dictionaries of them. An answer
 is right where its results are those of the solution, in all cases. Otherwise its results are
 compared with those of each known wrong way, and the first that agrees in all cases names the
-mistake. Nothing here raises, whatever an answer is or does, and nothing depends on the machine.
+mistake; if none does, because there are two mistakes, the first that agrees where the answer first
+goes wrong. Nothing here raises, whatever an answer is or does, and nothing depends on the machine.
 """
 
 import copy
@@ -78,6 +79,9 @@ def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
         for said, way in exercise.wrong.items():
             if not any(problem(*pair) for pair in zip(results, results_of(exercise, way))):
                 return WRONG, said
+        said = first_mistake(exercise, results, right)
+        if said:
+            return WRONG, f"{said} (That is not all: correct it, and check again.)"
         first = next(i for i, found in enumerate(problems) if found)
         return WRONG, where(exercise, first) + problems[first]
     except Failed as failed:
@@ -87,6 +91,28 @@ def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
 def results_of(exercise: Exercise, way: object) -> list[object]:
     """What a right or wrong way of ours gives in each case."""
     return [exercise.use(way, *case) for case in exercise.cases()]
+
+
+def parts_of(results: Sequence[object]) -> list[object]:
+    """The parts of all results, one after the other."""
+    return [part for result in results
+            for part in (result.values() if isinstance(result, Mapping) else
+                         result if isinstance(result, list | tuple) else [result])]
+
+
+def first_mistake(exercise: Exercise, results: Sequence[object], right: Sequence[object]) -> str:
+    """What a known wrong way is told that agrees with an answer where this first goes wrong, or "".
+
+    Only where that part is a tensor: single numbers agree by chance.
+    """
+    given, expected = parts_of(results), parts_of(right)
+    if len(given) != len(expected):
+        return ""
+    first = next((i for i, pair in enumerate(zip(given, expected)) if problem(*pair)), None)
+    if first is None or (part := as_tensor(expected[first])) is None or part.numel() < 2:
+        return ""
+    return next((said for said, way in exercise.wrong.items()
+                 if not problem(given[first], parts_of(results_of(exercise, way))[first])), "")
 
 
 def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
@@ -99,7 +125,9 @@ def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
         except Exception:  # noqa: BLE001 - even that may be broken
             text = ""
         name = type(error).__name__
-        raise Failed(f"It stops with {name}{': ' * bool(text)}{text}") from None
+        shapes = ". (A mean or variance over some axes fits x again with `keepdim=True`.)"
+        raise Failed(f"It stops with {name}{': ' * bool(text)}{text}"
+                     f"{shapes * ('must match the size of tensor' in text)}") from None
 
 
 def where(exercise: Exercise, index: int) -> str:

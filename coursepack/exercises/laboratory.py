@@ -25,6 +25,8 @@ DROPOUT_WRONG = {
     "mean is forgotten.": lambda mean, variance, p: variance / (1 - p) ** 2,
     "Divided by (1 - p) squared: the squares are, but only a share 1 - p of them stays.":
         lambda mean, variance, p: (variance + mean**2) / (1 - p) ** 2 - mean**2,
+    "The part of the mean is divided by 1 - p, too: those that stay are larger.":
+        lambda mean, variance, p: variance / (1 - p) + p * mean**2,
     "This is the mean of the squares. The variance is that less the square of the mean.":
         lambda mean, variance, p: (variance + mean**2) / (1 - p),
     "p and 1 - p are mixed up: p is the probability of being set to zero.":
@@ -114,6 +116,8 @@ INTERACTION_WRONG = {
         -interaction(neither, norm_only, penalty_only, both),
     "The one with neither is missing: effects are differences to it.":
         lambda neither, norm_only, penalty_only, both: both - norm_only - penalty_only,
+    "These are logarithms already: effects on them are differences, not ratios.":
+        lambda neither, norm_only, penalty_only, both: both * neither / (norm_only * penalty_only),
     "This is what both would give if there were no interaction. How far is `both` from it?":
         lambda neither, norm_only, penalty_only, both: norm_only + penalty_only - neither,
 }
@@ -144,6 +148,8 @@ HARMLESS_WRONG = {
     "An interval that holds zero is undecided: a loss larger than the margin may hide in it. "
     "Harmless is what loses less than the margin even at the interval's lower end.":
         chosen(lambda low, high, margin: high >= 0),
+    "Undecided is not harmless: an interval that holds zero may reach far below the margin. And a "
+    "gain is harmless, too.": chosen(lambda low, high, margin: low <= 0 <= high),
     "This asks for a gain that is beyond chance. Harmless is also a loss that is smaller than the "
     "margin.": chosen(lambda low, high, margin: low > 0),
     "The middle of the interval is above the margin's end, but the lower end counts.":
