@@ -71,12 +71,12 @@ def test_dunnetts_intervals_are_narrower_than_tukeys_and_reach_the_same_differen
 @pytest.mark.parametrize("method", ["all_pairs", "against"])
 def test_equal_norms_are_told_apart_in_about_five_of_a_hundred_studies(method):
     said = 0
-    for start in range(200):
+    for start in range(100):
         table = made_table({"batch": 0.9, "group": 0.9, "layer": 0.9}, start=start)
         own = ["batch"] if method == "against" else []
         found = getattr(effects, method)(table, "test_accuracy", "norm", *own)
         said += (found["says"] != "undecided").any()
-    assert 2 <= said <= 20  # of 200
+    assert 1 <= said <= 12  # of 100
 
 
 def test_pairs_are_of_the_same_seed_and_hold_together():
