@@ -52,8 +52,9 @@ def check(name: str, answer: object) -> None:
     verdict, more = grade(exercise, answer)
     if not (verdict == OPEN and state[name] == RIGHT):
         state[name] = verdict
-    if verdict != RIGHT and not more:
-        more = f'exercises.hint("{name}") helps.'
+    named = any(more.startswith(said) for said in exercise.wrong)
+    if verdict != RIGHT and not named:
+        more = f'{more} exercises.hint("{name}") helps.'.lstrip()
     say(f"{name}: {verdict}. {more}")
 
 

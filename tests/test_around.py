@@ -20,7 +20,8 @@ from coursepack.files import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-OTHER_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}  # conda-forge's
+OTHER_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib",  # conda-forge's
+               "python-fastjsonschema": "fastjsonschema"}
 
 
 def requirements(*files):

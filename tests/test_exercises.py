@@ -236,10 +236,31 @@ def test_of_two_mistakes_the_first_is_named():
     assert "not all" in said
 
 
-def test_a_mean_that_does_not_fit_is_told_how_it_would():
-    _, said = grade(exercises.EXERCISES["normalize"], lambda x, axes, eps: x - x.mean(axes))
-    assert "It stops with RuntimeError" in said
-    assert "keepdim=True" in said
+def set_weight(net):
+    net.layers[0].conv.weight = net.layers[0].conv.weight / 2
+
+
+def halve_in_place(net):
+    net.layers[0].conv.weight /= 2
+
+
+@pytest.mark.parametrize(("name", "answer", "advice"), [
+    ("normalize", lambda x, axes, eps: x - x.mean(axes), "keepdim=True"),
+    ("group_norm", lambda x, groups, eps: x.reshape(len(x), groups, *x.shape[1:]), "multiplied"),
+    ("halve", halve_in_place, "torch.no_grad()"),
+    ("fold_all", set_weight, "nn.Parameter"),
+])
+def test_an_error_of_pytorch_comes_with_advice(name, answer, advice):
+    _, said = grade(exercises.EXERCISES[name], answer)
+    assert "It stops with " in said
+    assert advice in said.split(". (")[1]
+
+
+def test_where_no_mistake_is_named_a_hint_is_offered(capsys):
+    exercises.check("group_counts", lambda shape, groups: (7, 7))
+    assert 'exercises.hint("group_counts") helps.' in " ".join(capsys.readouterr().out.split())
+    exercises.check("group_counts", lambda shape, groups: (2 * groups, shape[0] * groups))
+    assert "hint" not in capsys.readouterr().out
 
 
 def test_a_value_can_be_an_answer():

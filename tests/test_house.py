@@ -160,7 +160,8 @@ def libc_ver(*args, **kwargs):
     raise OSError("an alias of the Windows store cannot be read")
 platform.libc_ver = libc_ver
 sys.path.insert(0, sys.argv[1])
-import torch, joblib, papermill, filelock, scipy.stats, seaborn, jsonschema  # know where they are
+import torch, joblib, papermill, filelock, scipy.stats, seaborn  # know where they are
+import fastjsonschema
 for name in ("sched_getaffinity", "getuid", "geteuid", "fork", "getloadavg", "O_DIRECTORY"):
     if hasattr(os, name):
         delattr(os, name)

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from helpers import SMALL, fit, outputs, papermill_command, run, without_seconds
+from helpers import (
+    SMALL,
+    fit,
+    outputs,
+    papermill_command,
+    run,
+    without_lessons,
+    without_seconds,
+)
 
 from coursepack.data import load_dataset
 from coursepack.files import ROOT
@@ -52,8 +60,9 @@ def test_wrong_parameter_stops_before_training(folder, name, value, said):
 
 def test_killed_kernel_continues(folder):
     """SIGKILL in mid-training; the same command goes on and ends like an undisturbed run."""
-    command = papermill_command("02_group_norm_l1.ipynb", folder / "out.ipynb",
-                                runs_dir=folder / "killed", dataset="mnist_sample",
+    command = papermill_command(without_lessons("02_group_norm_l1.ipynb", folder),
+                                folder / "out.ipynb", runs_dir=folder / "killed",
+                                dataset="mnist_sample",
                                 **{**SMALL, "epochs": 5, "train_size": 1000})
     process = subprocess.Popen([str(part) for part in command], cwd=ROOT,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -83,8 +92,8 @@ def test_cifar_parameters(folder):
     data = {f"{x}_{split}": rng.integers(0, high, (40, 32, 32, 3)[: 4 if x == "x" else 1]).astype(
         np.uint8) for split in ("train", "test") for x, high in (("x", 256), ("y", 10))}
     np.savez(Path(os.environ["DATA_DIR"]) / "cifar10.npz", **data)
-    command = papermill_command("03_layer_norm_l2.ipynb", folder / "out.ipynb", epochs=1,
-                                runs_dir=folder)
+    command = papermill_command(without_lessons("03_layer_norm_l2.ipynb", folder),
+                                folder / "out.ipynb", epochs=1, runs_dir=folder)
     preset = ROOT / "notebooks" / "params" / "cifar10.yaml"
     done = run([*command, "-f", preset], cwd=ROOT / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]

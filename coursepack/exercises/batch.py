@@ -150,15 +150,17 @@ def use_fold(answer: object, net: Net, images: Tensor) -> dict[str, object]:
 
 def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps).sqrt(),
                shift_of=lambda norm, scale: norm.bias - scale * norm.running_mean,
-               into: str = "next", copied: bool = True) -> object:
+               into: str = "next", copied: bool = True, bias_first: bool = True) -> object:
     """A fold with one thing wrong: see the arguments."""
     def way(net: Net) -> Net:
         net, waiting = (copy.deepcopy(net) if copied else net).eval(), None
         for block in net.layers:
             if waiting is not None and hasattr(block, "conv"):
                 (scale, shift), waiting = waiting, None
-                block.conv.bias = nn.Parameter((block.conv.weight.sum((2, 3)) @ shift).detach())
+                before = block.conv.weight.detach().clone()
                 block.conv.weight.data *= scale.view(1, -1, 1, 1)
+                summed = before if bias_first else block.conv.weight.detach()
+                block.conv.bias = nn.Parameter((summed.sum((2, 3)) @ shift).detach())
             if hasattr(block, "norm"):
                 scale = scale_of(block.norm)
                 shift = shift_of(block.norm, scale)
@@ -179,6 +181,8 @@ FOLD_WRONG = {
     "stands a ReLU, so they have to go into the next convolution.": wrong_fold(into="own"),
     "The shift is missing: the next convolution gets a bias, the sum of its weights times shift.":
         wrong_fold(shift_of=lambda norm, scale: 0 * norm.bias),
+    "The bias is made of weights that are scaled already. Make it of those before the scaling.":
+        wrong_fold(bias_first=False),
     "The running mean is missing: shift is bias - scale * running_mean.":
         wrong_fold(shift_of=lambda norm, scale: norm.bias),
     "Epsilon is missing: it is added to the running variance before the root.":

@@ -178,6 +178,9 @@ BATCH_NORM_WRONG = {
     "variance; normalize with the biased one (`correction=0`).": wrong_batch_norm(divisor=1),
     "Momentum is the wrong way round: the running value keeps 0.9 of itself, and takes 0.1 of the "
     "batch's.": wrong_batch_norm(new=0.9),
+    "In training mode it uses the running statistics, where those of the batch count; and momentum "
+    "is the wrong way round: the running value keeps 0.9 of itself.":
+        wrong_batch_norm(uses="running", new=0.9),
     "The running statistics never change: each batch in training mode moves them.":
         wrong_batch_norm(updates="never"),
     "The running statistics move in evaluation mode, too. They move in training mode alone.":

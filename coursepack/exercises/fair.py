@@ -80,6 +80,11 @@ SEEDS_WRONG = {
     "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
         seeds(z=1.64 + 0.84),
     "Rounded down, it is a seed short: round up.": seeds(up=False),
+    "Rounded to the nearest number, it may be a seed short: round up.":
+        lambda difference, spread: round(2 * ((1.96 + 0.84) * spread / difference) ** 2),
+    "Both recipes vary: the variance of a difference is twice that of one. And there are no parts "
+    "of a run: round up.":
+        lambda difference, spread: ((1.96 + 0.84) * spread / difference) ** 2,
     "There are no parts of a run: round up, `math.ceil`.":
         lambda difference, spread: 2 * ((1.96 + 0.84) * spread / difference) ** 2,
 }

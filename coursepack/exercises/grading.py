@@ -19,6 +19,16 @@ import torch
 from torch import Tensor
 
 OPEN, WRONG, RIGHT = "not answered yet", "not yet", "right"
+ADVICE = {  # what PyTorch says, and what a learner can do about it
+    "must match the size of tensor":
+        "A mean or variance over some axes fits x again with `keepdim=True`.",
+    "a leaf Variable that requires grad":
+        "Weights are changed inside `with torch.no_grad():`, or by way of their `.data`.",
+    "cannot assign": "Numbers of a weight are set by way of its `.data`; a new weight or bias is "
+                     "an `nn.Parameter`.",
+    "is invalid for input of size":
+        "The sizes of the new shape, multiplied, have to give the size of the old one.",
+}
 TOLERANCE = 1e-6  # relative to the largest number of a result; cases are in float64
 
 
@@ -125,9 +135,9 @@ def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
         except Exception:  # noqa: BLE001 - even that may be broken
             text = ""
         name = type(error).__name__
-        shapes = ". (A mean or variance over some axes fits x again with `keepdim=True`.)"
-        raise Failed(f"It stops with {name}{': ' * bool(text)}{text}"
-                     f"{shapes * ('must match the size of tensor' in text)}") from None
+        advice = next((f" ({said})" for part, said in ADVICE.items() if part in text), "")
+        stop = "." * (not text.endswith((".", "!", "?")))
+        raise Failed(f"It stops with {name}{': ' * bool(text)}{text}{stop}{advice}") from None
 
 
 def where(exercise: Exercise, index: int) -> str:

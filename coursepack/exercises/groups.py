@@ -118,6 +118,8 @@ COUNT_WRONG = {
         lambda shape, groups: (2 * shape[1], shape[0] * shape[1]),
     "Means: asked for is how many there are, not how many channels share one.":
         lambda shape, groups: (2 * shape[1], shape[1] // groups),
+    "Means: there are as many per image as there are groups, not as a group has channels.":
+        lambda shape, groups: (2 * shape[1], shape[0] * shape[1] // groups),
     "Means alone are counted, not means and variances.":
         lambda shape, groups: (2 * shape[1], 2 * shape[0] * groups),
     "The two are in the wrong order: parameters first, then means.":

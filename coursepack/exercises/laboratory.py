@@ -15,6 +15,8 @@ def dropout_cases() -> list[tuple]:
 DROPOUT_WRONG = {
     "The mean is forgotten. Zeros are far from a mean that is not 0, and that is variance, too: "
     "begin with the mean of the squares.": lambda mean, variance, p: variance / (1 - p),
+    "The variance grows, too: 1 / (1 - p) times, beside what the mean adds.":
+        lambda mean, variance, p: variance + p * mean**2 / (1 - p),
     "The numbers that stay are not divided by 1 - p.":
         lambda mean, variance, p: (1 - p) * (variance + mean**2) - ((1 - p) * mean) ** 2,
     "The numbers that stay are not divided by 1 - p, and the mean is forgotten.":
@@ -80,6 +82,9 @@ POOLED_WRONG = {
         with_lost(group=lambda groups, channels: channels // groups),
     "Of each group one dimension is lost, and the others are left.":
         with_lost(group=lambda groups, channels: channels - groups),
+    "The groups are subtracted from the channels, not divided by: each group loses one dimension, "
+    "and keeps the others.":
+        with_lost(group=lambda groups, channels: channels - channels // groups),
     "All groups together lose more than one dimension: each has a mean of its own.":
         with_lost(group=lambda groups, channels: 1),
 }
