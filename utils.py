@@ -69,8 +69,8 @@ from coursepack.compare import (
 
 # What the table of a study says: means, intervals, differences.
 from coursepack.effects import (
-    against, all_pairs, by_point, describe_differences, paired_against, readable_shares,
-    seeds_needed, slope, variance_table, welch_at,
+    against, all_pairs, by_point, describe_differences, paired_against, readable_p,
+    readable_shares, seeds_needed, slope, variance_table, welch_at,
 )
 
 # What all pictures share, graphs by epoch; and the one call that sets a process up.

@@ -166,10 +166,13 @@ def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
 
 def readable_shares(shares: pd.DataFrame) -> pd.DataFrame:
     """The table of variance_table for readers: shares in percent; no p where there is no test."""
-    def said(p: float) -> str:
-        return "" if np.isnan(p) else f"{p:.4f}" if p >= 1e-4 else "< 0.0001"
     return shares.assign(share=shares["share"].map("{:.1%}".format),
-                         p=shares["p"].map(said)).set_index("source")
+                         p=shares["p"].map(readable_p)).set_index("source")
+
+
+def readable_p(p: float) -> str:
+    """A p-value for readers: four digits, or "< 0.0001"; "" where there is no test."""
+    return "" if np.isnan(p) else f"{p:.4f}" if p >= 1e-4 else "< 0.0001"
 
 
 def seeds_needed(difference: float, spread: float, power: float = 0.8, level: float = 0.05) -> int:
