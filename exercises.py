@@ -15,6 +15,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Number
 
+import numpy as np
+
 from coursepack.exercises import batch, by_hand, fair, groups, laboratory, scale
 from coursepack.exercises.grading import OPEN, RIGHT, Exercise, a_or_an, as_tensor, grade
 
@@ -118,20 +120,26 @@ def difference(prediction: object, result: object, unit: str) -> str:
     if isinstance(result, str):
         if not isinstance(prediction, str):
             return f"A prediction here is a word in quotes, not {a_or_an(prediction)}."
-        if prediction.strip().lower() == result.lower():
+        if prediction.strip().lower().removesuffix(" norm") == result.lower():
             return f"As you predicted: {result}."
         return f"You predicted {prediction.strip()[:40]}; it is {result}."
     given = as_tensor(prediction) if isinstance(prediction, Number) else None
     if given is None or not given.isfinite():
         not_this = "" if isinstance(prediction, Number) else f", not {a_or_an(prediction)}"
         return f"A prediction here is a finite number{not_this}."
+    if isinstance(result, bool | np.bool_):
+        right = given.item() == result
+        return f"As you predicted: {result}." if right else f"You did not predict that: {result}."
     guess, value = given.item(), float(result)
-    off = abs(guess - value)
-    said = f"You predicted {guess:.4g}{unit}; it is {value:.4g}{unit}"
-    if off <= 0.1 * abs(value):
+    off, counted = abs(guess - value), value.is_integer() and not unit  # a count is right or not
+    said = f"You predicted {guess:.6g}{unit}; it is {value:.{6 if counted else 4}g}{unit}"
+    if off <= (0 if counted else 0.1 * abs(value)):
         return f"{said}. Well predicted."
     way = "high" if guess > value else "low"
     if guess * value > 0 and not 0.5 < guess / value < 2:
         factor = max(guess / value, value / guess)
-        return f"{said}: {factor:.2g} times too {way if value > 0 else 'far'}."
-    return f"{said}: {off:.2g}{unit} too {way}."
+        size = f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
+        share = unit in (" %", " of 100", " percent") and 0 < guess < 1 and factor > 10
+        return (f"{said}: {size} times too {way if value > 0 else 'far'}."
+                f"{' (A share? Multiply it by 100.)' * share}")
+    return f"{said}: {off:.{6 if counted else 2}g}{unit} too {way}."

@@ -53,7 +53,7 @@ def differences(rows: list[tuple[object, object, float, float, float]]) -> pd.Da
 
 def describe_differences(found: pd.DataFrame, where: str = "") -> str:
     """A line for each difference of shares, in percentage points; where: what comes before it."""
-    return "\n".join(f"{where}{row['of']} less {row['to']}: {100 * row['low']:+.2f} to "
+    return "\n".join(f"{where}{row['of']} minus {row['to']}: {100 * row['low']:+.2f} to "
                      f"{100 * row['high']:+.2f} points, {row['says']}"
                      for row in found.to_dict("records"))
 

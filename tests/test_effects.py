@@ -171,8 +171,8 @@ def test_differences_are_said_in_points():
     found = effects.differences([("batch", "group", 0.005, 0.0041, 0.0074),
                                  ("batch", "layer", 0.0, -0.01, 0.01)])
     assert effects.describe_differences(found, "2 images: ").splitlines() == [
-        "2 images: batch less group: +0.41 to +0.74 points, higher",
-        "2 images: batch less layer: -1.00 to +1.00 points, undecided"]
+        "2 images: batch minus group: +0.41 to +0.74 points, higher",
+        "2 images: batch minus layer: -1.00 to +1.00 points, undecided"]
 
 
 def test_two_levels_at_each_of_another_are_welchs_test_and_hold_together():

@@ -201,6 +201,23 @@ def test_a_prediction_is_told_how_far_off_it_was(prediction, result, said, capsy
     assert capsys.readouterr().out == said + "\n"
 
 
+@pytest.mark.parametrize(("prediction", "result", "unit", "said"), [
+    (15, 14.0, "", "You predicted 15; it is 14: 1 too high."),
+    (7400, 7416, "", "You predicted 7400; it is 7416: 16 too low."),
+    (14, np.int64(14), "", "You predicted 14; it is 14. Well predicted."),
+    (0.294, 29.4, " of 100", "You predicted 0.294 of 100; it is 29.4 of 100: 100 times too low. "
+     "(A share? Multiply it by 100.)"),
+    (1e8, 8.0, "", "You predicted 1e+08; it is 8: 12,500,000 times too high."),
+    (True, True, "", "As you predicted: True."),
+    (False, np.True_, "", "You did not predict that: True."),
+    ("Batch norm", "batch", "", "As you predicted: batch."),
+])
+def test_counts_are_right_or_not_and_shares_and_words_are_understood(
+        prediction, result, unit, said, capsys):
+    exercises.compare(prediction, result, unit)
+    assert " ".join(capsys.readouterr().out.split()) == said
+
+
 @pytest.mark.parametrize("what", NONSENSE)
 @pytest.mark.parametrize("result", [24.7, "up", [1, 2], {"a": 1}], ids=str)
 def test_a_prediction_may_be_anything(what, result):
@@ -212,7 +229,7 @@ def test_what_is_wrong_is_said_without_giving_the_answer_away():
     assert "(2,) is expected" in problem(torch.zeros(3), torch.ones(2))
     assert problem({"a": 1}, {"b": 1}) == "A dictionary with b is expected."
     assert problem({"b": 1, "c": 2}, {"b": 2, "c": 2}).startswith("b: ")
-    assert problem((1, 2), (1, 3)).startswith("Number 2 of 2 results: ")
+    assert problem((1, 2), (1, 3)).startswith("Number 2 of 2: ")
 
 
 def test_of_two_mistakes_the_first_is_named():

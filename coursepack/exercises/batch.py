@@ -56,11 +56,15 @@ def by_parts(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, .
     net, wrong = copy.deepcopy(net).train(training), {}
     for size in sizes:
         parts = list(zip(images.split(size), labels.split(size)))
+        if share == "whole":
+            parts = [(x, y) for x, y in parts if len(y) == size]
         shares = [(net(x).argmax(1) != y).double().mean().item() for x, y in parts]
         wrong[size] = sum(shares) / len(shares)
         if share != "mean of means":
             total = sum(s * len(y) for s, (_, y) in zip(shares, parts)) / len(labels)
-            wrong[size] = total if share == "wrong" else 1 - total
+            if share == "whole":
+                total *= len(labels) / sum(len(y) for _, y in parts)
+            wrong[size] = 1 - total if share == "right" else total
     return wrong
 
 
@@ -93,9 +97,17 @@ ERRORS_WRONG = {
         lambda *case: by_parts(*case, training=False),
     "This is the share that is right. Asked for is the share that is wrong.":
         lambda *case: by_parts(*case, share="right"),
-    "This is a mean of the batches' shares. The last batch is smaller and counts less: count the "
-    "wrong images of all batches, then divide.":
+    "This is a mean of the batches' shares. The last batch is smaller and has to count less: "
+    "count the wrong images of all batches, then divide.":
         lambda *case: by_parts(*case, share="mean of means"),
+    "These are percent. Asked for is a share, between 0 and 1.":
+        lambda *case: {size: 100 * share for size, share in errors_by_batch(*case).items()},
+    "This is how many are wrong. Asked for is the share: divide by the number of images.":
+        lambda net, images, labels, sizes: {
+            size: len(labels) * share
+            for size, share in errors_by_batch(net, images, labels, sizes).items()},
+    "The last batch is left out, which is smaller than the others. It counts, too.":
+        lambda *case: by_parts(*case, share="whole"),
     "The errors are right, but the network is no longer what it was: its running statistics have "
     "moved, and it is still in training mode. Work on a copy (`copy.deepcopy`).": in_place,
     "The errors are right, but the network's running statistics have moved: in training mode "
@@ -150,18 +162,19 @@ def use_fold(answer: object, net: Net, images: Tensor) -> dict[str, object]:
 
 def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps).sqrt(),
                shift_of=lambda norm, scale: norm.bias - scale * norm.running_mean,
-               into: str = "next", copied: bool = True, bias_first: bool = True) -> object:
+               into: str = "next", copied: bool = True, bias_first: bool = True,
+               kept: bool = False, pooled: bool = True) -> object:
     """A fold with one thing wrong: see the arguments."""
     def way(net: Net) -> Net:
         net, waiting = (copy.deepcopy(net) if copied else net).eval(), None
-        for block in net.layers:
+        for block, after in zip(net.layers, [*net.layers[1:], nn.Identity()]):
             if waiting is not None and hasattr(block, "conv"):
                 (scale, shift), waiting = waiting, None
                 before = block.conv.weight.detach().clone()
                 block.conv.weight.data *= scale.view(1, -1, 1, 1)
                 summed = before if bias_first else block.conv.weight.detach()
                 block.conv.bias = nn.Parameter((summed.sum((2, 3)) @ shift).detach())
-            if hasattr(block, "norm"):
+            if hasattr(block, "norm") and (pooled or hasattr(after, "conv")):
                 scale = scale_of(block.norm)
                 shift = shift_of(block.norm, scale)
                 if into == "next":
@@ -169,7 +182,7 @@ def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps)
                 elif into == "own":
                     block.conv.weight.data *= scale.view(-1, 1, 1, 1)
                     block.conv.bias = nn.Parameter(shift.detach())
-                block.norm = nn.Identity()
+                block.norm = block.norm if kept else nn.Identity()
         return net
     return way
 
@@ -189,6 +202,12 @@ FOLD_WRONG = {
         wrong_fold(scale_of=lambda norm: norm.weight / norm.running_var.sqrt()),
     "Divided by the variance: the root is missing.":
         wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps)),
+    "The shift is bias - scale * running_mean: the scale is missing in it.":
+        wrong_fold(shift_of=lambda norm, scale: norm.bias - norm.running_mean),
+    "Scale and shift are in the convolutions, and the norms are still there as well: put "
+    "`nn.Identity()` in their place.": wrong_fold(kept=True),
+    "One norm is left, the one before the average pooling. Its scale and shift pass through the "
+    "pooling, into the next convolution.": wrong_fold(pooled=False),
     "The gain is missing: scale is gain / sqrt(running variance + eps).":
         wrong_fold(scale_of=lambda norm: 1 / (norm.running_var + norm.eps).sqrt()),
     "The folded network says the right thing, but the one that was given has been folded as well. "
@@ -208,7 +227,7 @@ EXERCISES = {
          "shift; the next block that has a convolution takes them.",
          "The convolution's weights have the shape (out, in, H, W): multiply by "
          "`scale.view(1, -1, 1, 1)`. Its new bias is `weight.sum((2, 3)) @ shift`, with the "
-         "weights as they were before.",
+         "weights as they were before; it is set as an `nn.Parameter`.",
          "Work on `copy.deepcopy(net)`, and put `nn.Identity()` in place of each norm."],
         "Five norms less to compute, and the same answers.", use_fold),
 }

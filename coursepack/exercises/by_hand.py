@@ -71,7 +71,7 @@ def random_batch(seed: int, *shape: int) -> Tensor:
 
 def normalize_cases() -> list[tuple]:
     x = random_batch(0, 4, 6, 3, 3)
-    return [(x, (0, 2, 3), 1e-5), (x, (1, 2, 3), 1e-5), (x, (2, 3), 1e-5),
+    return [(x, (0, 2, 3), 1e-5), (x, (1, 2, 3), 1e-5), (x, (2, 3), 1e-2),
             (x / 1e3, (0, 2, 3), 1e-5)]
 
 
@@ -110,6 +110,14 @@ NORMALIZE_WRONG = {
         lambda x, axes, eps: normalize(x, (0, 1, 2, 3), eps),
     "These are always batch norm's axes: `axes` says over which axes to average.":
         lambda x, axes, eps: normalize(x, (0, 2, 3), eps),
+    "These are always layer norm's axes: `axes` says over which axes to average.":
+        lambda x, axes, eps: normalize(x, (1, 2, 3), eps),
+    "These are always instance norm's axes: `axes` says over which axes to average.":
+        lambda x, axes, eps: normalize(x, (2, 3), eps),
+    "Epsilon is always 1e-5: `eps` says what to add.":
+        lambda x, axes, eps: normalize(x, axes, 1e-5),
+    "Brackets are missing: subtract first, then divide, (x - mean) / root.":
+        lambda x, axes, eps: x - x.mean(axes, keepdim=True) / (biased(x, axes) + eps).sqrt(),
     "These are the axes of another norm: average over `axes` themselves.":
         lambda x, axes, eps: normalize(x, other_axes(axes), eps),
 }
@@ -139,15 +147,21 @@ def use_batch_norm(answer: object) -> dict[str, object]:
     for i, mode in enumerate(("training", "training", "evaluation", "evaluation"), 1):
         x = random_batch(i, 2, 3, 2, 2)
         result[f"batch {i}, in {mode} mode"] = layer(x, mode == "training")
+    layer = answer(3, 0.5, 0.01)
+    for i, mode in enumerate(("training", "evaluation"), 5):
+        x = random_batch(i, 2, 3, 2, 2)
+        result[f"batch {i}, with momentum 0.5 and eps 0.01, in {mode} mode"] = layer(
+            x, mode == "training")
     return result
 
 
-def wrong_batch_norm(correction=1, divisor=0, new=None, first_variance=1.0, uses="right",
-                     updates="right"):
-    """A batch norm with one thing wrong: see the arguments."""
+def wrong_batch_norm(correction=1, divisor=0, swapped=False, first_variance=1.0, uses="right",
+                     updates="right", **fixed):
+    """A batch norm with one thing wrong: see the arguments. fixed: a momentum, an eps."""
     class Wrong(BatchNorm):
         def __init__(self, channels, momentum=0.1, eps=1e-5):
-            super().__init__(channels, new or momentum, eps)
+            given = {"momentum": 1 - momentum if swapped else momentum, "eps": eps} | fixed
+            super().__init__(channels, **given)
             self.variance = self.variance * first_variance
 
         def __call__(self, x, training):
@@ -156,9 +170,12 @@ def wrong_batch_norm(correction=1, divisor=0, new=None, first_variance=1.0, uses
             batch = BatchNorm.__call__(self, x, True)
             if correction == 0:
                 self.variance += self.momentum * x.var((0, 2, 3), correction=0) / (1 - count)
-            if updates == "never" or updates == "right" and not training:
+            moved = self.mean, self.variance
+            if updates == "never" or updates != "always" and not training:
                 self.mean, self.variance = kept
             running = BatchNorm.__call__(self, x, False)
+            if updates == "after":
+                self.mean, self.variance = moved
             if divisor == 1:
                 unbiased = x.var((0, 2, 3), keepdim=True)
                 batch = (x - x.mean((0, 2, 3), keepdim=True)) / (unbiased + self.eps).sqrt()
@@ -177,14 +194,21 @@ BATCH_NORM_WRONG = {
     "In training mode it normalizes with the unbiased variance. That one is kept as the running "
     "variance; normalize with the biased one (`correction=0`).": wrong_batch_norm(divisor=1),
     "Momentum is the wrong way round: the running value keeps 0.9 of itself, and takes 0.1 of the "
-    "batch's.": wrong_batch_norm(new=0.9),
+    "batch's.": wrong_batch_norm(swapped=True),
     "In training mode it uses the running statistics, where those of the batch count; and momentum "
     "is the wrong way round: the running value keeps 0.9 of itself.":
-        wrong_batch_norm(uses="running", new=0.9),
+        wrong_batch_norm(uses="running", swapped=True),
     "The running statistics never change: each batch in training mode moves them.":
         wrong_batch_norm(updates="never"),
     "The running statistics move in evaluation mode, too. They move in training mode alone.":
         wrong_batch_norm(updates="always"),
+    "After a batch in evaluation mode the running statistics have moved. They move in training "
+    "mode alone.": wrong_batch_norm(updates="after"),
+    "Epsilon is missing: it is added to the variance before the root.": wrong_batch_norm(eps=0.0),
+    "Epsilon is always 1e-5, and momentum always 0.1: both are given to `__init__`.":
+        wrong_batch_norm(eps=1e-5, momentum=0.1),
+    "Momentum is always 0.1: it is given to `__init__`.": wrong_batch_norm(momentum=0.1),
+    "Epsilon is always 1e-5: it is given to `__init__`.": wrong_batch_norm(eps=1e-5),
     "The running variance starts at 0. It starts at 1, and the running mean at 0.":
         wrong_batch_norm(first_variance=0.0),
 }

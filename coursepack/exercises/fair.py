@@ -1,5 +1,6 @@
 """Notebook 04: McNemar's test from two counts, seeds for a difference, a reliability diagram."""
 
+import math
 from math import comb
 
 import numpy as np
@@ -46,6 +47,11 @@ MCNEMAR_WRONG = {
         lambda first, other: (first - other) ** 2 / max(first + other, 1),
     "That is the approximation (|b - c| - 1)² / (b + c). Asked for is the exact p.":
         lambda first, other: (abs(first - other) - 1) ** 2 / max(first + other, 1),
+    "That is the approximation by the chi-squared distribution. Asked for is the exact p, by coin "
+    "tosses.":
+        lambda first, other: math.erfc(abs(first - other) / max(2 * (first + other), 1) ** 0.5),
+    "Summed up to the first count. It is the smaller of the two that counts.":
+        lambda first, other: min(1.0, 2 * tail(first, other, first)),
     "That is the share of one of the two counts, and no test.":
         lambda first, other: first / max(first + other, 1),
 }
@@ -80,6 +86,8 @@ SEEDS_WRONG = {
     "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
         seeds(z=1.64 + 0.84),
     "Rounded down, it is a seed short: round up.": seeds(up=False),
+    "One more is what the t-test asks for. The rule of thumb does without.":
+        lambda difference, spread: seeds_for(difference, spread) + 1,
     "Rounded to the nearest number, it may be a seed short: round up.":
         lambda difference, spread: round(2 * ((1.96 + 0.84) * spread / difference) ** 2),
     "Both recipes vary: the variance of a difference is twice that of one. And there are no parts "
@@ -108,7 +116,7 @@ def reliability_cases() -> list[tuple]:
     return [(confidence, right, [0.3, 0.6, 0.8, 1.0]), (confidence, right, [0.0, 0.8, 0.9, 1.0])]
 
 
-def wrong_reliability(row=None, upper=False, open_end=False) -> object:
+def wrong_reliability(row=None, upper=False, open_end=False, both=False) -> object:
     """A reliability table with one thing wrong: see the arguments."""
     def way(confidence: Tensor, right: Tensor, edges: list[float]) -> list[object]:
         rows = []
@@ -116,6 +124,8 @@ def wrong_reliability(row=None, upper=False, open_end=False) -> object:
             chosen = (confidence >= low) & (confidence < high)
             if upper:
                 chosen = (confidence > low) & (confidence <= high)
+            if both:
+                chosen = (confidence >= low) & (confidence <= high)
             if open_end:
                 chosen = confidence >= low
             count, sure, share = chosen.sum(), confidence[chosen].mean(), right[chosen].mean()
@@ -128,6 +138,8 @@ def wrong_reliability(row=None, upper=False, open_end=False) -> object:
 RELIABILITY_WRONG = {
     "The edges: an answer on one belongs to the bin above it (low <= confidence < high).":
         wrong_reliability(upper=True),
+    "Both edges belong to a bin: an answer on one is counted twice.":
+        wrong_reliability(both=True),
     "A bin ends at its upper edge: answers above it belong to the next.":
         wrong_reliability(open_end=True),
     "That is the middle of the bin. Asked for is the mean confidence of the answers in it.":
@@ -162,7 +174,7 @@ EXERCISES = {
          "It has to be so small that the difference is 1.96 + 0.84 standard errors. Solve for n, "
          "and round up."],
         "Roughly 16 (spread / difference)², Lehr's rule of 1992. Student's t-test, which does not "
-        "know the spread beforehand, asks for one more where seeds are few."),
+        "know the spread beforehand, asks for one or two more."),
     "reliability": Exercise(
         "04", reliability, reliability_cases, RELIABILITY_WRONG,
         ["`(confidence >= low) & (confidence < high)` chooses the answers of a bin.",

@@ -21,13 +21,23 @@ from torch import Tensor
 OPEN, WRONG, RIGHT = "not answered yet", "not yet", "right"
 ADVICE = {  # what PyTorch says, and what a learner can do about it
     "must match the size of tensor":
-        "A mean or variance over some axes fits x again with `keepdim=True`.",
+        "A mean or variance over some axes fits x again with `keepdim=True`, a number per channel "
+        "with `.view(1, -1, 1, 1)`; weights have the axes (out, in, H, W).",
     "a leaf Variable that requires grad":
         "Weights are changed inside `with torch.no_grad():`, or by way of their `.data`.",
     "cannot assign": "Numbers of a weight are set by way of its `.data`; a new weight or bias is "
                      "an `nn.Parameter`.",
     "is invalid for input of size":
         "The sizes of the new shape, multiplied, have to give the size of the old one.",
+    "bitwise_and": "Each comparison needs brackets: `(a >= b) & (a < c)`.",
+    "Boolean value of Tensor":
+        "Comparisons of tensors are joined by `&`; `.clamp` and `torch.where` take the place of "
+        "`max` and `if`.",
+    "only one element tensors can be converted": "Of a tensor the root is `torch.sqrt`.",
+    "failed to unpack the object": "`/` makes a float; `//` makes a whole number.",
+    "dtype": "The tensors of a check are in float64.",
+    "'NoneType' object has no attribute 'data'":
+        "A convolution without a bias has None in its place; a new one is an `nn.Parameter`.",
 }
 TOLERANCE = 1e-6  # relative to the largest number of a result; cases are in float64
 
@@ -188,7 +198,7 @@ def problem(result: object, right: object) -> str:
             isinstance(result, Tensor | np.ndarray) and result.ndim > 0)
         if not several or len(result) != len(right):
             return f"{len(right)} results are expected."
-        return next((f"Number {i} of {len(right)} results: {said}" for i, pair
+        return next((f"Number {i} of {len(right)}: {said}" for i, pair
                      in enumerate(zip(result, right), 1) if (said := problem(*pair))), "")
     if isinstance(right, str):
         return "" if isinstance(result, str) and result.strip().lower() == right else (

@@ -26,6 +26,8 @@ PROXIMAL_WRONG = {
     "threshold.": lambda w, threshold: w * (w.abs() >= threshold),
     "Negative weights are lost: they move up, towards zero.":
         lambda w, threshold: (w - threshold).clamp(min=0),
+    "Negative weights beyond the threshold move away from zero. They move up, towards it.":
+        lambda w, threshold: torch.where(w.abs() > threshold, w - threshold, 0 * w),
     "The sign is lost: a negative weight stays negative.":
         lambda w, threshold: (w.abs() - threshold).clamp(min=0),
     "Weights are cut off at the threshold. They should lose as much as the threshold.":
@@ -54,7 +56,8 @@ def group_cases() -> list[tuple]:
     return [(x, 2, 1e-5), (x, 3, 1e-5), (x / 1e3, 4, 1e-5)]
 
 
-def wrong_group_norm(axes=(2, 3, 4), correction=0, outside=False, shape="right") -> object:
+def wrong_group_norm(axes=(2, 3, 4), correction=0, outside=False, shape="right", added=1.0,
+                     power=0.5, centre=1.0) -> object:
     """Group norm with one thing wrong: see the arguments."""
     def way(x: Tensor, groups: int, eps: float) -> Tensor:
         n, c, h, w = x.shape
@@ -63,8 +66,8 @@ def wrong_group_norm(axes=(2, 3, 4), correction=0, outside=False, shape="right")
         split = x.reshape(parts)
         mean = split.mean(axes, keepdim=True)
         variance = split.var(axes, correction=correction, keepdim=True)
-        root = variance.sqrt() + eps if outside else (variance + eps).sqrt()
-        return ((split - mean) / root).reshape(x.shape)
+        root = variance.sqrt() + eps if outside else (variance + added * eps) ** power
+        return ((split - centre * mean) / root).reshape(x.shape)
     return way
 
 
@@ -81,6 +84,9 @@ GROUP_WRONG = {
     "divide by the count (`correction=0`).": wrong_group_norm(correction=1),
     "Epsilon stands outside of the root. It is added to the variance, inside.":
         wrong_group_norm(outside=True),
+    "Epsilon is missing: it is added to the variance before the root.": wrong_group_norm(added=0.0),
+    "Divided by the variance: the root is missing.": wrong_group_norm(power=1.0),
+    "The mean is not subtracted.": wrong_group_norm(centre=0.0),
     "Number and size of the groups are mixed up: channels are split into `groups` parts of "
     "C / groups channels each.": wrong_group_norm(shape="swapped"),
     "A group has channels that lie side by side. Here every groups-th channel is in one.": unequal,
@@ -113,6 +119,10 @@ COUNT_WRONG = {
         lambda shape, groups: (2 * shape[1] * shape[2] * shape[3], shape[0] * groups),
     "Parameters do not depend on the number of groups.":
         lambda shape, groups: (2 * shape[1] // groups, shape[0] * groups),
+    "Parameters: none is counted, but each channel has a gain and a bias.":
+        lambda shape, groups: (0, shape[0] * groups),
+    "Means: one per channel is batch norm. Here each image has one for each of its groups.":
+        lambda shape, groups: (2 * shape[1], shape[1]),
     "Means: each image has its own.": lambda shape, groups: (2 * shape[1], groups),
     "Means: channels of one group share one.":
         lambda shape, groups: (2 * shape[1], shape[0] * shape[1]),

@@ -19,6 +19,10 @@ DROPOUT_WRONG = {
         lambda mean, variance, p: variance + p * mean**2 / (1 - p),
     "The numbers that stay are not divided by 1 - p.":
         lambda mean, variance, p: (1 - p) * (variance + mean**2) - ((1 - p) * mean) ** 2,
+    "The numbers that stay are not divided by 1 - p. And so the mean becomes smaller, too.":
+        lambda mean, variance, p: (1 - p) * (variance + mean**2) - mean**2,
+    "The mean is not squared: the mean of the squares is variance + mean ** 2.":
+        lambda mean, variance, p: (variance + mean) / (1 - p) - mean,
     "The numbers that stay are not divided by 1 - p, and the mean is forgotten.":
         lambda mean, variance, p: (1 - p) * variance,
     "This is the variance of what says who stays (0 or 1). Asked for is that of the numbers.":
@@ -74,6 +78,10 @@ POOLED_WRONG = {
         with_lost(batch=lambda groups, channels: channels),
     "Batch norm has no groups: it fixes the mean over all images, and the average loses nothing.":
         with_lost(batch=lambda groups, channels: groups),
+    "Groups count for group norm alone. Batch norm fixes the mean over all images, and loses "
+    "nothing; instance norm fixes that of every channel, and loses all.":
+        with_lost(batch=lambda groups, channels: groups,
+                  instance=lambda groups, channels: groups),
     "With instance norm the mean of every channel is fixed, so all are lost.":
         with_lost(instance=lambda groups, channels: groups),
     "With instance norm the mean of every channel is fixed; not even one dimension is left.":
@@ -183,7 +191,7 @@ EXERCISES = {
          "The mean stays. A share 1 - p of the squares stays, and each is divided by (1 - p) ** 2.",
          "Before dropout the mean of the squares is variance + mean ** 2."],
         "Divided by the variance before, it is 1 / (1 - p) and more where the mean is not 0: at "
-        "least 2 for p = 0.5, as in the figure of question 5."),
+        "least 2 for p = 0.5, as at the first norm in question 5."),
     "pooled_dimensions": Exercise(
         "05", pooled_dimensions, pooled_cases, POOLED_WRONG,
         ["Which means are fixed, whatever the image? The average over positions is such a mean.",

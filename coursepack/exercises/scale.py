@@ -100,6 +100,8 @@ HALVE_WRONG = {
         wrong_halve(slice(None)),
     "Only the last convolution is halved: all others are asked for.": wrong_halve(slice(-1, None)),
     "Only the first convolution is halved: all but the last are asked for.": wrong_halve(slice(1)),
+    "The first convolution is left out, and the last is halved. It is the other way round: all but "
+    "the last are asked for.": wrong_halve(slice(1, None)),
     "The first convolution is left out. Its output reaches a norm, too.":
         wrong_halve(slice(1, -1)),
     "The last two convolutions are left out: only the last has no norm behind it.":
@@ -155,6 +157,14 @@ def wrong_step(coupled=None, eps="right", corrected=True, rate=True, after=False
     return way
 
 
+def signless_step(w: Tensor, gradient: Tensor, lr: float, decay: float, optimizer: str,
+                  decoupled: bool) -> Tensor:
+    """A wrong way: Adam's step divided by the gradient itself, and not by its size."""
+    g = gradient if decoupled else gradient + decay * w
+    step = g / (g + 1e-8) if optimizer == "adam" else g
+    return (1 - lr * decay * decoupled) * w - lr * step
+
+
 STEP_WRONG = {
     "Decoupled decay is treated as L2: it must not pass through the gradient.":
         wrong_step(coupled=True),
@@ -171,6 +181,17 @@ STEP_WRONG = {
     "Decoupled decay takes its share of the weight before the step, not after it.":
         wrong_step(after=True),
     "The step goes up. It goes against the gradient: w - lr * step.": wrong_step(sign=-1.0),
+    "There is no decay at all: L2 joins the gradient, decoupled decay the weight.":
+        lambda w, gradient, lr, decay, optimizer, decoupled:
+            first_step(w, gradient, lr, 0.0, optimizer, decoupled),
+    "Decoupled decay is there with L2, too. It is one or the other.":
+        lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
+            w, gradient, lr, decay, optimizer, decoupled) - (not decoupled) * lr * decay * w,
+    "Adam divides by the size of the gradient: its absolute value.":
+        lambda w, gradient, lr, decay, optimizer, decoupled: signless_step(
+            w, gradient, lr, decay, optimizer, decoupled),
+    "This is the change of the weights. Asked for are the new weights.":
+        lambda w, *others: first_step(w, *others) - w,
     "The gradient of decay / 2 * w ** 2 is decay * w, without a 2.": wrong_step(times=2.0),
     "The gradient of decay / 2 * w ** 2 is decay * w: the halves cancel.": wrong_step(times=0.5),
 }
@@ -194,6 +215,6 @@ EXERCISES = {
          "(1 - lr * decay) * w.",
          "Plain descent: w - lr * gradient. Adam divides the gradient by its size first; so what "
          "is in the gradient is divided, too."],
-        "Under plain descent both decays are the same. Under Adam L2 hardly shrinks a weight whose "
-        "gradient is large."),
+        "Under plain descent both decays are the same. In Adam's first step L2 shrinks a weight "
+        "only where it turns the sign of the gradient."),
 }
