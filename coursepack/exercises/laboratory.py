@@ -104,7 +104,8 @@ def interaction(neither, norm_only, penalty_only, both):
 
 
 def interaction_cases() -> list[tuple]:
-    return [(1.0, 3.0, 1.5, 3.5), (-1.5, -2.7, -0.6, -3.0), (2.0, 0.25, 5.0, 1.0)]
+    return [(1.0, 3.0, 1.5, 3.5), (-1.5, -2.7, -0.6, -3.0), (2.0, 0.25, 5.0, 1.0),
+            (0.5, -1.0, 0.2, 0.4)]
 
 
 INTERACTION_WRONG = {
@@ -131,6 +132,9 @@ INTERACTION_WRONG = {
         lambda neither, norm_only, penalty_only, both: both - norm_only - penalty_only,
     "These are logarithms already: effects on them are differences, not ratios.":
         lambda neither, norm_only, penalty_only, both: both * neither / (norm_only * penalty_only),
+    "The sign is lost: an interaction may be below zero.":
+        lambda neither, norm_only, penalty_only, both: abs(
+            both - norm_only - penalty_only + neither),
     "This is what both would give if there were no interaction. How far is `both` from it?":
         lambda neither, norm_only, penalty_only, both: norm_only + penalty_only - neither,
 }
@@ -146,7 +150,7 @@ def harmless_cases() -> list[tuple]:
     """Strengths, with the ends of the interval of a gain; the strengths are not in order."""
     rows = [(0.001, -0.1, 0.3), (0.1, -0.9, -0.4), (0.01, -0.2, 0.1), (0.0001, -0.1, 0.1),
             (0.03, -0.4, 0.2), (0.05, -0.6, -0.2)]
-    return [(rows, 0.3), (rows, 0.15), (rows, 0.05), (rows, 0.5), (rows, 2.0),
+    return [(rows, 0.3), (rows, 0.15), (rows, 0.05), (rows, 0.5), (rows, 2.0), (rows, 0.4),
             ([(0.002, 0.4, 0.6), (0.004, 0.1, 0.9), (0.003, -0.35, 0.05)], 0.3)]
 
 
@@ -163,6 +167,8 @@ HARMLESS_WRONG = {
         chosen(lambda low, high, margin: high >= 0),
     "Undecided is not harmless: an interval that holds zero may reach far below the margin. And a "
     "gain is harmless, too.": chosen(lambda low, high, margin: low <= 0 <= high),
+    "An interval that ends at the margin does not exclude it: its lower end has to be above that.":
+        chosen(lambda low, high, margin: low >= -margin),
     "This asks for a gain that is beyond chance. Harmless is also a loss that is smaller than the "
     "margin.": chosen(lambda low, high, margin: low > 0),
     "The middle of the interval is above the margin's end, but the lower end counts.":
