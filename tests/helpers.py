@@ -1,11 +1,9 @@
 """What several test files use: small recipes, data and records."""
 
-import json
 import re
 import subprocess
 import sys
 
-import lessons
 import nbformat
 import numpy as np
 import torch
@@ -72,14 +70,6 @@ def papermill_command(name, output, **parameters):
     pairs = [part for key, value in parameters.items() for part in ("-p", key, value)]
     notebook = ROOT / "notebooks" / name
     return [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, output, *pairs]
-
-
-def without_lessons(name, folder):
-    """A copy of a notebook as a study runs it: with its training, and nothing beside it."""
-    copy = folder / name
-    copy.write_text(json.dumps(lessons.without_lessons(json.loads(
-        (ROOT / "notebooks" / name).read_text(encoding="utf-8")))), encoding="utf-8")
-    return copy
 
 
 def outputs(path):

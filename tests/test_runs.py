@@ -7,18 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import lessons
 import numpy as np
 import psutil
 import pytest
-from helpers import (
-    SMALL,
-    fit,
-    outputs,
-    papermill_command,
-    run,
-    without_lessons,
-    without_seconds,
-)
+from helpers import SMALL, fit, outputs, papermill_command, run, without_seconds
 
 from coursepack.data import load_dataset
 from coursepack.files import ROOT
@@ -26,6 +19,14 @@ from coursepack.recipe import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_data")]
 FIRST = "00_normalization_by_hand.ipynb"
+
+
+def bare(name, folder):
+    """A copy of a notebook as a study runs it: with its training, and nothing beside it."""
+    copy = folder / name
+    copy.write_text(json.dumps(lessons.without_lessons(json.loads(
+        (ROOT / "notebooks" / name).read_text(encoding="utf-8")))), encoding="utf-8")
+    return copy
 
 
 def test_one_changed_digit_in_a_saved_output_is_noticed(folder):
@@ -60,7 +61,7 @@ def test_wrong_parameter_stops_before_training(folder, name, value, said):
 
 def test_killed_kernel_continues(folder):
     """SIGKILL in mid-training; the same command goes on and ends like an undisturbed run."""
-    command = papermill_command(without_lessons("02_group_norm_l1.ipynb", folder),
+    command = papermill_command(bare("02_group_norm_l1.ipynb", folder),
                                 folder / "out.ipynb", runs_dir=folder / "killed",
                                 dataset="mnist_sample",
                                 **{**SMALL, "epochs": 5, "train_size": 1000})
@@ -92,7 +93,7 @@ def test_cifar_parameters(folder):
     data = {f"{x}_{split}": rng.integers(0, high, (40, 32, 32, 3)[: 4 if x == "x" else 1]).astype(
         np.uint8) for split in ("train", "test") for x, high in (("x", 256), ("y", 10))}
     np.savez(Path(os.environ["DATA_DIR"]) / "cifar10.npz", **data)
-    command = papermill_command(without_lessons("03_layer_norm_l2.ipynb", folder),
+    command = papermill_command(bare("03_layer_norm_l2.ipynb", folder),
                                 folder / "out.ipynb", epochs=1, runs_dir=folder)
     preset = ROOT / "notebooks" / "params" / "cifar10.yaml"
     done = run([*command, "-f", preset], cwd=ROOT / "notebooks")
