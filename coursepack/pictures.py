@@ -45,9 +45,9 @@ def draw_maps(ax: plt.Axes, numbers: np.ndarray, means: np.ndarray) -> None:
     """One panel of plot_means: a column of maps for each image, a row for each channel."""
     n, c, h, w = numbers.shape
     known = np.unique(means).tolist()
-    light = len(known) // 2 if len(known) > 8 else 0  # of many colours half are lighter, to tell
-    hues = [*sns.husl_palette(len(known) - light, s=0.8, l=0.66),  # neighbours of one hue apart
-            *sns.husl_palette(max(light, 1), s=0.9, l=0.87)]
+    light = len(known) // 2 if len(known) > 8 else 0  # hues of so many are too near: half are pale
+    hues = [*sns.husl_palette(len(known) - light, s=0.8, l=0.66),
+            *sns.husl_palette(light, s=0.9, l=0.87)]
     step = next(s for s in range(max(1, round(len(known) * 0.382)), len(known) + 2)
                 if np.gcd(s, len(known)) == 1)  # so that neighbours have hues far apart
     colours = {mean: hues[i * step % len(known)] for i, mean in enumerate(known)}

@@ -61,9 +61,8 @@ def by_parts(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, .
         shares = [(net(x).argmax(1) != y).double().mean().item() for x, y in parts]
         wrong[size] = sum(shares) / len(shares)
         if share != "mean of means":
-            total = sum(s * len(y) for s, (_, y) in zip(shares, parts)) / len(labels)
-            if share == "whole":
-                total *= len(labels) / sum(len(y) for _, y in parts)
+            counts = [len(y) for _, y in parts]
+            total = sum(s * count for s, count in zip(shares, counts)) / sum(counts)
             wrong[size] = 1 - total if share == "right" else total
     return wrong
 
@@ -170,10 +169,11 @@ def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps)
         for block, after in zip(net.layers, [*net.layers[1:], nn.Identity()]):
             if waiting is not None and hasattr(block, "conv"):
                 (scale, shift), waiting = waiting, None
-                before = block.conv.weight.detach().clone()
-                block.conv.weight.data *= scale.view(1, -1, 1, 1)
-                summed = before if bias_first else block.conv.weight.detach()
-                block.conv.bias = nn.Parameter((summed.sum((2, 3)) @ shift).detach())
+                weight = block.conv.weight.data
+                scaled = (weight * scale.view(1, -1, 1, 1)).detach()
+                summed = (weight if bias_first else scaled).sum((2, 3))
+                block.conv.weight.data = scaled
+                block.conv.bias = nn.Parameter((summed @ shift).detach())
             if hasattr(block, "norm") and (pooled or hasattr(after, "conv")):
                 scale = scale_of(block.norm)
                 shift = shift_of(block.norm, scale)

@@ -1,6 +1,7 @@
 """Notebook 04: McNemar's test from two counts, seeds for a difference, a reliability diagram."""
 
 import math
+from collections.abc import Callable
 from math import comb
 
 import numpy as np
@@ -66,12 +67,12 @@ def seeds_cases() -> list[tuple]:
     return [(0.05, 0.046), (0.1, 0.046), (0.2, 0.33), (1.0, 0.9)]
 
 
-def seeds(times: float = 2, z: float = 1.96 + 0.84, power: int = 2, up: bool = True,
-          upside_down: bool = False) -> object:
-    """The rule with one thing wrong: see the arguments."""
-    def way(difference: float, spread: float) -> int:
+def seeds(times: float = 2, z: float = 1.96 + 0.84, power: int = 2, upside_down: bool = False,
+          rounded: Callable[[float], float] = math.ceil) -> object:
+    """The rule with something wrong: see the arguments."""
+    def way(difference: float, spread: float) -> float:
         ratio = difference / spread if upside_down else spread / difference
-        return int((np.ceil if up else np.floor)(times * (z * ratio) ** power))
+        return rounded(times * (z * ratio) ** power)
     return way
 
 
@@ -85,16 +86,13 @@ SEEDS_WRONG = {
     "in five.": seeds(z=1.96),
     "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
         seeds(z=1.64 + 0.84),
-    "Rounded down, it is a seed short: round up.": seeds(up=False),
+    "Rounded down, it is a seed short: round up.": seeds(rounded=math.floor),
     "One more is what the t-test asks for. The rule of thumb does without.":
         lambda difference, spread: seeds_for(difference, spread) + 1,
-    "Rounded to the nearest number, it may be a seed short: round up.":
-        lambda difference, spread: round(2 * ((1.96 + 0.84) * spread / difference) ** 2),
+    "Rounded to the nearest number, it may be a seed short: round up.": seeds(rounded=round),
     "Both recipes vary: the variance of a difference is twice that of one. And there are no parts "
-    "of a run: round up.":
-        lambda difference, spread: ((1.96 + 0.84) * spread / difference) ** 2,
-    "There are no parts of a run: round up, `math.ceil`.":
-        lambda difference, spread: 2 * ((1.96 + 0.84) * spread / difference) ** 2,
+    "of a run: round up.": seeds(times=1, rounded=float),
+    "There are no parts of a run: round up, `math.ceil`.": seeds(rounded=float),
 }
 
 

@@ -133,8 +133,7 @@ INTERACTION_WRONG = {
     "These are logarithms already: effects on them are differences, not ratios.":
         lambda neither, norm_only, penalty_only, both: both * neither / (norm_only * penalty_only),
     "The sign is lost: an interaction may be below zero.":
-        lambda neither, norm_only, penalty_only, both: abs(
-            both - norm_only - penalty_only + neither),
+        lambda *losses: abs(interaction(*losses)),
     "This is what both would give if there were no interaction. How far is `both` from it?":
         lambda neither, norm_only, penalty_only, both: norm_only + penalty_only - neither,
 }

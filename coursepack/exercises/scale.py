@@ -138,7 +138,7 @@ def step_cases() -> list[tuple]:
             for optimizer in ("descent", "adam") for decoupled in (False, True)]
 
 
-def wrong_step(coupled=None, eps="right", corrected=True, rate=True, after=False, adam=True,
+def wrong_step(coupled=None, size="right", corrected=True, rate=True, after=False, adam=True,
                sign=1.0, times=1.0) -> object:
     """The step with one thing wrong: see the arguments."""
     def way(w: Tensor, gradient: Tensor, lr: float, decay: float, optimizer: str,
@@ -147,22 +147,14 @@ def wrong_step(coupled=None, eps="right", corrected=True, rate=True, after=False
         g = gradient if decoupled else gradient + times * decay * w
         step = g
         if optimizer == "adam" and adam:
-            size = {"right": g.abs() + 1e-8, "missing": g.abs(),
-                    "inside": (g**2 + 1e-8).sqrt()}[eps]
-            step = g / size if corrected else 0.1 * g / (0.001**0.5 * g.abs() + 1e-8)
+            by = {"right": g.abs() + 1e-8, "no epsilon": g.abs(), "signed": g + 1e-8,
+                  "epsilon inside": (g**2 + 1e-8).sqrt()}[size]
+            step = g / by if corrected else 0.1 * g / (0.001**0.5 * g.abs() + 1e-8)
         share = (lr if rate else 1.0) * decay if decoupled else 0.0
         if after:
             return (1 - share) * (w - sign * lr * step)
         return (1 - share) * w - sign * lr * step
     return way
-
-
-def signless_step(w: Tensor, gradient: Tensor, lr: float, decay: float, optimizer: str,
-                  decoupled: bool) -> Tensor:
-    """A wrong way: Adam's step divided by the gradient itself, and not by its size."""
-    g = gradient if decoupled else gradient + decay * w
-    step = g / (g + 1e-8) if optimizer == "adam" else g
-    return (1 - lr * decay * decoupled) * w - lr * step
 
 
 STEP_WRONG = {
@@ -173,23 +165,20 @@ STEP_WRONG = {
     "The share that decoupled decay takes is lr * decay: the learning rate is missing.":
         wrong_step(rate=False),
     "Adam is missing: its step is the gradient divided by its size.": wrong_step(adam=False),
-    "Adam's epsilon is missing: the size is |gradient| + 1e-8.": wrong_step(eps="missing"),
+    "Adam's epsilon is missing: the size is |gradient| + 1e-8.": wrong_step(size="no epsilon"),
     "Adam's epsilon is under the root, as in a norm. Here it is added after the root: the size is "
-    "|gradient| + 1e-8.": wrong_step(eps="inside"),
+    "|gradient| + 1e-8.": wrong_step(size="epsilon inside"),
     "Adam's averages are not corrected for their start at zero. After the correction the first "
     "step is gradient / (|gradient| + 1e-8).": wrong_step(corrected=False),
     "Decoupled decay takes its share of the weight before the step, not after it.":
         wrong_step(after=True),
     "The step goes up. It goes against the gradient: w - lr * step.": wrong_step(sign=-1.0),
     "There is no decay at all: L2 joins the gradient, decoupled decay the weight.":
-        lambda w, gradient, lr, decay, optimizer, decoupled:
-            first_step(w, gradient, lr, 0.0, optimizer, decoupled),
+        lambda w, gradient, lr, decay, *others: first_step(w, gradient, lr, 0.0, *others),
     "Decoupled decay is there with L2, too. It is one or the other.":
         lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
             w, gradient, lr, decay, optimizer, decoupled) - (not decoupled) * lr * decay * w,
-    "Adam divides by the size of the gradient: its absolute value.":
-        lambda w, gradient, lr, decay, optimizer, decoupled: signless_step(
-            w, gradient, lr, decay, optimizer, decoupled),
+    "Adam divides by the size of the gradient: its absolute value.": wrong_step(size="signed"),
     "This is the change of the weights. Asked for are the new weights.":
         lambda w, *others: first_step(w, *others) - w,
     "The gradient of decay / 2 * w ** 2 is decay * w, without a 2.": wrong_step(times=2.0),
