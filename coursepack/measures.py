@@ -68,16 +68,16 @@ def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, flo
     images, labels = data.test_images[order], data.test_labels[order]
     row = {}
     for size in TEST_BATCHES:
-        parts = zip(images.split(size), labels.split(size))
-        right = sum((scores(net, part, data).argmax(1) == truth).sum().item()
-                    for part, truth in parts)
-        row[f"accuracy_at_{size}"] = right / len(labels)
+        said = torch.cat([scores(net, part, data).argmax(1) for part in images.split(size)])
+        row[f"accuracy_at_{size}"] = (said.cpu() == labels.cpu()).sum().item() / len(labels)
     return row
 
 
 @torch.no_grad()
 def scores(net: nn.Module, images: Tensor, data: Dataset) -> Tensor:
-    return net(batches.to_input(images, data, next(net.parameters()).dtype))
+    """What a network says of uint8 images, wherever they lie, in the mode that it is in."""
+    weight = next(net.parameters())
+    return net(batches.to_input(images.to(weight.device), data, weight.dtype))
 
 
 def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
@@ -120,7 +120,7 @@ def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1].register_forward_hook(note)
     for part in data.test_images.split(500):
         scores(net, part, data)
-    features, size = torch.cat(kept).double(), torch.stack(squares).sum().sqrt()
+    features, size = torch.cat(kept).cpu().double(), torch.stack(squares).sum().sqrt()
     spread = features - features.mean(0)
     rank = (torch.linalg.svdvals(spread) > 1e-3 * size).sum().item()
     return {"pooled_rank": rank, "pooled_features": features.shape[1]}

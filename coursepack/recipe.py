@@ -183,16 +183,15 @@ def augmentations(augment: str) -> list[str]:
 
 
 def pick_device(device: str) -> torch.device:
-    """The device that a name stands for; "auto" is a GPU where there is one. Raises ValueError.
+    """The device that a name stands for. Raises ValueError if it is not there.
 
-    An Apple GPU ("mps") is not among them: no run was ever tried on one.
+    "auto" is the first that is there of cuda, mps (Apple's GPU) and the CPU.
     """
-    gpu = ["cuda"] * torch.cuda.is_available()
-    check_choice("device", device, ["auto", "cpu", *gpu])
-    if device == "auto" and not gpu and torch.backends.mps.is_available():
-        print("device=auto takes the CPU: the course was never tried on an Apple GPU.",
-              file=sys.stderr)
-    return torch.device([*gpu, "cpu"][0] if device == "auto" else device)
+    there = [name for name, is_there in [
+        ("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()),
+        ("cpu", True)] if is_there]
+    check_choice("device", device, ["auto", *there])
+    return torch.device(there[0] if device == "auto" else device)
 
 
 def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[str]]:

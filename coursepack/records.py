@@ -34,7 +34,7 @@ def share_near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
     see measures.sparsity.
     """
     w = torch.cat([parameter.detach().flatten() for parameter in parameters])
-    return (w.abs() < limit).double().mean().item()
+    return (w.abs() < limit).sum().item() / w.numel()
 
 
 def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, float]]) -> dict:

@@ -33,11 +33,13 @@ def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float,
     """Add the gradient of penalty() to the gradients of the parameters; returns its value.
 
     L1 pulls every weight by the same force, L2 in proportion to the weight. Written out, because
-    autograd takes several times as long for it. With l1_step "proximal", L1 is left to shrink().
+    autograd takes several times as long for it, and for all weights at once: on a GPU, a call for
+    each would take longer than its work. With l1_step "proximal", L1 is left to shrink().
     """
     pull = l1 if l1_step == "subgradient" else 0.0
-    for w in parameters:
-        w.grad += pull * w.sign() + l2 * w
+    pulls = torch._foreach_mul(torch._foreach_sign(parameters), pull)  # pull * sign(w) ...
+    torch._foreach_add_(pulls, torch._foreach_mul(parameters, l2))  # ... + l2 * w
+    torch._foreach_add_([w.grad for w in parameters], pulls)
     return penalty(parameters, l1, l2)
 
 

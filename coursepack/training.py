@@ -43,6 +43,7 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     model.train()
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # so an epoch needs no earlier one
     parameters = steps.penalized_parameters(model, recipe.penalize)
+    data = data.to(parameters[0].device)
     images = len(data.train_labels)
     per_epoch = math.ceil(images / recipe.batch_size)
     step = (epoch - 1) * per_epoch
@@ -77,15 +78,18 @@ def predict(model: Net, data: Dataset) -> Tensor:
 
 
 def loss_and_accuracy(log_probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean loss (negative log likelihood) of predictions, and the fraction that is right."""
+    """Mean loss (negative log likelihood) of predictions, and the fraction that is right.
+
+    In float64, which an Apple GPU lacks: so on the CPU.
+    """
+    log_probabilities, labels = log_probabilities.cpu(), labels.cpu()
     loss = F.nll_loss(log_probabilities.double(), labels)
     return loss.item(), (log_probabilities.argmax(1) == labels).sum().item() / len(labels)
 
 
 def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
     """Mean loss over all test images, and the fraction of them that is classified right."""
-    log_probabilities = predict(model, data)
-    return loss_and_accuracy(log_probabilities, data.test_labels.to(log_probabilities.device))
+    return loss_and_accuracy(predict(model, data), data.test_labels)
 
 
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
@@ -110,7 +114,7 @@ def train_epochs(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, fl
     """The epochs that a run lacks, each with its checkpoint; see train()."""
     device = next(model.parameters()).device
     run = checkpoints.identity(recipe, data)
-    data = data.to(device)
+    data = data.to(device)  # once, and not in each epoch
     if device.type == "cpu":  # the same mathematics, and faster
         model.to(memory_format=torch.channels_last)
     optimizer = steps.make_optimizer(model, recipe)
@@ -161,7 +165,7 @@ def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
     The black background is filled with a faint speckle: max pooling over equal values would leave
     it to rounding which of them is taken, and learns.
     """
-    few = data.head(5 * recipe.batch_size)
+    few = data.head(5 * recipe.batch_size).to(torch.device("cpu"))
     torch.manual_seed(recipe.seed)
     speckle = torch.randint(32, few.train_images.shape, dtype=torch.uint8)
     few = few._replace(train_images=few.train_images.maximum(speckle))
