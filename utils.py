@@ -20,7 +20,7 @@ from coursepack.data import (
 
 # The parameters of a run and of a summary, checked together.
 from coursepack.recipe import (
-    PENALIZE, PLACES, SCHEDULES, Recipe, by_hand_parameters, check_injected, live_parameters,
+    PENALIZE, PLACES, SCHEDULES, Recipe, by_hand_parameters, live_parameters,
     pick_device, summary_parameters,
 )
 

@@ -1,11 +1,10 @@
 """The parameters of a run, checked before anything takes time."""
 
 import ast
+import contextlib
 import math
 import re
-import sys
 import textwrap
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -37,6 +36,7 @@ LIVE = {  # those of notebooks 05 and 06
     "dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
     "images_dir": str,
 }
+KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes"}
 MOST = {"shown": 100, "columns": 20}  # more images would take more memory than anybody's eyes
 RANGES = (  # parameter, least value, and what it must stay below
     ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
@@ -91,15 +91,12 @@ class Recipe:
     @classmethod
     def from_notebook(cls, variables: dict[str, object]) -> "Recipe":
         """The recipe that a notebook's variables, its globals(), spell out."""
-        names = [field.name for field in fields(cls)]
-        check_injected(variables, names)
-        return cls(**{name: variables[name] for name in names if name in variables})
+        return cls(**notebook_parameters(variables, {f.name: f.type for f in fields(cls)}))
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is float and type(value) is int:  # papermill passes 0 for 0.0
-                object.__setattr__(self, field.name, float(value))
+            value = in_kind(field.name, getattr(self, field.name), field.type)
+            object.__setattr__(self, field.name, value)
         check_parameters(asdict(self))
         files.find_folder("runs_dir", self.runs_dir)
         data.find_dataset(self.dataset, self.data_dir)
@@ -131,8 +128,7 @@ def check_parameters(parameters: dict[str, object]) -> None:
     for name, value in parameters.items():
         field = known[check_choice("parameter", name, known)]
         if type(value) is not field.type:
-            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. Choose "
-                             f"a {field.type.__name__}, such as {field.default!r}.")
+            raise wrong_kind(name, value, field.type)
     for name, least, below in RANGES:
         files.check_range(name, parameters[name], least, below)
     for name, allowed in CHOICES.items():
@@ -165,16 +161,76 @@ def check_combination(parameters: dict[str, object]) -> None:
                          "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
 
 
-def check_injected(variables: dict[str, object], names: Sequence[str]) -> None:
-    """Raise ValueError for a parameter that papermill put in but the notebook does not have.
+def in_kind(name: str, value: object, kind: type) -> object:
+    """The value of a parameter in its type, taken as it is meant where nothing is lost by it.
 
-    papermill itself only warns, and a run with `-p epoch 5` would train for the default epochs.
+    A command line has only texts, and papermill makes of them what they look like: so "1e-3" is a
+    number, 1.0 and "1" are the whole number 1, "true" is True, and " GN " is GN; but not 1.5 a
+    whole number, nor 1 a text, which may have been 001. Raises ValueError.
     """
+    if type(value) is str and not name.endswith("_dir"):  # a folder may have any name
+        value = value.strip(" ")
+    if type(value) is kind:
+        return value
+    with contextlib.suppress(ValueError, OverflowError):  # no number, or too large for a float
+        if kind is float and type(value) in (int, str):
+            return float(value)
+        if kind is int and type(value) in (float, str) and float(value).is_integer():
+            return int(float(value))
+        if kind is bool and type(value) is str:
+            return ("false", "true").index(value.lower()) == 1
+    raise wrong_kind(name, value, kind)
+
+
+def wrong_kind(name: str, value: object, kind: type) -> ValueError:
+    """The refusal of a value that is not of its parameter's type."""
+    raw = (f" On papermill's command line, -r {name} passes one as it is written, where -p {name} "
+           "makes a number of 001.") * (kind is str)
+    return ValueError(f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind]}.{raw}")
+
+
+def notebook_parameters(variables: dict[str, object], kinds: dict[str, type]) -> dict[str, object]:
+    """The parameters among a notebook's variables, its globals(), each in its type.
+
+    Raises ValueError for one of the wrong type, and for what papermill put in if the notebook has
+    no such parameter (papermill only warns, and `-p epoch 5` would train for the default epochs)
+    or if the parameter has another value by now. Where the cell that asks has run before in this
+    kernel, a person is at work, and what they have set since counts: papermill runs a cell once.
+    """
+    injected, cells = read_injected(variables), variables.get("In", [])
+    for name in injected:
+        check_choice("parameter", name, kinds)
+    values = {name: in_kind(name, variables[name], kind) for name, kind in kinds.items()
+              if name in variables}
+    for name, value in injected.items():
+        if value is ... or cells[-1] in cells[:-1]:
+            continue
+        if repr(in_kind(name, value, kinds[name])) != repr(values[name]):  # nan is nan, too
+            raise ValueError(
+                f"{name}={values[name]!r:.60}, and papermill was given {value!r:.60}: a cell after "
+                f"the one that papermill put in sets {name} again. Give the tag \"parameters\" to "
+                "the cell with the defaults and to no other, so that papermill's comes right after "
+                f"it, and set {name} in no cell below.")
+    return values
+
+
+def read_injected(variables: dict[str, object]) -> dict[str, object]:
+    """What papermill's cells set, of those that a kernel has run; ... for more than a plain value.
+
+    With --inject-paths there are two names of its own among them, which are no parameters.
+    """
+    injected: dict[str, object] = {}
     for cell in variables.get("In", []):  # IPython's list of executed cells
-        if cell.startswith("# Parameters\n"):
-            for node in ast.walk(ast.parse(cell)):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    check_choice("parameter", node.id, names)
+        with contextlib.suppress(SyntaxError):  # not papermill's
+            for line in ast.parse(cell).body if cell.startswith("# Parameters\n") else ():
+                names = [node.id for node in ast.walk(line) if isinstance(node, ast.Name)
+                         and isinstance(node.ctx, ast.Store)]
+                injected |= dict.fromkeys(names, ...)
+                with contextlib.suppress(Exception):
+                    if isinstance(line, ast.Assign):
+                        injected |= dict.fromkeys(names, eval(ast.unparse(line.value), {
+                            "__builtins__": {"float": float}}))  # it writes float('nan')
+    return {name: injected[name] for name in injected if not name.startswith("PAPERMILL_")}
 
 
 def augmentations(augment: str) -> list[str]:
@@ -199,7 +255,7 @@ def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[st
 
     Raises ValueError for any of its parameters that is not of its type or out of range.
     """
-    check_kinds(variables, SUMMARY)
+    variables.update(notebook_parameters(variables, SUMMARY))
     for name, most in MOST.items():
         files.check_range(name, variables[name], 1, most + 1)
     factors = split_names("factors", variables["factors"]) if variables["factors"] else []
@@ -213,7 +269,7 @@ def live_parameters(variables: dict[str, object]) -> dict[str, object]:
 
     Raises ValueError for any of its parameters that is not of its type or out of range.
     """
-    check_kinds(variables, LIVE)
+    variables.update(notebook_parameters(variables, LIVE))
     for name in ("live_images", "live_epochs"):
         files.check_range(name, variables[name], 1)
     common = {"dataset": variables["dataset"], "data_dir": variables["data_dir"],
@@ -229,7 +285,7 @@ def by_hand_parameters(variables: dict[str, object]) -> None:
 
     Raises ValueError for one that is not of its type, out of range, or more than a figure holds.
     """
-    check_kinds(variables, BY_HAND)
+    variables.update(notebook_parameters(variables, BY_HAND))
     images, channels, size = (variables[name] for name in ("images", "channels", "size"))
     for name in ("images", "channels", "size"):
         files.check_range(name, variables[name], 2)
@@ -238,16 +294,6 @@ def by_hand_parameters(variables: dict[str, object]) -> None:
     files.check_range("eps", variables["eps"], 1e-6, 1)  # a smaller one drowns in rounding
     files.check_range("seed", variables["seed"], 0, 10**9)
     check_groups(variables["groups"], [channels])
-
-
-def check_kinds(variables: dict[str, object], kinds: dict[str, type]) -> None:
-    """Raise ValueError for a notebook's parameter that is unknown or not of its type."""
-    check_injected(variables, list(kinds))
-    for name, kind in kinds.items():
-        value = variables[name]
-        if type(value) is not kind:
-            wanted = {int: "whole number", float: "number with a point", str: "text"}[kind]
-            raise ValueError(f"{name}={value!r} is a {type(value).__name__}. Choose a {wanted}.")
 
 
 def split_names(name: str, joined: str) -> list[str]:

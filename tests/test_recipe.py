@@ -14,8 +14,8 @@ from coursepack.recipe import (
     PENALIZE,
     SCHEDULES,
     Recipe,
-    check_injected,
     live_parameters,
+    notebook_parameters,
     pick_device,
     with_defaults,
 )
@@ -39,24 +39,28 @@ from model import ARCHITECTURES, LAYER_AFFINES, NORMS, ORDERS, check_norm
     ({"dropout": 1.0}, ["dropout", "1.0", "less than 1"]),
     ({"order": "act-norm"}, ["order", "act-norm", "act-norm-drop"]),
     ({"skip": True}, ["skip", "True", "False"]),
-    ({"skip": 1}, ["skip", "1", "bool"]),
+    ({"skip": 1}, ["skip", "1", "True or False"]),
     ({"l1": -1}, ["l1", "-1", "0"]),
     ({"l1": math.inf}, ["l1", "inf", "0"]),
     ({"l2": math.nan}, ["l2", "nan", "0"]),
     ({"penalize": "weight"}, ["penalize", "'weight'", "weights, all"]),
     ({"epochs": -1}, ["epochs", "-1", "1 or more"]),
     ({"epochs": 0}, ["epochs", "0", "1 or more"]),
-    ({"epochs": 2.5}, ["epochs", "2.5", "int"]),
+    ({"epochs": 2.5}, ["epochs", "2.5", "a whole number"]),
     ({"batch_size": 0}, ["batch_size", "0", "1 or more"]),
-    ({"lr": "fast"}, ["lr", "'fast'", "float"]),
+    ({"lr": "fast"}, ["lr", "'fast'", "a number"]),
+    ({"lr": 10**400}, ["lr", "1000", "a number"]),
+    ({"lr": True}, ["lr", "True", "a number"]),
+    ({"norm": None}, ["norm", "None", "-r norm"]),
     ({"lr": 0}, ["lr", "0", "or more"]),
     ({"momentum": 1}, ["momentum", "1", "less than 1"]),
     ({"schedule": "onecycle"}, ["schedule", "onecycle", "one_cycle"]),
-    ({"seed": True}, ["seed", "True", "int"]),
+    ({"seed": True}, ["seed", "True", "a whole number"]),
     ({"seed": -1}, ["seed", "-1", "0"]),
     ({"seed": 10**14}, ["seed", "1" + 14 * "0"]),
     ({"device": "cuda"}, ["device", "cuda", "cpu"]),
     ({"run_name": "../x"}, ["run_name", "../x", "letters"]),
+    ({"run_name": 1}, ["run_name=1 ", "text in quotes", "-r run_name"]),
     ({"run_name": ""}, ["run_name", "''", "letters"]),
     ({"run_name": ".."}, ["run_name", "'..'", "letters"]),
 ])
@@ -72,10 +76,21 @@ def test_putting_a_recipe_together_writes_nothing(tmp_path):
     assert files_in(tmp_path) == []
 
 
-def test_recipe_takes_a_whole_number_for_a_float_and_an_alias_for_a_norm(tmp_path):
-    recipe = make_recipe(tmp_path, l1=0, lr=1, norm="GN", groups=4)
-    assert (type(recipe.l1), type(recipe.lr)) == (float, float)
-    assert check_norm(recipe.norm) == "group"
+@pytest.mark.parametrize(("name", "spelled", "value"), [
+    ("lr", "1e-3", 0.001), ("lr", " 0.1 ", 0.1), ("lr", 1, 1.0), ("l1", "0", 0.0),
+    ("epochs", "20", 20), ("epochs", 1.0, 1), ("epochs", "1e3", 1000), ("batch_size", "64.0", 64),
+    ("skip", "true", True), ("skip", "False", False), ("skip", " TRUE", True),
+    ("norm", " GN ", "GN"), ("schedule", "step ", "step"), ("run_name", " 001", "001"),
+])
+def test_what_a_command_line_cannot_say_otherwise_is_taken_where_nothing_is_lost(
+        tmp_path, name, spelled, value):
+    kept = getattr(make_recipe(tmp_path, arch="mnist_10k", **{name: spelled}), name)
+    assert (kept, type(kept)) == (value, type(value))
+    assert check_norm("GN") == "group"
+
+
+def test_a_folder_may_begin_with_a_space(tmp_path):
+    assert make_recipe(tmp_path, runs_dir=f"{tmp_path}/ x ").runs_dir == f"{tmp_path}/ x "
 
 
 def test_relative_folders_start_at_the_root(tmp_path, monkeypatch):
@@ -108,14 +123,37 @@ def test_a_record_older_than_a_parameter_is_one_with_its_default():
     assert (filled["lr"], filled["momentum"]) == (0.5, Recipe.momentum)
 
 
-def test_an_injected_parameter_that_the_notebook_lacks_is_refused():
-    with pytest.raises(ValueError, match=says("'epoch'", "'epochs'")):
-        check_injected({"In": ["", "# Parameters\nepoch = 5\n"]}, ["epochs", "lr"])
+CHECK = "recipe = utils.Recipe.from_notebook(globals())"  # the cell that asks, in its kernel's In
+KINDS = {"epochs": int, "lr": float, "run_name": str}
+NOW = {"epochs": 5, "lr": 0.1, "run_name": "bn"}
 
 
-def test_other_statements_below_the_same_heading_are_left_alone():
-    check_injected({"In": ["# Parameters\nepochs: int = 5  # how long\n"]}, ["epochs"])
-    check_injected({"In": ["# Parameters\nprint(1)\n"]}, ["epochs"])
+@pytest.mark.parametrize("cells", [
+    ["epochs: int = 20", "# Parameters\nepochs = 5\nlr = 0.1\nrun_name = \"bn\"\n", CHECK],
+    ["# Parameters\nepochs = 5.0\nlr = \"1e-1\"\nrun_name = ' bn '\n", CHECK],  # as spelled
+    ["# Parameters\nepochs = 3\n", "# Parameters\nepochs = 5\n", CHECK],  # the last one counts
+    ["# Parameters\nPAPERMILL_INPUT_PATH = \"a.ipynb\"\nPAPERMILL_OUTPUT_PATH = \"-\"\n", CHECK],
+    ["# Parameters\nepochs = 3\n", CHECK, "epochs: int = 5", CHECK],  # a person, on purpose
+    ["# Parameters\nepochs: int = 20  # a person's own\n", "# Parameters\nprint(1)\n", CHECK],
+    ["# Parameters\nepochs = round(2.5)\n", "# Parameters\n%time\n", CHECK],
+    [],
+])
+def test_what_papermill_put_in_is_taken_and_other_cells_are_left_alone(cells):
+    assert notebook_parameters(NOW | {"In": ["", *cells]}, KINDS) == NOW
+
+
+@pytest.mark.parametrize(("cells", "words"), [
+    (["# Parameters\nepoch = 5\n", CHECK], ["'epoch'", "'epochs'"]),
+    (["# Parameters\nepoch = 5\n", CHECK, CHECK], ["'epoch'", "'epochs'"]),
+    (["# Parameters\nepochs = 3\n", "epochs: int = 5", CHECK],
+     ["epochs=5", "was given 3", "in no cell below", '"parameters"']),
+    (["# Parameters\nlr = float('nan')\n", "lr: float = 0.1", CHECK], ["lr=0.1", "given nan"]),
+    (["# Parameters\nlr = -0.5\n", CHECK], ["lr=0.1", "given -0.5"]),
+    (["# Parameters\nrun_name = None\n", CHECK], ["run_name=None", "-r run_name"]),
+])
+def test_what_papermill_put_in_is_what_runs_or_is_refused(cells, words):
+    with pytest.raises(ValueError, match=says(*words)):
+        notebook_parameters(NOW | {"In": ["", *cells]}, KINDS)
 
 
 def test_a_recipe_is_read_from_a_notebooks_variables(tmp_path, monkeypatch):
@@ -128,13 +166,15 @@ def test_a_recipe_is_read_from_a_notebooks_variables(tmp_path, monkeypatch):
         Recipe.from_notebook({**variables, "In": [*cells, "# Parameters\nepoch = 5\n"]})
 
 
-def test_apple_gpu_is_named_where_auto_passes_over_it(monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert pick_device("auto") == torch.device("cpu")
-    assert "Apple GPU" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=says("mps", "auto, cpu")):
-        pick_device("mps")
+@pytest.mark.parametrize(("cuda", "apple", "device"), [
+    (True, True, "cuda"), (False, True, "mps"), (False, False, "cpu"),
+])
+def test_auto_is_cuda_else_apples_gpu_else_the_cpu(monkeypatch, cuda, apple, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+    assert pick_device("auto") == torch.device(device)
+    with pytest.raises(ValueError, match=says("auto", *[device] * (not cuda), "cpu")):
+        pick_device("?")
 
 
 def test_long_name_blames_itself_and_not_the_folder(tmp_path):
@@ -171,7 +211,9 @@ LIVE_RUN = {"dataset": "mnist_sample", "data_dir": "", "live_images": 100, "live
 
 
 def test_live_runs_have_their_common_parameters():
-    common = live_parameters(LIVE_RUN)
+    variables = LIVE_RUN | {"live_images": "100", "live_epochs": 1.0, "seed": "2"}
+    common = live_parameters(variables)
+    assert variables == LIVE_RUN  # later cells find numbers there, too
     recipe = Recipe(**common)
     assert (recipe.train_size, recipe.epochs, recipe.seed, recipe.subset_seed) == (100, 1, 2, 2)
 
@@ -179,7 +221,7 @@ def test_live_runs_have_their_common_parameters():
 @pytest.mark.parametrize(("own", "words"), [
     ({"live_images": 0}, ["live_images=0", "1"]),
     ({"live_epochs": -1}, ["live_epochs=-1"]),
-    ({"live_epochs": 1.5}, ["live_epochs=1.5", "float"]),
+    ({"live_epochs": 1.5}, ["live_epochs=1.5", "a whole number"]),
     ({"dataset": "mnst"}, ["mnst", "Did you mean 'mnist'"]),
     ({"seed": -1}, ["seed"]),
 ])

@@ -98,8 +98,9 @@ def gn(**changed):
     ({"common": {"lr": "1e-4"}}, ["lr", "1e-4", "1.0e-4"]),
     ({"common": {"lr": "2.5e3"}}, ["2.5e+3"]),
     ({"common": {"lr": "fast"}}, ["run gn-skip_False-seed1", "lr='fast'"]),
-    ({"common": {"lr": 10**400}}, ["run gn-skip_False-seed1", "float"]),
-    ({"common": {"epochs": True}}, ["epochs=True", "bool"]),
+    ({"common": {"lr": 10**400}}, ["run gn-skip_False-seed1", "a number"]),
+    ({"common": {"epochs": True}}, ["epochs=True", "a whole number"]),
+    ({"common": {"lr": "0.1"}}, ["run gn-skip_False-seed1", "lr is '0.1'", "Write 0.1"]),
     ({"grid": {"skip": True}}, ["skip", "True", "list"]),
     ({"grid": {"lr": 0.1}}, ["lr", "0.1", "list"]),
     ({"grid": {"l2": []}}, ["l2", "list"]),
@@ -211,7 +212,9 @@ def test_the_studies_of_fresh_seeds_have_the_recipes_of_those_that_they_confirm(
 
 def test_one_recipe_is_put_together_once_for_all_of_its_seeds(write, monkeypatch):
     made = []
-    monkeypatch.setattr(study, "Recipe", lambda **parameters: made.append(parameters))
+    put_together = study.Recipe
+    monkeypatch.setattr(study, "Recipe", lambda **parameters: (
+        made.append(parameters), put_together(**parameters))[1])
     write(SMALL | {"seeds": list(range(1, 100))})
     assert len(made) == 100  # every seed once, and the second recipe
     assert {recipe["seed"] for recipe in made} == set(range(1, 100))
@@ -351,7 +354,8 @@ def snakemake(*options, cores="all"):
     ("threads=2", "--config='threads' is not known. Choose one of: study, folder."),
 ])
 def test_the_last_line_of_a_study_that_cannot_start_is_our_own(config, said):
-    done = subprocess.run(snakemake("--config", config), cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(snakemake("--config", config), cwd=ROOT, capture_output=True,
+                          encoding="utf-8")
     assert done.returncode == 1
     assert re.fullmatch(said, done.stderr.splitlines()[-1]), done.stderr
 
@@ -361,7 +365,8 @@ def test_a_run_takes_the_threads_of_its_file_even_where_there_are_fewer_cores(tm
     """Of its command, all up to papermill is run. The summary's has the factors."""
     dry = subprocess.run(
         snakemake("--dry-run", "--printshellcmds", "--config", "study=seed000_first",
-                  f"folder={tmp_path}", cores="1"), cwd=ROOT, capture_output=True, text=True)
+                  f"folder={tmp_path}", cores="1"), cwd=ROOT, capture_output=True,
+        encoding="utf-8")
     command = re.search(r"(OMP_NUM_THREADS=.*?) -m papermill", dry.stdout)[1]
     assert "-p factors 'lr, augment'" in dry.stdout
     assert "OMP_NUM_THREADS=1 " in command
@@ -369,18 +374,22 @@ def test_a_run_takes_the_threads_of_its_file_even_where_there_are_fewer_cores(tm
         shell = command.replace("THREADS=1 ", f"THREADS={threads} ")
         code = "from coursepack.threads import THREADS; print(THREADS)"
         done = subprocess.run(["bash", "-c", f"{shell} -c '{code}'"], cwd=ROOT, capture_output=True,
-                              text=True)
+                              encoding="utf-8")
         assert done.stdout == f"{threads}\n", done.stderr
 
 
 @pytest.mark.slow
-def test_interrupted_study_goes_on_where_it_was(monkeypatch):
-    """A run is killed, then the engine interrupted; called again, it does only what is missing."""
+def test_interrupted_study_goes_on_where_it_was(monkeypatch, foreign):
+    """A run is killed, then the engine interrupted; called again, it does only what is missing.
+
+    Kernels are of this interpreter, whatever the machine calls "python3".
+    """
     (ROOT / "runs").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="test-", dir=ROOT / "runs"))
     command = snakemake("--config", "study=trial", f"folder={folder.relative_to(ROOT)}")
     monkeypatch.delenv("OMP_NUM_THREADS")
-    pipes = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT,
+             "encoding": "utf-8", "env": os.environ | foreign}
 
     def records():
         return {file: file.stat().st_mtime_ns for file in folder.glob("*/record.json")}

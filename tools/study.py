@@ -290,9 +290,13 @@ def check_runs(name: str, runs: list[Run]) -> None:
             continue
         checked |= {label, seed}
         try:
-            Recipe(**all_parameters(run))
-        except (ValueError, OverflowError) as error:  # 10**400 is no float
+            recipe = Recipe(**all_parameters(run))
+        except ValueError as error:
             raise ValueError(f"study {name}, run {run.name}: {error}") from error
+        for key, value in run.parameters.items():  # "0.1" is taken for 0.1, but is another text
+            if getattr(recipe, key) != value:
+                raise ValueError(f"study {name}, run {run.name}: {key} is {value!r:.60}. Write "
+                                 f"{getattr(recipe, key)!r}.")
         shared = {k: v for k, v in spelled_out(all_parameters(run)).items()
                   if k not in (*SET_HERE, *PLACES)}
         other = recipes.setdefault(frozenset(shared.items()), label)
