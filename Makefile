@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUNS ?= runs
 NUMBERS := $(if $(NOTEBOOK),--notebook $(NOTEBOOK))
 # A process a core with one thread each; the files in the order that tests/conftest.py gives them.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile --no-loadscope-reorder
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --no-loadscope-reorder
 
 # Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
 CORES := from coursepack.threads import count_cores; print(count_cores())

@@ -4,9 +4,11 @@ The records alone say what is finished, so nothing that a run has written is eve
 again: what Snakemake takes for the output of a run is an empty mark, which vanishes afterwards.
 """
 
+import os
 import pathlib
 import shlex
 
+from kernels import own_kernel
 from study import (check_runs, finished, hold_folder, read_file, read_study, threads_each,
                    written)
 
@@ -18,6 +20,7 @@ try:
         LOCK = None if DRY_RUN else hold_folder(STUDY, FOLDER)
 except (ValueError, OSError) as error:
     sys.exit(str(error))  # the message alone: Snakemake would add a traceback
+os.environ |= own_kernel()  # which jobs inherit
 MISSING = [name for name, run in RUNS.items() if not finished(run)]
 FACTORS = ", ".join(SAYS["factors"])
 THREADS = threads_each(SAYS["threads"], len(MISSING))

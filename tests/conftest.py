@@ -1,5 +1,6 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -61,6 +62,19 @@ def folder():
     path = Path(tempfile.mkdtemp(prefix="test-", dir=ROOT / "runs"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def foreign(tmp_path_factory):
+    """Variables of a machine whose "python3" is another interpreter; and a personal profile."""
+    folder = tmp_path_factory.mktemp("foreign")
+    kernel, startup = folder / "kernels" / "python3", folder / "profile_default" / "startup"
+    for path in (kernel, startup):
+        path.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(json.dumps(
+        {"argv": ["no-python", "{connection_file}"], "display_name": "", "language": ""}))
+    (startup / "mine.py").write_text("import os; os._exit(3)")
+    return {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(folder)}
 
 
 @pytest.fixture

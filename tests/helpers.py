@@ -1,5 +1,6 @@
 """What several test files use: small recipes, data and records."""
 
+import os
 import re
 import subprocess
 import sys
@@ -62,8 +63,9 @@ def without_seconds(history):
     return [{k: v for k, v in row.items() if not k.endswith("_seconds")} for row in history]
 
 
-def run(command, cwd=ROOT):
-    return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+def run(command, cwd=ROOT, **environment):
+    return subprocess.run([str(part) for part in command], cwd=cwd, env=os.environ | environment,
+                          capture_output=True, encoding="utf-8")
 
 
 def papermill_command(name, output, **parameters):

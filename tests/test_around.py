@@ -43,7 +43,8 @@ def test_there_are_workflows_for_tests_and_pages():
 @pytest.mark.slow
 def test_workflows_are_as_their_schema_says():
     done = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema",
-                           "vendor.github-workflows", *WORKFLOWS], capture_output=True, text=True)
+                           "vendor.github-workflows", *WORKFLOWS], capture_output=True,
+                          encoding="utf-8")
     assert done.returncode == 0, done.stdout
 
 

@@ -121,7 +121,7 @@ def test_benchmark_of_a_few_images_of_the_sample(tmp_path, monkeypatch, capsys, 
 @pytest.mark.slow
 def test_benchmark_as_a_command_with_processes_of_its_own(tmp_path, no_data):
     command = [sys.executable, bench.__file__, "--parts", "goal", *TRIAL, "--out", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert "not published" in done.stderr
     results = json.loads((tmp_path / "bench.json").read_text())
     assert results["run"] == TRIED

@@ -56,10 +56,10 @@ def test_command_prints_the_table_and_keeps_it(tmp_path):
     hand_in(tmp_path / "ada.ipynb", {})
     command = [sys.executable, ROOT / "tools" / "collect.py"]
     done = subprocess.run([*command, tmp_path, "--csv", tmp_path / "t.csv"], capture_output=True,
-                          text=True, check=True)
+                          encoding="utf-8", check=True)
     assert "ada" in done.stdout
     assert (tmp_path / "t.csv").read_text().startswith("notebook,number_of_means")
     (tmp_path / "empty").mkdir()
-    done = subprocess.run([*command, tmp_path / "empty"], capture_output=True, text=True)
+    done = subprocess.run([*command, tmp_path / "empty"], capture_output=True, encoding="utf-8")
     assert done.returncode == 1
     assert "holds no notebook" in done.stderr

@@ -52,10 +52,10 @@ def commands(monkeypatch):
 
 
 def test_one_recipe_may_have_a_run_name(commands, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "mine"])
+    monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "001"])
     course.main()
     [papermill, _] = commands
-    assert papermill[-3:] == ["-p", "run_name", "mine"]
+    assert papermill[-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
 
 
 def test_what_is_kept_of_a_notebook_says_nothing_of_this_machine(commands, tmp_path):
@@ -76,8 +76,8 @@ def test_parameters_go_to_those_that_have_them(commands, folder):
     passed = [command[command.index("-") + 3:] for command in commands]
     drawn = ["-p", "images_dir", f"{place}/images"]
     assert passed[0] == []
-    assert passed[1:4] == [["-p", "runs_dir", place, "-p", "epochs", "5", "-p", "seed", "2"]] * 3
-    assert passed[4] == ["-p", "runs_dir", place, *drawn]
+    assert passed[1:4] == [["-r", "runs_dir", place, "-p", "epochs", "5", "-p", "seed", "2"]] * 3
+    assert passed[4] == ["-r", "runs_dir", place, *drawn]
     assert passed[5:] == [[*drawn, "-p", "live_epochs", "1", "-p", "seed", "2"]] * 2
 
 
@@ -126,8 +126,10 @@ def test_summary_alone_refuses_other_runs_of_those_names(published):
 
 
 @pytest.mark.slow
-def test_course_then_the_summary_as_papermill_starts_it(folder, no_data):
+def test_course_then_the_summary_as_papermill_starts_it(folder, no_data, foreign):
     """course.py, started elsewhere, starts kernels in the root; here papermill, in notebooks/.
+
+    course.py starts kernels of its own interpreter, whatever the machine calls "python3".
 
     In the notebook's own folder, where Jupyter starts them, nbval runs the golden notebooks.
     """
@@ -136,7 +138,7 @@ def test_course_then_the_summary_as_papermill_starts_it(folder, no_data):
                "-p", "dataset", "mnist_sample", "-p", "train_size", SMALL["train_size"],
                "-p", "device", SMALL["device"], "-p", "live_images", "100",
                "-p", "live_epochs", "1"]
-    done = run(command, cwd=ROOT / "notebooks")
+    done = run(command, ROOT / "notebooks", **foreign)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("SAMPLE") >= len(RECIPES)
     assert "epoch  1/1" in done.stdout

@@ -178,6 +178,7 @@ def test_every_make_command_of_a_page_exists(path):
 
 @pytest.mark.slow
 def test_make_help_names_every_command():
-    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, check=True,
+                          encoding="utf-8")
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert re.findall(r"^make (\w+) ", said.stdout, re.MULTILINE) == targets

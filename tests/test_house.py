@@ -124,7 +124,7 @@ if "coursepack.figures" in names:
 def test_an_import_leaves_the_process_as_it_was(names):
     """Denormal mode, threads, random state and plot settings; one call changes them afterwards."""
     done = subprocess.run([sys.executable, "-c", STATE, ROOT, *names], capture_output=True,
-                          text=True, check=True)
+                          encoding="utf-8", check=True)
     both, *after_set_up = map(json.loads, done.stdout.splitlines())
     before, after = both
     assert before == after
@@ -164,6 +164,6 @@ print("imported")
 
 @pytest.mark.slow
 def test_import_needs_nothing_that_windows_lacks():
-    done = subprocess.run([sys.executable, "-c", WINDOWS, ROOT], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run([sys.executable, "-c", WINDOWS, ROOT], capture_output=True,
+                          encoding="utf-8", check=False)
     assert done.stdout == "imported\n", done.stderr

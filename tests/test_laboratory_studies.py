@@ -185,6 +185,6 @@ def without_seconds(file):
 ])
 def test_the_last_line_of_a_process_that_cannot_start_is_our_own(words, said):
     done = subprocess.run([sys.executable, "tools/laboratory.py", *words], cwd=ROOT,
-                          capture_output=True, text=True)
+                          capture_output=True, encoding="utf-8")
     assert done.returncode == 1
     assert re.fullmatch(said, done.stderr.splitlines()[-1]), done.stderr

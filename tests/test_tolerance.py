@@ -1,7 +1,6 @@
 """The comparison of saved outputs: what it forgives and what it does not."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 import tolerance
+from helpers import run
 
 from coursepack.files import ROOT
 from coursepack.records import RECIPES, load_record
@@ -124,8 +124,7 @@ def verdicts(tmp_path_factory):
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, folder / "cells.ipynb")
     (folder / "conftest.py").write_text(PLUGIN)
-    done = subprocess.run([sys.executable, "-m", "pytest", "-rA", "--nbval", "cells.ipynb"],
-                          cwd=folder, capture_output=True, text=True)
+    done = run([sys.executable, "-m", "pytest", "-rA", "--nbval", "cells.ipynb"], folder)
     found = re.findall(r"^(PASSED|FAILED) cells.ipynb::Cell (\d+)", done.stdout, re.MULTILINE)
     assert sorted(int(number) for _, number in found) == list(range(len(CELLS))), done.stdout
     return {name: ("PASSED", str(i)) in found for i, name in enumerate(CELLS)}
@@ -135,6 +134,21 @@ def verdicts(tmp_path_factory):
 @pytest.mark.parametrize("name", CELLS)
 def test_nbval_compares_saved_outputs(verdicts, name):
     assert verdicts[name] == CELLS[name][2]
+
+
+@pytest.mark.slow
+def test_cells_of_a_notebook_stay_together_whatever_the_machine_has(folder, foreign):
+    """pytest -n 2, with a kernel "python3" of another interpreter, and a personal profile."""
+    sources = ["import sys", "x = 1", *3 * ["x += 1"], "print(x)", "print(sys.executable)"]
+    outputs = [[]] * 5 + [[stdout("4\n")], [stdout(f"{sys.executable}\n")]]
+    cells = [nbformat.v4.new_code_cell(source, execution_count=i, outputs=out)
+             for i, (source, out) in enumerate(zip(sources, outputs), 1)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    for name in ("one", "two"):
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    done = run([sys.executable, "-m", "pytest", "-q", "--nbval", "-n", "2", folder], **foreign)
+    assert "14 passed" in done.stdout, done.stdout
 
 
 # ------------------------------------------------------------- the limits that the recipes set

@@ -38,7 +38,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-# bench_report and study are imported where they are called: a measurement need not wait for them.
+# bench_report, kernels and study are imported where they are called: no measurement waits for them.
 from coursepack import batches, files, steps, threads, training
 from coursepack.data import Dataset, load_dataset
 from coursepack.recipe import Recipe
@@ -126,7 +126,8 @@ def finish(command: Sequence[object], **settings: str) -> str:
     """Standard output of a command that must succeed; OpenMP waits as settings say, if they do."""
     own = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
     environment = {name: os.environ[name] for name in os.environ.keys() - own} | settings
-    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True)
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True,
+                          encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
     return done.stdout
@@ -249,6 +250,8 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
     first_step_seconds: from the start of papermill to the first step of training. peak_mb: the
     most memory that the kernel had ever held by the end of each epoch (Linux only).
     """
+    from kernels import own_kernel
+
     with tempfile.TemporaryDirectory() as folder:
         parameters = parameters | {"runs_dir": folder, "run_name": "run", "device": "cpu"}
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-level", "ERROR",
@@ -256,8 +259,8 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
                    f"{folder}/out.ipynb", "-y", json.dumps(parameters)]
         started, ends, peaks = time.perf_counter(), [], []
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"})
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"} | own_kernel())
         for line in process.stdout:
             if line.startswith("epoch "):
                 ends.append(time.perf_counter() - started)
@@ -265,7 +268,7 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
         if process.wait():
             raise RuntimeError(f"{notebook} failed:\n{process.stderr.read()}")
         seconds = time.perf_counter() - started
-        record = json.loads((Path(folder) / "run" / "record.json").read_text())
+        record = json.loads((Path(folder) / "run" / "record.json").read_text(encoding="utf-8"))
     first = record["epochs"][0]
     say(notebook, parameters, seconds)
     return {

@@ -16,16 +16,19 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 try:
     import nbformat
+    from kernels import own_kernel
 
     from coursepack import files
+    from coursepack.recipe import Recipe
     from coursepack.records import MISTAKES, RECIPES
 except ModuleNotFoundError as error:
     sys.exit(f"The package {error.name} is missing. Install what the course needs with:\n"
@@ -38,6 +41,7 @@ SMALL = {"dataset": "mnist_sample", "train_size": 1000, "epochs": 2, "device": "
          "live_images": 200, "live_epochs": 1}
 LIVE = ("live_images", "live_epochs")  # parameters of the notebooks of the laboratory alone
 SHARED = ("dataset", "data_dir", "seed")  # and those that they share with the recipes
+TEXTS = [field.name for field in fields(Recipe) if field.type is str]
 # What papermill and widgets leave in a notebook, and what changes with every version of Python.
 STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets "
          "metadata.language_info.version metadata.language_info.codemirror_mode")
@@ -49,7 +53,7 @@ def call(module: str, *arguments: object) -> None:
     A notebook's printed lines go to the terminal at once; its progress bars would fill the pages.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"} | own_kernel()
     done = subprocess.run(command, cwd=ROOT, env=environment)
     if done.returncode:
         sys.exit(done.returncode)
@@ -60,7 +64,9 @@ def run_notebook(name: str, folder: str, parameters: dict[str, object]) -> Path:
     output = ROOT / folder / f"{name}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
     print(f"== {name}", flush=True)
-    pairs = [part for pair in parameters.items() for part in ("-p", *pair)]
+    # -r passes a value as it is written, where -p would make a number of the run_name 001.
+    pairs = [part for key, value in parameters.items()
+             for part in ("-r" if key in TEXTS else "-p", key, value)]
     call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
          ROOT / "notebooks" / f"{name}.ipynb", output, *pairs)
     return output

@@ -77,7 +77,7 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
             (copy / file).write_text(text.replace(old, new))
         done = subprocess.run(
             [python, "-m", "pytest", "-q", "-x", "--nbval", "tests/golden"],
-            cwd=copy, env=environment, capture_output=True, text=True)
+            cwd=copy, env=environment, capture_output=True, encoding="utf-8")
         failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
         if done.returncode and not failed:
             raise RuntimeError(f"the golden run itself broke:\n{done.stdout}\n{done.stderr}")
@@ -97,7 +97,8 @@ def main() -> None:
     for python in args.python:
         version = ("import platform, torch; "
                    "print('torch', torch.__version__, 'on Python', platform.python_version())")
-        name = subprocess.run([python, "-c", version], capture_output=True, text=True, check=True)
+        name = subprocess.run([python, "-c", version], capture_output=True, encoding="utf-8",
+                              check=True)
         cases.append((name.stdout.strip(), python, {}, True))
     cases = [case for case in cases if args.only in case[0]]
     lines, wrong = ["# Do the tests notice broken mathematics, and only that?", "",
