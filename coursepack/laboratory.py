@@ -14,7 +14,7 @@ import filelock
 import pandas as pd
 import torch
 
-from coursepack import checkpoints, files, measures, records, steps, training
+from coursepack import checkpoints, files, measures, records, steps, threads, training
 from coursepack.data import Dataset, content_checksum, take_part
 from coursepack.recipe import PLACES, Recipe, pick_device
 from model import Net
@@ -26,6 +26,7 @@ LAST = ["seconds", "threads", "torch", "code"]  # columns, after what was measur
 SAME = ("factors", "common", "data", "measure")  # what the rows of a table have to agree in
 
 
+@threads.own_torch()
 def train_beside(data: Dataset, recipe: Recipe,
                  watch: Callable[[Net], dict[str, float]] = lambda model: {},
                  ) -> tuple[Net, list[dict[str, float]]]:
@@ -39,6 +40,7 @@ def train_beside(data: Dataset, recipe: Recipe,
     data = data.to(device)
     if device.type == "cpu":
         model.to(memory_format=torch.channels_last)
+        torch.set_num_threads(threads.THREADS)
     optimizer, history = steps.make_optimizer(model, recipe), []
     for epoch in range(1, recipe.epochs + 1):
         row = training.train_epoch(model, data, recipe, optimizer, epoch)
@@ -52,6 +54,7 @@ def diverged(row: dict[str, float]) -> bool:
     return not (row["loss"] <= training.DIVERGED and math.isfinite(row["penalty"]))
 
 
+@threads.own_torch()
 def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict[str, object]:
     """Train a recipe from its first to its last epoch, then test: a row, with nothing written.
 

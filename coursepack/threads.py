@@ -1,14 +1,17 @@
 """What a process needs before PyTorch works well in it, and how many threads a run takes."""
 
+import contextlib
 import ctypes
 import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
 
 import joblib
 import psutil
 import torch
+from torch.nn.modules import module
 
 
 def count_cores() -> int:
@@ -33,6 +36,46 @@ def set_up_torch() -> None:
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, in bytes: its maximum
         ctypes.CDLL(None).mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+@contextlib.contextmanager
+def own_torch() -> Iterator[None]:
+    """PyTorch as a run needs it, whatever cells before it have set; afterwards as they left it.
+
+    Of its global state all that changes a run's numbers is set: gradients, the type and device of
+    new tensors, autocast, denormal numbers, how exactly a CPU or GPU multiplies. Raises ValueError
+    for hooks on all modules, of which nobody knows what they do.
+    """
+    if module._has_any_global_hook():
+        raise ValueError("a hook is registered for all modules of PyTorch (by a function such as "
+                         "register_module_forward_hook), and may change what a network computes. "
+                         "Call remove() of what that function returned, or restart the kernel.")
+    dtype, denormals = torch.get_default_dtype(), sys.float_info.min / 2 > 0
+    kernels = torch.backends
+    exact = [(kernels.mkldnn, "enabled", True), (kernels.mkldnn.conv, "fp32_precision", "ieee"),
+             (kernels.mkldnn.matmul, "fp32_precision", "ieee"),
+             (kernels.cuda.matmul, "fp32_precision", "ieee")]
+    before = [(where, name, getattr(where, name)) for where, name, _ in exact]
+    autocast = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))
+        if torch.get_default_device().type != "cpu":  # else it would cost a little at each call
+            stack.enter_context(torch.device("cpu"))
+        for kind in autocast:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        try:
+            torch.set_default_dtype(torch.float32)
+            torch.set_flush_denormal(True)
+            for where, name, value in exact:
+                setattr(where, name, value)
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_flush_denormal(not denormals)
+            for where, name, value in before:
+                setattr(where, name, value)
 
 
 def fix_threads(threads: int) -> None:

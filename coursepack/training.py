@@ -16,6 +16,7 @@ from model import ARCHITECTURES, Net
 DIVERGED = 1e4  # losses above it are no training any more: guessing among ten classes costs 2.3
 
 
+@threads.own_torch()
 def build_model(recipe: Recipe, data: Dataset) -> Net:
     """The recipe's network with its initial weights, which the seed alone decides.
 
@@ -65,6 +66,7 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     return {"loss": loss, "penalty": float(extra) / images, "accuracy": accuracy, "lr": rate}
 
 
+@threads.own_torch()
 @torch.no_grad()
 def predict(model: Net, data: Dataset) -> Tensor:
     """Log-probabilities (N, classes) of the test images, in evaluation mode; restores the mode."""
@@ -92,6 +94,7 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
     return loss_and_accuracy(predict(model, data), data.test_labels)
 
 
+@threads.own_torch()
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
@@ -159,6 +162,7 @@ def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
           f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
 
 
+@threads.own_torch()
 def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Five steps and one test in float64 on the CPU: the same numbers on every machine.
 

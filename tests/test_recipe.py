@@ -162,6 +162,8 @@ def test_a_recipe_is_read_from_a_notebooks_variables(tmp_path, monkeypatch):
     variables = {"In": cells, "epochs": 3, "l1": 0, "unrelated": 1, "device": "cpu"}
     recipe = Recipe.from_notebook(variables)
     assert (recipe.epochs, recipe.l1, recipe.lr) == (3, 0.0, Recipe.lr)
+    with pytest.raises(ValueError, match="epochs=20, and papermill was given 3"):
+        Recipe.from_notebook({**variables, "epochs": 20, "In": [*cells, "epochs = 20", CHECK]})
     with pytest.raises(ValueError, match="'epoch'"):
         Recipe.from_notebook({**variables, "In": [*cells, "# Parameters\nepoch = 5\n"]})
 

@@ -20,10 +20,13 @@ from coursepack.files import ROOT
 
 TRAINING, STEPS = "coursepack/training.py", "coursepack/steps.py"
 MUTANTS = {  # what is broken: file, what stands there, what is put there
-    "L1 dropped": (STEPS, "w.grad += pull * w.sign() + l2 * w", "w.grad += l2 * w"),
+    "L1 dropped": (STEPS, "torch._foreach_sign(parameters), pull)",
+                   "torch._foreach_sign(parameters), 0.0)"),
     "L1 a mean, not a sum": (STEPS, "w.abs().sum()", "w.abs().mean()"),
-    "L2 dropped": (STEPS, "w.grad += pull * w.sign() + l2 * w", "w.grad += pull * w.sign()"),
-    "penalty left out of the gradient": (STEPS, "w.grad += pull * w.sign() + l2 * w", "pass"),
+    "L2 dropped": (STEPS, "torch._foreach_mul(parameters, l2)",
+                   "torch._foreach_mul(parameters, 0.0)"),
+    "penalty left out of the gradient": (
+        STEPS, "torch._foreach_add_([w.grad for w in parameters], pulls)", "pass"),
     "penalty on all parameters": (STEPS, "if isinstance(module, nn.Conv2d)",
                                   'if hasattr(module, "weight")'),
     "layer norm in place of group norm": ("model.py", '"num_groups": g,', '"num_groups": 1,'),
@@ -56,8 +59,8 @@ MACHINES = {  # what is different: environment variables, or an edit as above
     "1 thread": {"OMP_NUM_THREADS": "1"},
     "2 threads": {"OMP_NUM_THREADS": "2"},
     "no vector instructions (ATEN_CPU_CAPABILITY=default)": {"ATEN_CPU_CAPABILITY": "default"},
-    "oneDNN off": ("coursepack/threads.py", "THREADS = ",
-                   "torch.backends.mkldnn.enabled = False\nTHREADS = "),
+    "oneDNN off": ("coursepack/threads.py", '(kernels.mkldnn, "enabled", True)',
+                   '(kernels.mkldnn, "enabled", False)'),
 }
 
 
