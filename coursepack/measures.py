@@ -120,7 +120,7 @@ def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1].register_forward_hook(note)
     for part in data.test_images.split(500):
         scores(net, part, data)
-    features, size = torch.cat(kept).cpu().double(), torch.stack(squares).sum().sqrt()
+    features, size = torch.cat(kept).cpu().double(), torch.stack(squares).sum().sqrt().cpu()
     spread = features - features.mean(0)
     rank = (torch.linalg.svdvals(spread) > 1e-3 * size).sum().item()
     return {"pooled_rank": rank, "pooled_features": features.shape[1]}

@@ -1,12 +1,15 @@
 """Exercises and predictions in the notebooks: blank as committed, and once with all filled in."""
 
+import json
 import re
-import sys
 
 import nbformat
+import papermill
 import pytest
 from course import SMALL
-from helpers import run
+from nbclient import NotebookClient
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 import exercises
 from coursepack.files import ROOT
@@ -64,33 +67,57 @@ def test_nothing_later_depends_on_an_answer(path):
         assert used == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_with_all_solutions_and_predictions_filled_in(path, folder, no_data):
-    """By papermill, at a scale smaller still than that of the golden notebooks."""
-    notebook = nbformat.read(path, as_version=4)
-    solved = 0
-    for cell in notebook.cells:
-        if "exercise" in cell.metadata.get("tags", []):
-            cell.source, solved = filled(cell.source), solved + 1
-        elif "prediction" in cell.metadata.get("tags", []):
-            cell.source = cell.source.replace("...", "3")
-    nbformat.write(notebook, folder / "filled.ipynb")
-    known = {line.split(":")[0] for line in notebook.cells[1].source.splitlines()}
-    smaller = SMALL | {"train_size": 400, "epochs": 1, "live_images": 100}
-    small = {k: v for k, v in smaller.items() if k in known}
+def small_parameters(path, folder):
+    """At a scale smaller still than that of the golden notebooks, on whatever device there is."""
+    known = papermill.inspect_notebook(path)
+    smaller = SMALL | {"train_size": 400, "epochs": 1, "live_images": 100, "device": "auto",
+                       "images_dir": folder, "runs_dir": folder}
     if path.stem[:2] == "04":
-        small["runs_dir"] = ROOT / "tests" / "golden" / "records"
-    elif "runs_dir" in known:
-        small["runs_dir"] = folder
-    if "images_dir" in known:
-        small["images_dir"] = folder
-    pairs = [part for key, value in small.items() for part in ("-p", key, value)]
-    done = run([sys.executable, "-m", "papermill", "--no-progress-bar", folder / "filled.ipynb",
-                folder / "out.ipynb", *pairs])
-    assert done.returncode == 0, done.stderr[-3000:]
-    printed = "".join(out.get("text", "") for cell in nbformat.read(
-        folder / "out.ipynb", as_version=4).cells for out in cell.get("outputs", []))
-    assert len(re.findall(r"^\w+: right\. ", printed, re.MULTILINE)) == solved
-    assert f"{solved} of {solved} exercises done." in printed
-    assert "No prediction made." not in printed
+        smaller["runs_dir"] = ROOT / "tests" / "golden" / "records"
+    return {name: value if isinstance(value, int | float) else str(value)
+            for name, value in smaller.items() if name in known}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "kind"), [
+    *((path, "cuda") for path in NOTEBOOKS), *((path, "mps") for path in NOTEBOOKS[1:4])],
+    ids=lambda value: getattr(value, "stem", value))
+def test_a_notebook_runs_on_a_gpu_blank_and_filled_in(path, kind, folder, monkeypatch):
+    """The GPU is the stand-in of test_gpu.py. On CUDA's, a cell with a blank is run twice.
+
+    What looks back at a prediction sees the filled one; blank ones are in the golden notebooks.
+    """
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setenv("STAND_IN", kind)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "stand_in"))
+    notebook = parameterize_notebook(load_notebook_node(str(path)), small_parameters(path, folder))
+    client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}})
+    printed = ""
+    with client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            printed += said_by(client.execute_cell(cell, index))
+            if kind == "cuda" and fill_in(cell):
+                printed += said_by(client.execute_cell(cell, index))
+    if path.stem[:2] in ("01", "02", "03"):
+        [record] = folder.glob("*/record.json")
+        assert json.loads(record.read_text())["environment"]["device"] == f"{kind}:0"
+    if kind == "cuda":
+        solved = len(tagged(path, "exercise"))
+        assert len(re.findall(r"^\w+: right\. ", printed, re.MULTILINE)) == solved
+        assert f"{solved} of {solved} exercises done." in printed
+        assert "No prediction made." not in printed
+
+
+def fill_in(cell):
+    """Put an answer where a cell has a blank; False if it has none."""
+    if "exercise" in cell.metadata.tags:
+        cell.source = filled(cell.source)
+    elif "prediction" in cell.metadata.tags:
+        cell.source = cell.source.replace("...", "3")
+    else:
+        return False
+    return True
+
+
+def said_by(cell):
+    return "".join(out.get("text", "") for out in cell.get("outputs", []))

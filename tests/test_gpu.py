@@ -1,161 +1,192 @@
-"""A GPU that is never there: what lies on the wrong device, and what would make a step wait.
+"""A GPU that computes on the CPU: what lies on the wrong device, and what would make a step wait.
 
-PyTorch's fake tensors have a shape and a device, and no numbers. A recipe runs on them from the
-first step to the record, on any machine. What that proves, and what not: tests/README.md.
+stand_in/ makes it, for CUDA and for Apple's. Notebooks run on it in test_filled_in.py. What that
+proves, and what not: tests/README.md.
 """
 
+import contextlib
+import copy
+import importlib
+import inspect
 import traceback
-from contextlib import ExitStack, contextmanager
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
+import stand_in
 import torch
-from helpers import make_recipe
-from torch._subclasses import FakeTensorMode
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from helpers import fit, make_recipe, without_seconds
+from test_house import ROOMS
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import model
-from coursepack import batches, mistakes, records, steps, training
+from coursepack import batches, checkpoints, measures, mistakes, records, steps, training
 from coursepack.data import Dataset
-from coursepack.files import ROOT
 
 
-def why_not():
-    """Why the installed torch cannot do this; "" if it can."""
-    try:
-        with FakeTensorMode():
-            torch.zeros(1, device="cuda")
-    except Exception as error:
-        return f"torch {torch.__version__} makes no fake tensor on a GPU that is not there: {error}"
-    return ""
+def random_images(arch="mnist_7k", count=30):
+    """As many images to train and to test on, of five classes, on the CPU."""
+    channels, size = model.ARCHITECTURES[arch].image
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (count, channels, size, size), generator=draw, dtype=torch.uint8)
+    labels, shades = torch.arange(count) % 5, torch.full((channels,), 0.5)
+    return Dataset("mnist", "npz", images, labels, images, labels, shades, shades, (*"01234",))
 
 
-REASON = why_not()
-pytestmark = pytest.mark.skipif(REASON != "", reason=REASON)
+# ------------------------------------------------------------------------------- the stand-in
+def on_gpu(gpu):
+    """A tensor and a layer of the GPU, and a tensor of the CPU."""
+    return (torch.arange(6.0).view(2, 3).to(gpu.device), nn.Linear(3, 3).to(gpu.device),
+            torch.ones(2, 3))
 
 
-# ------------------------------------------------------------------------------------ the GPU
-def place(frames):
-    """The innermost of these frames that is the course's own, as "file: line of code"."""
-    own = [frame for frame in frames if Path(frame.filename).parent in (ROOT, ROOT / "coursepack")]
-    return f"{Path(own[-1].filename).name}: {own[-1].line}"
+REFUSED = {  # what PyTorch refuses where x lies on a GPU and c does not
+    "a sum": (lambda x, layer, c: x + c, "same device"),
+    "a part": (lambda x, layer, c: x.add_(c), "same device"),
+    "a network": (lambda x, layer, c: layer(c), "same device"),
+    "a network of the CPU": (lambda x, layer, c: layer.cpu()(x), "same device"),
+    "a list": (lambda x, layer, c: torch.cat([x, c]), "same device"),
+    "a list with a number": (lambda x, layer, c: torch.stack([x.sum(), c.sum()]), "same device"),
+    "a loss": (lambda x, layer, c: nn.functional.nll_loss(x, c[:, 0].long()), "same device"),
+    "an index of the GPU": (lambda x, layer, c: c[x[0].long()], "indices"),
+    "an index to select by": (lambda x, layer, c: x.index_select(0, c[0].long()), "same device"),
+    "values for chosen places": (lambda x, layer, c: x.__setitem__(c[0].long(), c), "same device"),
+    "numpy": (lambda x, layer, c: x.numpy(), "Tensor.cpu"),
+    "an array": (lambda x, layer, c: np.asarray(x), "Tensor.cpu"),
+}
+WAITS = {  # and where the CPU waits for the GPU
+    "a number": lambda x: x.sum().item(), "a list": lambda x: x.tolist(),
+    "a float": lambda x: float(x.sum()), "an if": lambda x: 1 if x.sum() else 0,
+    "a text": lambda x: f"{x.sum():.1f}", "a search": lambda x: x.nonzero(),
+    "a mask": lambda x: x[x > 1], "an index of the CPU": lambda x: x[torch.tensor([1])],
+    "a copy to the CPU": lambda x: x.cpu(), "a move to the CPU": lambda x: x.to("cpu"),
+    "a move to the GPU": lambda x: torch.ones(2).to(x.device),
+    "a copy into place": lambda x: x.copy_(torch.ones(2, 3)),
+    "values put into place": lambda x: torch.ones(2, 3).__setitem__(0, x[0]),
+}
 
 
-class Counter(TorchDispatchMode):
-    """Sees every operation: notes the places of those for which the CPU waits for the GPU.
+@pytest.mark.parametrize("what", REFUSED)
+def test_the_stand_in_refuses_what_a_gpu_refuses(what):
+    call, word = REFUSED[what]
+    with stand_in.gpu("cuda") as gpu, pytest.raises((RuntimeError, TypeError), match=word):
+        call(*on_gpu(gpu))
 
-    It waits where it asks for a value (.item(), float(), if, nonzero ...), and for a copy from one
-    to the other: any operation that has tensors on both counts as one. update() and close() make
-    it a progress bar, which training updates at the end of each step.
-    """
 
-    def __init__(self):
-        super().__init__()
-        self.waits, self.ends = [], []
+@pytest.mark.parametrize("what", WAITS)
+def test_the_stand_in_notes_where_the_cpu_would_wait(what):
+    with stand_in.gpu("cuda") as gpu:
+        x, _, _ = on_gpu(gpu)
+        gpu.waits.clear()
+        x.mul(2).sum(0)[:1] + 1  # nothing to wait for
+        assert gpu.waits == []
+        WAITS[what](x)
+        assert len(gpu.waits) == 1
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        try:
-            result, asks = operation(*args, **kwargs or {}), False
-        except (DataDependentOutputException, DynamicOutputShapeException):
-            result, asks = invented(operation, *inputs), True
-        outputs = [x for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
-        devices = {x.device.type for x in inputs + outputs}
-        if devices == {"cpu", "cuda"} or (asks and "cuda" in devices):
-            self.waits.append(place(traceback.extract_stack()))
-        return result
+
+def test_on_the_stand_in_numbers_gradients_copies_and_files_are_those_of_the_cpu(tmp_path):
+    with stand_in.gpu("cuda") as gpu:
+        x, layer, _ = on_gpu(gpu)
+        assert {str(p.device) for p in layer.parameters()} == {str(x.grad_fn or x.device)}
+        assert all(isinstance(p, nn.Parameter) and p.is_leaf for p in layer.parameters())
+        twin = copy.deepcopy(layer)
+        layer(x).square().sum().backward()
+        assert layer.weight.grad.is_cuda
+        assert twin.weight.is_cuda
+        assert twin.weight.grad is None
+        torch.save(layer.state_dict(), tmp_path / "state.pt")
+        kept = torch.load(tmp_path / "state.pt", map_location="cpu", weights_only=True)
+        twin.cpu().load_state_dict(kept)
+        twin(x.cpu()).square().sum().backward()
+        assert torch.equal(twin.weight.grad, layer.weight.grad.cpu())
+        assert not twin.weight.is_cuda
+        assert repr(x[0]) == "tensor([0., 1., 2.], device='cuda:0')"
+    assert not torch.cuda.is_available()
+
+
+def test_on_apples_nothing_is_in_float64():
+    with stand_in.gpu("mps") as gpu:
+        x, layer, _ = on_gpu(gpu)
+        for call in (x.double, layer.double, lambda: torch.ones(1).double().to(gpu.device),
+                     lambda: torch.zeros(1, dtype=torch.float64, device="mps")):
+            with pytest.raises(TypeError, match="float64"):
+                call()
+
+
+# ------------------------------------------------------------------------------- a run on it
+class Bar:
+    """In place of a progress bar, which training updates at the end of each step."""
+
+    def __init__(self, gpu):
+        self.gpu, self.ends = gpu, []
 
     def update(self):
-        self.ends.append(len(self.waits))
+        self.ends.append(len(self.gpu.waits))
 
     def close(self):
         pass
 
     def in_steps(self):
         """Waits after the first step and up to the last: without those that an epoch has once."""
-        return self.waits[self.ends[0] : self.ends[-1]]
+        return self.gpu.waits[self.ends[0]: self.ends[-1]]
 
 
-def invented(operation, x):
-    """What stands for a result that depends on numbers: a fake tensor has none."""
-    if operation is torch.ops.aten._local_scalar_dense.default:
-        return 1.0 if x.is_floating_point() else 1
-    if operation is torch.ops.aten.nonzero.default:
-        return x.new_zeros((1, x.dim()), dtype=torch.int64)
-    raise NotImplementedError(f"{operation} depends on the numbers in a tensor")
+def run(folder, kind="cuda", **choices):
+    """A run of four steps, from its data on the CPU to its record, all that is measured, its bar.
+
+    The last image of the four batches stands in none of the others.
+    """
+    every = {"dropout": 0.1, "l1": 1e-4, "l2": 1e-3, "augment": "rotate+shift", "batch_size": 8,
+             "device": "auto"}
+    with stand_in.gpu(kind) as gpu:
+        recipe, bar = make_recipe(folder, **every | choices), Bar(gpu)
+        data = random_images(recipe.arch)
+        with mock.patch("coursepack.training.tqdm", return_value=bar):
+            net, history = fit(data, recipe)
+        record = records.save_run(net, data, recipe, history)
+        measures.measure([*measures.MEASURES], net, data, recipe)
+        return record, bar
 
 
-def zero_gradients(loss):
-    """In place of Tensor.backward, which asks the GPU's driver: a gradient for each leaf."""
-    todo, seen = [loss.grad_fn], set()
-    while todo:
-        node = todo.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            todo += [before for before, _ in node.next_functions]
-            if hasattr(node, "variable"):
-                node.variable.grad = torch.zeros_like(node.variable)
-
-
-def zeros_of_numpy(x):
-    assert x.device.type == "cpu", "numpy() of a tensor that lies on a GPU"
-    return np.zeros(x.shape)
-
-
-@contextmanager
-def no_gpu():
-    """Inside, torch.device("cuda") works on every machine. Yields a Counter."""
-    with ExitStack() as stack:
-        library = stack.enter_context(torch.library._scoped_library("aten", "IMPL", "Meta"))
-        library.impl("_fused_sgd_", lambda *args, **kwargs: None)  # in place, so no result
-        stack.enter_context(mock.patch("torch.Tensor.backward", zero_gradients))
-        stack.enter_context(mock.patch("torch.Tensor.numpy", zeros_of_numpy))
-        stack.enter_context(mock.patch("coursepack.files.replace_file"))
-        stack.callback(batches.positions.cache_clear)
-        batches.positions.cache_clear()  # what is kept must not go from one world to the other
-        stack.enter_context(FakeTensorMode())
-        yield stack.enter_context(Counter())
-
-
-def run(folder, **choices):
-    """A run of four steps, from its data on the CPU to its record, and its Counter."""
-    every = {"dropout": 0.1, "l1": 1e-4, "l2": 1e-3, "augment": "rotate+shift", "batch_size": 8}
-    recipe = make_recipe(folder, **every | choices)
-    channels, size = model.ARCHITECTURES[recipe.arch].image
-    with no_gpu() as gpu, mock.patch("coursepack.training.tqdm", return_value=gpu):
-        images, labels = torch.zeros(30, channels, size, size).byte(), torch.zeros(30).long()
-        shades = torch.zeros(channels)
-        data = Dataset("mnist", "npz", images, labels, images, labels, shades, shades, (*"01234",))
-        with torch.device("cuda"):
-            net = model.Net(**recipe.network(), classes=len(data.classes))
-        history = training.train(net, data, recipe)
-        training.evaluate(net, data)
-        return records.save_run(net, data, recipe, history), gpu
-
-
-# ---------------------------------------------------------------------------- the course on it
 RUNS = [{"norm": norm} for norm in model.NORMS] + [
     {"norm": "layer", "layer_affine": "channel"},
     {"arch": "mnist_10k", "norm": "batch", "penalize": "all"},
     {"arch": "cifar_35k", "norm": "group", "skip": True, "augment": "flip"},
+    {"norm": "batch", "optimizer": "adamw", "weight_decay": 0.1, "norm_batch": 4},
+    {"norm": "batch", "l1_step": "proximal"},
+    {"norm": "batch", "l2_step": "learning_rate", "momentum": 0.0, "l1": 0.0},
 ]
 
 
-@pytest.mark.parametrize("choices", RUNS, ids=lambda choices: "-".join(map(str, choices.values())))
-def test_a_run_keeps_to_the_gpu_and_no_step_waits_for_it(tmp_path, choices):
-    record, gpu = run(tmp_path, **choices)
-    assert record["environment"]["device"] == "cuda:0"
-    assert len(gpu.ends) == 4
-    assert gpu.in_steps() == []
+@pytest.mark.parametrize(("kind", "choices"), [
+    *(("cuda", choices) for choices in RUNS), *(("mps", choices) for choices in RUNS[::3])])
+def test_a_run_keeps_to_the_gpu_and_no_step_waits_for_it(tmp_path, kind, choices):
+    record, bar = run(tmp_path, kind, **choices)
+    assert record["environment"]["device"] == f"{kind}:0"
+    assert len(bar.ends) == 4
+    assert bar.in_steps() == []
 
 
+def test_a_run_on_the_gpu_has_the_numbers_of_one_on_the_cpu(tmp_path):
+    """But for rounding: there the channels are last in memory. And it goes on where it stopped."""
+    choices = {"dropout": 0.0, "epochs": 2}
+    here, _ = run(tmp_path / "cpu", device="cpu", **choices)
+    with (mock.patch("coursepack.training.report_epoch", side_effect=KeyboardInterrupt),
+          contextlib.suppress(KeyboardInterrupt)):
+        run(tmp_path / "gpu", **choices)
+    there, bar = run(tmp_path / "gpu", **choices)
+    assert len(bar.ends) == 4  # of the second epoch alone
+    for one, other in zip(without_seconds(here["epochs"]), without_seconds(there["epochs"])):
+        assert other == pytest.approx(one, rel=1e-3)
+
+
+# ------------------------------------------------------------------------------ planted faults
 def plant(monkeypatch, room, name, changes):
     """Change a function or class of a room, but not on which line of it anything stands."""
-    source = Path(room.__file__).read_text()
+    source = Path(room.__file__).read_text(encoding="utf-8")
     for old, new in changes.items():
         assert source.count(old) == 1, f"{old!r} has to stand once in {room.__file__}"
         source = source.replace(old, new)
@@ -174,7 +205,7 @@ FAULTS = {
         "data.train_labels.cpu()[batch.cpu()]",
         "training.py: loss = F.nll_loss(log_probabilities, labels)"),
     "dropout mask": (
-        model, "Dropout", "not self.training or x.is_cuda", "not self.training",
+        model, "Dropout", 'not self.training or x.device.type != "cpu"', "not self.training",
         'model.py: return x * gain.as_strided(x.shape, torch.empty_like(x, device="meta").stride())'
     ),
     "mean and std": (
@@ -185,11 +216,15 @@ FAULTS = {
         "batches.py: x = to_input(data.train_images.index_select(0, batch), data, dtype, movement)"
     ),
     "labels of the test": (
-        training, "evaluate", ".to(log_probabilities.device)", "",
+        training, "loss_and_accuracy", "log_probabilities.cpu(), labels.cpu()",
+        "log_probabilities, labels.cpu()",
         "training.py: loss = F.nll_loss(log_probabilities.double(), labels)"),
     "probabilities of the mistakes": (
         mistakes, "probabilities", ".exp().cpu()", ".exp()",
         "mistakes.py: wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()"),
+    "images that are measured": (
+        measures, "scores", "images.to(weight.device)", "images",
+        "model.py: scores = self.layers(images)  # (N, classes, 1, 1)"),
 }
 
 
@@ -197,37 +232,149 @@ FAULTS = {
 def test_what_lies_on_the_wrong_device_is_named_with_file_and_line(tmp_path, monkeypatch, fault):
     room, name, old, new, where = FAULTS[fault]
     plant(monkeypatch, room, name, {old: new})
-    with pytest.raises(RuntimeError, match=r"devices.*(cuda:0.*cpu|cpu.*cuda:0)") as error:
+    with pytest.raises(RuntimeError, match="same device") as error:
         run(tmp_path, norm="none")
-    assert place(traceback.extract_tb(error.tb)) == where
+    assert where in [stand_in.place([frame]) for frame in traceback.extract_tb(error.tb)]
 
 
-WAITS = {  # in place of lines of train_epoch's loop
+WAITING = {  # in place of lines of train_epoch's loop
     "optimizer.zero_grad()": "optimizer.zero_grad(), labels.tolist()",
     "loss.backward()": "loss.backward(), loss.item()",
     "log_probabilities = model(x)  # (batch, classes)":
-        "log_probabilities = model(x) if x.sum() > 0 else None",
+        "log_probabilities = model(x) if x.sum() > -1e9 else None",
     "targets.append(labels)": "targets.append(labels.cpu().to(labels))",
-    "step += 1": "step += len(labels.nonzero())",
+    "step += 1": "step += len(labels.nonzero()) > 0",
     "bar.update()": "bar.update(), float(loss.detach())",
 }
 
 
 def test_what_makes_a_step_wait_is_counted_and_named(tmp_path, monkeypatch):
-    plant(monkeypatch, training, "train_epoch", WAITS)
-    _, gpu = run(tmp_path, norm="none")
-    assert {*gpu.in_steps()} == {f"training.py: {line}" for line in WAITS}
-    assert all(gpu.in_steps().count(where) >= 3 for where in gpu.in_steps())
+    plant(monkeypatch, training, "train_epoch", WAITING)
+    _, bar = run(tmp_path, norm="none")
+    assert {*bar.in_steps()} == {f"training.py: {line}" for line in WAITING}
+    assert all(bar.in_steps().count(where) >= 3 for where in bar.in_steps())
 
 
-def test_what_makes_a_step_of_the_weights_wait_is_named(tmp_path, monkeypatch):
-    plant(monkeypatch, steps, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"})
-    _, gpu = run(tmp_path, norm="none")
-    assert gpu.in_steps() == 3 * ["steps.py: optimizer.step()"]
+@pytest.mark.parametrize(("room", "name", "change", "where"), [
+    (steps, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"},
+     "steps.py: optimizer.step()"),
+    (batches, "training_batches", {".to(order.device)": ""},
+     "batches.py: there = movement.to(x).view(2 * n, 3) @ positions(h, w, x.dtype, x.device)"),
+], ids=["a step of the weights", "movements left on the CPU"])
+def test_what_each_step_would_wait_for_is_named(tmp_path, monkeypatch, room, name, change, where):
+    plant(monkeypatch, room, name, change)
+    _, bar = run(tmp_path, norm="none")
+    assert bar.in_steps() == 3 * [where]
 
 
-def test_movements_left_on_the_cpu_would_make_each_step_wait(tmp_path, monkeypatch):
-    plant(monkeypatch, batches, "training_batches", {".to(order.device)": ""})
-    _, gpu = run(tmp_path, norm="none")
-    assert gpu.in_steps() == 3 * [
-        "batches.py: there = movement.to(x).view(2 * n, 3) @ positions(h, w, x.dtype, x.device)"]
+# --------------------------------------------------------------------- launches of a step
+class Launches(TorchDispatchMode):
+    """Counts the operations that start a kernel: all but views of what is there."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = Counter()
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.counts[str(operation)] += not operation.is_view and operation.namespace == "aten"
+        return operation(*args, **kwargs or {})
+
+
+def launches(recipe, images):
+    """How many kernels an epoch of so many images starts."""
+    data = random_images(count=images)
+    net = training.build_model(recipe, data)
+    optimizer = steps.make_optimizer(net, recipe)
+    training.train_epoch(net, data, recipe, optimizer, 1)  # which also makes what is kept
+    with Launches() as mode:
+        training.train_epoch(net, data, recipe, optimizer, 2)
+    return mode.counts
+
+
+def test_a_step_of_gn_and_l1_starts_at_most_75_kernels(tmp_path):
+    """On a GPU a step of so small a network is all launches. 106 of them before _foreach."""
+    recipe = make_recipe(tmp_path, norm="group", l1=1e-5, augment="rotate+shift", batch_size=8)
+    one, three = (launches(recipe, images) for images in (8, 24))
+    step = {name: count / 2 for name, count in (three - one).items()}
+    assert sum(step.values()) <= 75
+    assert sum(count for name, count in step.items() if "_foreach" in name) == 5
+
+
+# ----------------------------------------------------- every function that takes a network
+def of_training(net, data, recipe, folder):
+    return training.train_epoch(net, data, recipe, steps.make_optimizer(net, recipe), 1)
+
+
+def of_checkpoints(net, data, recipe, folder):
+    optimizer, kept = steps.make_optimizer(net, recipe), {"parameters": {"epochs": 1}}
+    checkpoints.save_checkpoint(folder / "kept.pt", kept, net, optimizer, [{"loss": 1.0}])
+    return checkpoints.resume(folder / "kept.pt", kept, net, optimizer)[0][0]
+
+
+def of_save_run(net, data, recipe, folder):
+    loss, accuracy = training.evaluate(net, data)
+    row = {"loss": loss, "test_accuracy": accuracy, "train_seconds": 0, "test_seconds": 0,
+           "threads": 1}
+    return {"near_zero": records.save_run(net, data, recipe, [row])["near_zero"]}
+
+
+CALLS = {name: lambda net, data, recipe, folder, call=call: call(net, data, recipe)
+         for name, call in measures.MEASURES.items()} | {
+    "measure": lambda net, data, recipe, folder: measures.measure(["fit"], net, data, recipe),
+    "scores": lambda net, data, *_: measures.scores(net.eval(), data.test_images[:4], data),
+    "predict": lambda net, data, *_: training.predict(net, data),
+    "evaluate": lambda net, data, *_: training.evaluate(net, data),
+    "probabilities": lambda net, data, *_: mistakes.probabilities(net, data),
+    "penalized_parameters": lambda net, *_: [len(steps.penalized_parameters(net))],
+    "scale_free_weights": lambda net, *_: [len(steps.scale_free_weights(net))],
+    "make_optimizer": of_training, "train_epoch": of_training,
+    "train": lambda net, data, recipe, _: training.train(net, data, recipe)[0],
+    "train_epochs": lambda net, data, recipe, _: training.train_epochs(net, data, recipe)[0],
+    "train_and_test": lambda net, data, recipe, _: training.train_and_test(
+        net, data, recipe, steps.make_optimizer(net, recipe), 1),
+    "save_checkpoint": of_checkpoints, "resume": of_checkpoints, "save_run": of_save_run,
+    "count": lambda net, *_: list(model.count(net, 8)),
+    "count_means": lambda net, *_: [model.count_means(net.layers[0], 8)],
+    "multiply_adds": lambda net, *_: [model.multiply_adds(net, "mnist_8k")],
+}
+
+
+def taking_a_network():
+    """Functions of model.py and of all rooms with an argument that is a network or a layer."""
+    rooms = [model, *(importlib.import_module(f"coursepack.{room}") for room in ROOMS)]
+    return {name for room in rooms for name, function in inspect.getmembers(
+        room, inspect.isfunction) if function.__module__ == room.__name__ and any(
+        argument.annotation in (model.Net, nn.Module)
+        for argument in inspect.signature(function).parameters.values())}
+
+
+def numbers(result):
+    """All numbers of a result but seconds, as one list."""
+    if isinstance(result, torch.Tensor):
+        return result.detach().flatten().tolist()
+    values = [v for k, v in result.items() if "seconds" not in k] if isinstance(
+        result, dict) else result
+    return [float(value) for value in values]
+
+
+def test_every_function_that_takes_a_network_is_called():
+    assert taking_a_network() == CALLS.keys()
+
+
+@pytest.mark.parametrize("norm", model.NORMS)
+def test_every_function_that_takes_a_network_takes_data_wherever_they_lie(tmp_path, norm):
+    def called(name, device, of_data):
+        with stand_in.gpu("cuda"):
+            recipe = make_recipe(tmp_path / f"{name}-{device}-{of_data}", norm=norm, device=device,
+                                 arch="mnist_8k", batch_size=8, l1=1e-4, l2=1e-3)
+            recipe.run_dir.mkdir(parents=True)
+            data = random_images(count=10)
+            net = training.build_model(recipe, data)
+            return numbers(CALLS[name](net, data.to(torch.device(of_data)), recipe,
+                                       recipe.run_dir))
+
+    for name in CALLS:
+        expected = called(name, "cpu", "cpu")
+        for of_data in ("cpu", "cuda"):
+            found = called(name, "cuda", of_data)
+            assert found == pytest.approx(expected, rel=1e-3, abs=1e-6), (name, of_data)
