@@ -11,7 +11,7 @@ from coursepack.files import ROOT, check_range, check_writable, find_folder, rep
 from coursepack.threads import THREADS, count_cores, fix_threads, set_up_torch
 
 # Reading images and labels: .npz, torchvision's files, the sample of 5,000 digits.
-from coursepack.sources import check_arrays, read_npz, read_sample, read_torchvision, unreachable
+from coursepack.sources import read_npz, read_sample
 
 # The named datasets: finding, loading, statistics of their pixels.
 from coursepack.data import (

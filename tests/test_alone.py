@@ -46,7 +46,8 @@ def alone(tmp_path, monkeypatch):
         for name in ("model.py", "utils.py"):
             (place / name).write_text("raise ImportError('this is a decoy')\n")
     monkeypatch.setenv("PYTHONPATH", str(decoys))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("TQDM_DISABLE", "1")
     for name in ("DATA_DIR", "COURSE_REPO", "COURSE_REF"):
         monkeypatch.delenv(name, raising=False)

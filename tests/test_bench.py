@@ -26,8 +26,9 @@ from coursepack.recipe import Recipe
 from model import Net, count
 
 ROOT = Path(__file__).resolve().parent.parent
-TRIAL = ("--images", "300", "--repetitions", "1", "--epochs", "1", "--seeds", "1", "--publish")
-TRIED = {"data": "mnist", "source": "sample", "images": 300}
+TRIAL = ("--dataset", "mnist_sample", "--images", "300", "--repetitions", "1", "--epochs", "1",
+         "--seeds", "1", "--publish")
+TRIED = {"data": "mnist_sample", "source": "sample", "images": 300}
 
 
 @pytest.mark.parametrize("norm", bench.defaults())

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import arrays, files_in, make_recipe, says
+from helpers import arrays, files_in, make_recipe, no_network, says
 
 from coursepack import batches, sources, training
 from coursepack.data import (
@@ -267,7 +267,7 @@ def test_folder_that_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch, pl
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("locked", ["", "mnist.npz", "MNIST/raw"])
 def test_what_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch, locked):
-    monkeypatch.setattr("coursepack.sources.unreachable", lambda *args: "no network")
+    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
     np.savez(tmp_path / "mnist.npz", **arrays())
     if locked == "MNIST/raw":
         (tmp_path / "mnist.npz").unlink()
@@ -330,7 +330,7 @@ def test_pixel_statistics_equal_torchs(channels):
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("mnist", SAMPLE)])
 def test_other_dataset_without_network_says_which_file_to_put_where(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("coursepack.sources.unreachable", lambda *args, **kwargs: "no network")
+    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
     with pytest.raises(FileNotFoundError, match=says(f"{name}.npz", str(tmp_path), "no network")):
         load_dataset(name, str(tmp_path))
 
@@ -350,7 +350,7 @@ def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
     assert len(set(published.classes)) == len(published.classes)
     if name != SAMPLE:
         dataset = getattr(datasets, published.torchvision)
-        assert sources.download_url(dataset).startswith("http")
+        assert all(url.startswith("http") for url in sources.download_urls(dataset))
         if hasattr(dataset, "classes"):
             assert len(dataset.classes) == len(published.classes)
 

@@ -237,9 +237,11 @@ def notebooks(args: argparse.Namespace) -> dict:
     """Start-up, memory and final accuracy of the recipe notebooks, run by papermill."""
     code = f"import sys; sys.path[:0] = [{str(files.ROOT)!r}]; import utils"
     importing = timeit.repeat(lambda: finish([sys.executable, "-c", code]), number=1, repeat=3)
-    small = [run_notebook(name, {"epochs": 1, "train_size": 1000}) for name in RECIPES.values()]
-    size = args.images if args.images < len(load_dataset("mnist").train_labels) else 0
-    full = [run_notebook(notebook, {"epochs": args.epochs, "train_size": size, "seed": seed})
+    own = {"dataset": args.dataset}
+    small = [run_notebook(name, own | {"epochs": 1, "train_size": 1000})
+             for name in RECIPES.values()]
+    size = args.images if args.images < len(load_dataset(args.dataset).train_labels) else 0
+    full = [run_notebook(notebook, own | {"epochs": args.epochs, "train_size": size, "seed": seed})
             for seed in range(1, args.seeds + 1) for notebook in RECIPES.values()]
     return {"import_seconds": importing, "small": small, "full": full}
 
@@ -315,6 +317,7 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS,
                         help="none: only the report, of what was measured before")
+    parser.add_argument("--dataset", default="mnist", help="mnist_sample: a trial without data")
     parser.add_argument("--images", type=int, default=60_000, help="training images an epoch")
     parser.add_argument("--repetitions", type=int, default=5, help="turns of each comparison")
     parser.add_argument("--epochs", type=int, default=20, help="of parts notebooks and goal")
@@ -334,7 +337,7 @@ def main() -> None:
     from bench_report import figures, show, write_json
     figures.set_up()
     files.check_writable("--out", args.out)
-    data = load_dataset("mnist")
+    data = load_dataset(args.dataset)
     print(data)
     file, args.data = args.out / "bench.json", cut(data, args.images)
     results = {"machine": machine(), "run": {
