@@ -165,10 +165,6 @@ def test_every_published_figure_is_shown_on_a_page():
     assert {*(ROOT / "images").glob("*.png")} <= shown
 
 
-def test_readme_is_short_enough_to_be_read_to_its_end():
-    assert len(README.encode()) <= 10_000
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_make_command_of_a_page_exists(path):
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
