@@ -3,7 +3,9 @@
 That the notebooks run with all solutions filled in is tested in test_filled_in.py.
 """
 
+import _thread
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import nn
 
 import exercises
 import model
+from coursepack.exercises import grading
 from coursepack.exercises.grading import OPEN, RIGHT, WRONG, Exercise, grade, problem, take
 from exercises import EXERCISES
 
@@ -271,6 +274,46 @@ def test_an_error_of_pytorch_comes_with_advice(name, answer, advice):
     _, said = grade(exercises.EXERCISES[name], answer)
     assert "It stops with " in said
     assert advice in said.split(". (")[1]
+
+
+def endless(*args):
+    while True:
+        pass
+
+
+def swallows(*args):
+    while True:
+        try:
+            torch.rand(300, 300).sum()  # almost all of the time is spent inside of the try
+        except:  # noqa: E722 - as learners write it
+            continue
+
+
+def ends_badly(*args):
+    try:
+        endless()
+    finally:
+        endless()
+
+
+@pytest.mark.parametrize("answer", [endless, swallows, ends_badly])
+def test_an_answer_without_an_end_is_ended(answer, monkeypatch, capsys):
+    monkeypatch.setattr(grading, "SECONDS", 0.1)
+    threads = threading.active_count()
+    exercises.check("normalize", answer)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith("normalize: not yet. It was not done after 0.1 seconds")
+    assert threading.active_count() == threads
+    exercises.check("normalize", answer_of("normalize"))
+    assert exercises.state["normalize"] == RIGHT
+
+
+def test_an_interrupt_still_interrupts():
+    started = threading.active_count()
+    threading.Timer(0.2, _thread.interrupt_main).start()  # what a SIGINT does
+    with pytest.raises(KeyboardInterrupt):
+        exercises.check("normalize", endless)
+    assert threading.active_count() == started
 
 
 def test_where_no_mistake_is_named_a_hint_is_offered(capsys):

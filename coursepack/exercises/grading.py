@@ -5,13 +5,18 @@ arguments of a case into a result: numbers, tensors, or tuples and dictionaries 
 is right where its results are those of the solution, in all cases. Otherwise its results are
 compared with those of each known wrong way, and the first that agrees in all cases names the
 mistake; if none does, because there are two mistakes, the first that agrees where the answer first
-goes wrong. Nothing here raises, whatever an answer is or does, and nothing depends on the machine.
+goes wrong. Nothing here raises, whatever an answer is or does, and nothing depends on the machine;
+an answer that does not come to an end is ended.
 """
 
 import copy
+import ctypes
 import math
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Number
 
 import numpy as np
@@ -39,6 +44,7 @@ ADVICE = {  # what PyTorch says, and what a learner can do about it
     "'NoneType' object has no attribute 'data'":
         "A convolution without a bias has None in its place; a new one is an `nn.Parameter`.",
 }
+SECONDS = 10.0  # that an answer may take for all cases; ours take a hundredth
 TOLERANCE = 1e-6  # relative to the largest number of a result; cases are in float64
 
 
@@ -89,7 +95,7 @@ def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
     if exercise.use is not take and not callable(answer):
         return WRONG, f"The answer is {a_or_an(answer)}; {exercise.needs} is asked for."
     try:
-        results = [attempt(exercise, answer, case) for case in exercise.cases()]
+        results = in_time(lambda: [attempt(exercise, answer, case) for case in exercise.cases()])
         if any(has_blank(result) for result in results):
             return OPEN, ""
         right = results_of(exercise, exercise.right_way())
@@ -148,6 +154,57 @@ def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
         advice = next((f" ({said})" for part, said in ADVICE.items() if part in text), "")
         stop = "." * (not text.endswith((".", "!", "?")))
         raise Failed(f"It stops with {name}{': ' * bool(text)}{text}{stop}{advice}") from None
+
+
+def in_time(work: Callable[[], object]) -> object:
+    """What work returns or raises. Raises Failed if that takes too long; an interrupt ends it, too.
+
+    It works in a thread of its own, so that whatever it does, this one goes on.
+    """
+    outcome: list[tuple[object, BaseException | None]] = []
+    done = threading.Event()  # an interrupted join() would take the thread for ended
+
+    def run() -> None:
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised where it was asked for
+            outcome.append((None, error))
+        done.set()
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    try:
+        # Briefly again and again: on Windows an interrupt comes only between two of them.
+        late = not any(done.wait(0.05) for _ in range(round(SECONDS / 0.05)))
+    except BaseException:
+        end(worker)
+        raise
+    if late:
+        end(worker)
+        raise Failed(f"It was not done after {SECONDS:g} seconds and was ended. Is there a loop "
+                     "that never ends?")
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
+
+
+def end(worker: threading.Thread) -> None:
+    """End a thread, whatever Python it runs: by an exception that is raised wherever it is.
+
+    Where an `except:` swallows that, it comes again as soon as it is dropped, and so behind the
+    `except:`. What waits outside of Python, in a sleep, ends when it comes back from there.
+    """
+    ended = type("Ended", (BaseException,), {})
+    throw = partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, ctypes.c_ulong(worker.ident),
+                    ctypes.py_object(ended))
+    ended.__del__ = staticmethod(throw)
+    for _ in range(20):
+        if not worker.is_alive():
+            break
+        throw()
+        time.sleep(0.02)
+    ended.__del__ = staticmethod(int)  # nothing: another thread may get its number
 
 
 def where(exercise: Exercise, index: int) -> str:
