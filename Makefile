@@ -71,7 +71,7 @@ browser: site  ## the website, and its tests in a browser
 
 publish: $(BIN)/ready  ## for maintainers: badges, and where a notebook alone fetches from
 #~ REPO=owner/name REF=tag
-	@$(BIN)/python tools/publish.py $(REPO) $(REF)
+	@$(BIN)/python tools/publish.py "$$REPO" "$$REF"
 
 $(BIN)/ready: requirements.txt
 	@echo "== installing into .venv (PyTorch is large: some minutes)"

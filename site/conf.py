@@ -40,7 +40,7 @@ autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
 add_module_names = False
 
-REPO, REF = json.loads((SOURCE / "address.json").read_text())
+REPO, REF = json.loads((SOURCE / "address.json").read_text(encoding="utf-8"))
 if REPO:  # make publish has said where the course is
     html_theme_options |= {
         "repository_url": REPO, "repository_branch": REF, "use_repository_button": True,
@@ -54,7 +54,7 @@ def keep_alternative_texts(app: Sphinx, doctree: nodes.document) -> None:
     path = Path(app.env.doc2path(app.env.docname))
     if path.suffix != ".ipynb":
         return
-    outputs = [output for cell in json.loads(path.read_text())["cells"]
+    outputs = [output for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
                for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
     figures = [node for node in doctree.findall(nodes.image) if "jupyter_execute" in node["uri"]]
     if len(outputs) != len(figures):

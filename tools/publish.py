@@ -3,27 +3,47 @@
 A notebook opened alone then fetches exactly this version of the course. Run it before tagging.
 """
 
+import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from coursepack import files  # noqa: E402 - of this course
+
+OWNER_NAME = r"[A-Za-z0-9](-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"  # as on GitHub
+# What git check-ref-format --branch refuses, here also where there is no git.
+NO_REF = re.compile(r"^(@|HEAD)?$|^-|[\0- \x7f~^:?*[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|^/|[/.]$")
+
+
+def check(repo: str, ref: str) -> None:
+    """Raise ValueError unless they can be a repository on GitHub and a branch or tag of it."""
+    if not re.fullmatch(OWNER_NAME, repo):
+        raise ValueError(f"REPO={repo[:60]!r} is no repository on GitHub.")
+    if NO_REF.search(ref):
+        raise ValueError(f"REF={ref[:60]!r} is no name for a tag or a branch.")
 
 
 def badges(repo: str, ref: str, notebook: str) -> str:
     """One line of markdown: where a notebook can be opened."""
-    path = f"{repo}/blob/{ref}/notebooks/{notebook}"
+    path = f"{repo}/blob/{quote(ref)}/notebooks/{notebook}"
+    source = quote(f"https://github.com/{path}", safe="/:")
     colab = "https://colab.research.google.com"
     links = [("Open in Colab", f"{colab}/assets/colab-badge.svg", f"{colab}/github/{path}"),
              ("Open in Kaggle", "https://kaggle.com/static/images/open-in-kaggle.svg",
-              f"https://kaggle.com/kernels/welcome?src=https://github.com/{path}"),
+              f"https://kaggle.com/kernels/welcome?src={source}"),
              ("Open in Codespaces", "https://github.com/codespaces/badge.svg",
-              f"https://codespaces.new/{repo}?ref={ref}")]
+              f"https://codespaces.new/{repo}?ref={quote(ref, safe='')}")]
     if notebook.startswith("04"):
+        binder = f"https://mybinder.org/v2/gh/{repo}/{quote(ref, safe='')}"
         links.append(("Open in Binder", "https://mybinder.org/badge_logo.svg",
-                      f"https://mybinder.org/v2/gh/{repo}/{ref}?labpath=notebooks/{notebook}"))
+                      f"{binder}?labpath=notebooks/{notebook}"))
     return " ".join(f"[![{name}]({image})]({link})" for name, image, link in links)
 
 
@@ -46,25 +66,39 @@ def stamp(text: str, line: str) -> str:
     return f"{heading}\n\n{line}\n\n{rest}"
 
 
+def stamp_notebook(path: Path, repo: str, ref: str) -> str:
+    """The text of a notebook with badges, and with the repository and ref as texts in its setup."""
+    notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+    title = notebook.cells[0]
+    title.source = stamp(title.source, badges(repo, ref, path.name))
+    [setup] = [cell for cell in notebook.cells if cell.id == "setup"]
+    values = json.dumps([f"https://github.com/{repo}", ref], ensure_ascii=False)[1:-1]
+    setup.source, times = re.subn(r"(?m)^COURSE_REPO, COURSE_REF = .*$",
+                                  lambda _: f"COURSE_REPO, COURSE_REF = {values}", setup.source)
+    assert times == 1, f"the setup of {path.name} has {times} lines to stamp"
+    return nbformat.writes(notebook) + "\n"
+
+
+def stamped(repo: str, ref: str) -> dict[Path, str]:
+    """The new text of each file that says where the course is."""
+    texts = {path: stamp_notebook(path, repo, ref) for folder in ("notebooks", "tests/golden")
+             for path in sorted((ROOT / folder).glob("*.ipynb"))}
+    readme, citation = ROOT / "README.md", ROOT / "CITATION.cff"
+    line = f"{badges(repo, ref, '00_normalization_by_hand.ipynb')} {tests_badge(repo)}"
+    texts[readme] = stamp(readme.read_text(encoding="utf-8"), line)
+    texts[citation] = cite(citation.read_text(encoding="utf-8"), repo)
+    return texts
+
+
 def main() -> None:
-    if len(sys.argv) != 3 or not re.fullmatch(r"[\w.-]+/[\w.-]+", sys.argv[1]):
-        sys.exit("Say where the course will be: make publish REPO=owner/name REF=tag")
-    repo, ref = sys.argv[1:]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        notebook.cells[0].source = stamp(notebook.cells[0].source, badges(repo, ref, path.name))
-        for cell in notebook.cells:
-            cell.source = re.sub(
-                r'^COURSE_REPO, COURSE_REF = .*$',
-                f'COURSE_REPO, COURSE_REF = "https://github.com/{repo}", "{ref}"',
-                cell.source, flags=re.MULTILINE)
-        nbformat.write(notebook, path)
-        print("stamped", path.name)
-    readme = ROOT / "README.md"
-    first = badges(repo, ref, "00_normalization_by_hand.ipynb")
-    readme.write_text(stamp(readme.read_text(), f"{first} {tests_badge(repo)}"))
-    citation = ROOT / "CITATION.cff"
-    citation.write_text(cite(citation.read_text(), repo))
+    try:
+        repo, ref = sys.argv[1:]
+        check(repo, ref)
+    except ValueError as error:
+        sys.exit(f"{error}\nSay where the course will be: make publish REPO=owner/name REF=tag")
+    for path, text in stamped(repo, ref).items():  # all are read before the first is written
+        files.replace_file(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        print("stamped", path.relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ STILL = "With twice the channels"  # how the text of its still picture of the ex
 def address() -> tuple[str, str]:
     """Repository and tag that make publish has stamped into the notebooks; empty until then."""
     text = "".join(cell.source for cell in read(FIRST).cells)
-    return re.search(r'^COURSE_REPO, COURSE_REF = "(.*)", "(.*)"$', text, re.MULTILINE).groups()
+    values = re.search(r'^COURSE_REPO, COURSE_REF = (".*", ".*")$', text, re.MULTILINE)
+    return tuple(json.loads(f"[{values[1]}]"))
 
 
 def read(name: str) -> nbformat.NotebookNode:
@@ -46,7 +47,8 @@ def sources() -> dict[str, Path]:
 
 def modules() -> list[str]:
     """What the reference describes, in the order that the data goes."""
-    rooms = re.findall(r"^from (coursepack\.\w+) import", (ROOT / "utils.py").read_text(), re.M)
+    text = (ROOT / "utils.py").read_text(encoding="utf-8")
+    rooms = re.findall(r"^from (coursepack\.\w+) import", text, re.M)
     return ["model", "exercises", *rooms]
 
 
@@ -132,24 +134,25 @@ def stage(folder: Path) -> None:
         to = folder / place
         to.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
-            to.write_text(stage_notebook(path, place, pages, repo, ref))
+            to.write_text(stage_notebook(path, place, pages, repo, ref), encoding="utf-8")
         else:
-            text = without_badges(relink(path.read_text(), place, pages, repo, ref))
+            text = without_badges(relink(path.read_text(encoding="utf-8"), place, pages, repo, ref))
             for name, part in parts.items():
                 text = text.replace(f"<!-- {name} -->", part)
-            to.write_text(text)
+            to.write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "images", folder / "images")
     (folder / "explorer.png").write_bytes(still()[0])
     (folder / "_static").mkdir()
     for name in STATIC:
         shutil.copy(ROOT / "site" / name, folder / "_static" / name)
     shutil.copy(ROOT / "site" / "conf.py", folder)
-    (folder / "address.json").write_text(json.dumps([repo, ref]))
+    (folder / "address.json").write_text(json.dumps([repo, ref]), encoding="utf-8")
     (folder / "reference").mkdir()
     for module in modules():
         (folder / "reference" / f"{module}.md").write_text(
             f"# {module.removeprefix('coursepack.')}\n\n"
-            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n")
+            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n",
+            encoding="utf-8")
 
 
 def main() -> None:
