@@ -34,8 +34,8 @@ def git(folder, *commands):
 
 def commit_course(folder, version):
     """A commit of a course of four short files. Its hash."""
-    (folder / "model.py").write_text(f"VERSION = {version!r}\n")
-    (folder / "utils.py").write_text("def set_up(): pass\n")
+    (folder / "model.py").write_text(f"VERSION = {version!r}\n", encoding="utf-8")
+    (folder / "utils.py").write_text("def set_up(): pass\n", encoding="utf-8")
     (folder / "exercises.py").touch()
     (folder / "tools").mkdir(exist_ok=True)
     shutil.copy(ROOT / "tools" / "alone.py", folder / "tools")
@@ -103,7 +103,7 @@ def alone(tmp_path, monkeypatch):
     for place in (decoys, folder):
         place.mkdir()
         for name in ("model.py", "utils.py"):
-            (place / name).write_text("raise ImportError('this is a decoy')\n")
+            (place / name).write_text("raise ImportError('this is a decoy')\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(decoys))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -209,7 +209,7 @@ def half_a_clone(server, folder):
 
 def changed(server, folder):
     clone(server, folder)
-    (folder / "model.py").write_text("VERSION = 'of a user'\n")
+    (folder / "model.py").write_text("VERSION = 'of a user'\n", encoding="utf-8")
 
 
 def used(server, folder):
@@ -230,7 +230,7 @@ FROM_COURSE = {"COURSE_REPO": COURSE, "COURSE_REF": "main"}
      "second in course-HASH"),
     ("course", changed, FROM_COURSE, "second in course-HASH"),
     ("course", half_a_clone, FROM_COURSE, "second in course-HASH"),
-    ("course", lambda server, file: file.write_text("a text"), FROM_COURSE,
+    ("course", lambda server, file: file.write_text("a text", encoding="utf-8"), FROM_COURSE,
      "second in course-HASH"),
     ("course", lambda server, folder: folder.mkdir(), FROM_COURSE, "second in course"),
     ("mine", changed, {"sessions": [opened("owner/course", "main")]}, "second in course"),
@@ -293,7 +293,8 @@ def test_what_cannot_be_fetched_is_said_and_leaves_nothing(given, said, setup, a
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(setup, alone, server):
-    (alone.parent / "decoys" / "pandas" / "__init__.py").write_text("import no_such_package")
+    (alone.parent / "decoys" / "pandas" / "__init__.py").write_text(
+        "import no_such_package", encoding="utf-8")
     clone(server, alone / "course")
     error = setup(cwd="course").stderr.splitlines()[-1]
     assert "The package no_such_package is missing" in error
