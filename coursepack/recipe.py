@@ -179,14 +179,14 @@ def in_kind(name: str, value: object, kind: type) -> object:
             return int(float(value))
         if kind is bool and type(value) is str:
             return ("false", "true").index(value.lower()) == 1
-    raise wrong_kind(name, value, kind)
+    raw = (f" On papermill's command line, -r {name} passes one as it is written, where -p {name} "
+           "makes a number of 001.") * (kind is str)
+    raise ValueError(f"{wrong_kind(name, value, kind)}{raw}")
 
 
 def wrong_kind(name: str, value: object, kind: type) -> ValueError:
     """The refusal of a value that is not of its parameter's type."""
-    raw = (f" On papermill's command line, -r {name} passes one as it is written, where -p {name} "
-           "makes a number of 001.") * (kind is str)
-    return ValueError(f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind]}.{raw}")
+    return ValueError(f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind]}.")
 
 
 def notebook_parameters(variables: dict[str, object], kinds: dict[str, type]) -> dict[str, object]:

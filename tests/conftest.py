@@ -73,9 +73,9 @@ def foreign(tmp_path_factory):
     kernel, startup = folder / "kernels" / "python3", folder / "profile_default" / "startup"
     for path in (kernel, startup):
         path.mkdir(parents=True)
-    (kernel / "kernel.json").write_text(json.dumps(
-        {"argv": ["no-python", "{connection_file}"], "display_name": "", "language": ""}))
-    (startup / "mine.py").write_text("import os; os._exit(3)")
+    (kernel / "kernel.json").write_bytes(json.dumps(
+        {"argv": ["no-python", "{connection_file}"], "display_name": "", "language": ""}).encode())
+    (startup / "mine.py").write_text("import os; os._exit(3)", encoding="utf-8")
     return {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(folder)}
 
 

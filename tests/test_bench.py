@@ -109,7 +109,7 @@ def test_benchmark_of_a_few_images_of_the_sample(tmp_path, monkeypatch, capsys, 
     with pytest.raises(SystemExit, match="not published"):
         bench.main()
     output = capsys.readouterr().out
-    results = json.loads((tmp_path / "bench.json").read_text())
+    results = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert results["run"] == TRIED
     assert results["turns"] == {"speed": 1}
     for norm in bench.defaults():
@@ -124,7 +124,7 @@ def test_benchmark_as_a_command_with_processes_of_its_own(tmp_path, no_data):
     command = [sys.executable, bench.__file__, "--parts", "goal", *TRIAL, "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert "not published" in done.stderr
-    results = json.loads((tmp_path / "bench.json").read_text())
+    results = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))
     assert results["run"] == TRIED
     assert [len(runs) for runs in results["goal"].values()] == [1, 1]
     assert bench_report.report(results) in done.stdout
@@ -144,7 +144,8 @@ def test_process_of_a_measurement_imports_only_what_it_needs():
 def test_threads_spin_alike_wherever_it_is_set():
     files = [ROOT / "tools" / "bench.py", ROOT / "conftest.py",
              *(ROOT / "notebooks").glob("*.ipynb")]
-    counts = [re.findall(r"GOMP_SPINCOUNT\W+(\d+)", file.read_text()) for file in files]
+    counts = [re.findall(r"GOMP_SPINCOUNT\W+(\d+)", file.read_text(encoding="utf-8"))
+              for file in files]
     assert len(files) > 6
     assert len(counts[0]) == 1
     assert counts == [counts[0]] * len(files)

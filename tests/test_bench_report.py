@@ -11,7 +11,7 @@ import pytest
 from coursepack import files
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = json.loads((ROOT / "results" / "bench.json").read_text())
+RESULTS = json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("accuracies", "seconds", "stays"), [
@@ -27,7 +27,8 @@ def test_goal_counts_from_the_epoch_from_which_the_accuracy_stays(accuracies, se
 def test_kept_report_is_that_of_the_kept_numbers():
     assert {"speed", "goal"} < set(RESULTS)
     assert RESULTS["run"]["source"] != "sample"
-    assert (ROOT / "results" / "bench.md").read_text() == bench_report.report(RESULTS)
+    published = (ROOT / "results" / "bench.md").read_text(encoding="utf-8")
+    assert published == bench_report.report(RESULTS)
 
 
 @pytest.mark.parametrize("part", bench_report.PARTS)
@@ -39,7 +40,7 @@ def test_a_part_is_reported_without_the_others(tmp_path, monkeypatch, capsys, pa
     text = bench_report.PARTS[part](results)
     assert bench_report.report(results).endswith(f"\n\n{text}")
     assert bench_report.report(results) in capsys.readouterr().out
-    assert text in (ROOT / "results" / "bench.md").read_text()
+    assert text in (ROOT / "results" / "bench.md").read_text(encoding="utf-8")
     figures = sorted(path.stem for path in tmp_path.glob("*.png"))
     assert figures == ([part] if part in bench_report.PLOTS else [])
 
@@ -87,7 +88,7 @@ def test_without_a_measurement_the_report_says_how_to_make_one(tmp_path, monkeyp
 
 
 def test_report_imports_nothing_that_measures():
-    tree = ast.parse(Path(bench_report.__file__).read_text())
+    tree = ast.parse(Path(bench_report.__file__).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
                 for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

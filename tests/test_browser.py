@@ -113,7 +113,7 @@ def keep_times():
     times = {}
     yield times
     if times:
-        (ROOT / "build" / "times.json").write_text(json.dumps(times, indent=1) + "\n")
+        (ROOT / "build" / "times.json").write_bytes(json.dumps(times, indent=1).encode() + b"\n")
 
 
 # ---------------------------------------------------------------------- the explorer's arithmetic
@@ -380,7 +380,7 @@ def test_a_page_is_readable_for_all(open_page, name, scheme):
     for width in WIDTHS if os.environ.get("ALL") else WIDTHS[-1:]:
         page = open_page(name, width, scheme)  # not resized: the theme looks once what scrolls
         page.add_style_tag(content="* { transition: none !important }")  # no colour half-way
-        page.evaluate(script.read_text())
+        page.evaluate(script.read_text(encoding="utf-8"))
         found = page.evaluate("tags => axe.run({ runOnly: tags })", WCAG)
         assert [(rule["id"], [node["html"] for node in rule["nodes"]])
                 for rule in found["violations"]] == []

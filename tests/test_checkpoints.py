@@ -55,7 +55,7 @@ def test_one_other_line_of_code_or_version_makes_another_run(tmp_path, monkeypat
     for name in checkpoints.CODE:
         copy = tmp_path / name
         copy.parent.mkdir(exist_ok=True)
-        copy.write_text((ROOT / name).read_text() + "# changed\n" * (name == file))
+        copy.write_bytes((ROOT / name).read_bytes() + b"# changed\n" * (name == file))
     monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     checkpoints.code_checksum.cache_clear()
     assert checkpoints.identity(recipe, data)["code"] != before["code"]
@@ -84,7 +84,7 @@ def break_file(file, kind):
     elif kind == "empty":
         file.write_bytes(b"")
     elif kind == "text":
-        file.write_text("no checkpoint")
+        file.write_text("no checkpoint", encoding="utf-8")
     elif kind == "folder":
         file.unlink()
         file.mkdir()

@@ -37,7 +37,7 @@ def test_table_says_who_solved_what(tmp_path, capsys):
         "number_of_means": said(capsys, "number_of_means", right["number_of_means"]),
         "normalize": said(capsys, "normalize", lambda x, axes, eps: x)})
     hand_in(tmp_path / "bob.ipynb", {}, error=True)
-    (tmp_path / "eve.ipynb").write_text("not a notebook")
+    (tmp_path / "eve.ipynb").write_text("not a notebook", encoding="utf-8")
     table = collect.collect(tmp_path)
     assert list(table.columns) == ["number_of_means", "normalize", "BatchNorm", "stopped in"]
     assert list(table.loc["ada"]) == ["yes", "no", "-", "-"]
@@ -58,7 +58,7 @@ def test_command_prints_the_table_and_keeps_it(tmp_path):
     done = subprocess.run([*command, tmp_path, "--csv", tmp_path / "t.csv"], capture_output=True,
                           encoding="utf-8", check=True)
     assert "ada" in done.stdout
-    assert (tmp_path / "t.csv").read_text().startswith("notebook,number_of_means")
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8").startswith("notebook,number_of_means")
     (tmp_path / "empty").mkdir()
     done = subprocess.run([*command, tmp_path / "empty"], capture_output=True, encoding="utf-8")
     assert done.returncode == 1

@@ -92,7 +92,7 @@ def test_sample_is_not_kept_as_published(commands, monkeypatch, tmp_path):
     for run_name in RECIPES:
         (tmp_path / "runs" / run_name).mkdir(parents=True)
         record = json.dumps({"data": {"source": "sample"}})
-        (tmp_path / "runs" / run_name / "record.json").write_text(record)
+        (tmp_path / "runs" / run_name / "record.json").write_text(record, encoding="utf-8")
     with pytest.raises(SystemExit, match="saw the sample. Set DATA_DIR"):
         course.make_saved(list(course.NOTEBOOKS.values()))
     assert not (tmp_path / "published").exists()
@@ -105,24 +105,25 @@ def published(monkeypatch, tmp_path):
     monkeypatch.setattr(course, "PUBLISHED", tmp_path / "published")
     (tmp_path / "published").mkdir()
     for run_name in RECIPES:
-        (tmp_path / "published" / f"{run_name}.json").write_text(f"record of {run_name}")
-        (tmp_path / "published" / f"{run_name}.npz").write_text(f"mistakes of {run_name}")
+        (tmp_path / "published" / f"{run_name}.json").write_bytes(b"record of " + run_name.encode())
+        (tmp_path / "published" / f"{run_name}.npz").write_bytes(
+            b"mistakes of " + run_name.encode())
     return tmp_path
 
 
 def test_summary_alone_is_of_the_published_runs(published):
     course.restore_records([course.NOTEBOOKS["04"], course.NOTEBOOKS["02"]])
-    assert (published / "runs/bn_l1_l2/record.json").read_text() == "record of bn_l1_l2"
-    assert (published / "runs/ln_l2/misclassified.npz").read_text() == "mistakes of ln_l2"
+    assert (published / "runs/bn_l1_l2/record.json").read_bytes() == b"record of bn_l1_l2"
+    assert (published / "runs/ln_l2/misclassified.npz").read_bytes() == b"mistakes of ln_l2"
     assert not (published / "runs/gn_l1").exists()  # it is about to be run
 
 
 def test_summary_alone_refuses_other_runs_of_those_names(published):
     (published / "runs/gn_l1").mkdir(parents=True)
-    (published / "runs/gn_l1/record.json").write_text("a run of five epochs")
+    (published / "runs/gn_l1/record.json").write_text("a run of five epochs", encoding="utf-8")
     with pytest.raises(SystemExit, match="runs/gn_l1 is another run"):
         course.restore_records([course.NOTEBOOKS["04"]])
-    assert (published / "runs/gn_l1/record.json").read_text() == "a run of five epochs"
+    assert (published / "runs/gn_l1/record.json").read_bytes() == b"a run of five epochs"
 
 
 @pytest.mark.slow
@@ -147,7 +148,7 @@ def test_course_then_the_summary_as_papermill_starts_it(folder, no_data, foreign
     for name, notebook in RECIPES.items():
         printed = [out.get("text", "") for out in outputs(folder / f"{notebook}.ipynb")]
         assert "SAMPLE" in "".join(printed)
-        record = json.loads((folder / name / "record.json").read_text())
+        record = json.loads((folder / name / "record.json").read_text(encoding="utf-8"))
         assert record["data"]["source"] == "sample"
         assert record["parameters"]["run_name"] == name
     figures = [*(graph.name.replace(" ", "_") for graph in GRAPHS.values()),

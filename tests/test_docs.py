@@ -17,8 +17,8 @@ from coursepack.records import load_record
 PAGES = [path for path in sorted(ROOT.glob("**/*.md"))
          if not re.search(r"^(\.|runs/|build/)", path.relative_to(ROOT).as_posix())]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-README = (ROOT / "README.md").read_text()
-STUDIES = (ROOT / "results" / "studies.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDIES = (ROOT / "results" / "studies.md").read_text(encoding="utf-8")
 REPORT = "what make report writes has changed: run it, and look at the difference"
 RECORDS = sorted((ROOT / "results" / "mnist_7k").glob("*.json"))
 
@@ -45,7 +45,7 @@ def test_three_records_are_published():
 
 def test_published_records_hold_no_path_of_a_machine():
     for path in RECORDS:
-        parameters = json.loads(path.read_text())["parameters"]
+        parameters = json.loads(path.read_text(encoding="utf-8"))["parameters"]
         assert parameters["data_dir"] == ""
         assert parameters["runs_dir"] == "runs"
 
@@ -66,7 +66,7 @@ def test_findings_on_pages_are_those_that_the_notebooks_print():
     questions = laboratory_report.read_questions()
     found = laboratory_report.summary(questions)
     assert found in README, REPORT
-    page = (ROOT / "results" / "laboratory.md").read_text()
+    page = (ROOT / "results" / "laboratory.md").read_text(encoding="utf-8")
     assert page == laboratory_report.page(questions), REPORT
     for pieces in questions.values():
         assert {kind for kind, _ in pieces} == {"expected", "figure", "found", "run"}
@@ -87,7 +87,7 @@ def test_every_recipe_reaches_what_its_source_claims_or_the_table_says_that_it_d
 
 
 def test_regression_table_is_of_all_cases_and_as_expected():
-    table = (ROOT / "results" / "regression.md").read_text()
+    table = (ROOT / "results" / "regression.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
     cases = [*regression.MUTANTS, *regression.MACHINES]
     assert [row[0] for row in rows][: len(cases)] == cases
@@ -98,7 +98,7 @@ def test_regression_table_is_of_all_cases_and_as_expected():
 @pytest.mark.parametrize("name", [*regression.MUTANTS, "oneDNN off"])
 def test_what_a_mutant_changes_stands_once_where_it_says(name):
     file, old, new = (regression.MUTANTS | regression.MACHINES)[name]
-    assert (ROOT / file).read_text().count(old) == 1
+    assert (ROOT / file).read_text(encoding="utf-8").count(old) == 1
     assert new != old
 
 
@@ -119,13 +119,14 @@ def broken_links(path, text):
         if not target.startswith(("http:", "https:")):
             file, _, anchor = target.partition("#")
             other = (path.parent / file).resolve() if file else path
-            if not other.exists() or (anchor and anchor not in anchors(other.read_text())):
+            if not other.exists() or (
+                    anchor and anchor not in anchors(other.read_text(encoding="utf-8"))):
                 yield target
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(path):
-    assert list(broken_links(path, path.read_text())) == []
+    assert list(broken_links(path, path.read_text(encoding="utf-8"))) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -147,7 +148,7 @@ def test_every_page_can_be_reached_from_the_readme():
         page = todo.pop()
         if page not in reached and page in PAGES:
             reached.add(page)
-            for _, target in links(page.read_text()):
+            for _, target in links(page.read_text(encoding="utf-8")):
                 other = (page.parent / target.partition("#")[0]).resolve()
                 todo += [other / "README.md"] if other.is_dir() else [other]
     assert {*PAGES} <= reached
@@ -155,20 +156,21 @@ def test_every_page_can_be_reached_from_the_readme():
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_figure_has_alt_text(path):
-    figures = re.findall(r"!\[(.*?)\]\((.*?)\)", path.read_text())
+    figures = re.findall(r"!\[(.*?)\]\((.*?)\)", path.read_text(encoding="utf-8"))
     assert all(len(alt) > 10 for alt, _ in figures)
 
 
 def test_every_published_figure_is_shown_on_a_page():
     shown = {(page.parent / target).resolve() for page in PAGES
-             for _, target in links(page.read_text())}
+             for _, target in links(page.read_text(encoding="utf-8"))}
     assert {*(ROOT / "images").glob("*.png")} <= shown
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_make_command_of_a_page_exists(path):
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    named = re.findall(r"(?:`|^)make ([a-z]+)", path.read_text(), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    named = re.findall(r"(?:`|^)make ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(named) <= set(targets)
 
 
@@ -176,5 +178,6 @@ def test_every_make_command_of_a_page_exists(path):
 def test_make_help_names_every_command():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, check=True,
                           encoding="utf-8")
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
     assert re.findall(r"^make (\w+) ", said.stdout, re.MULTILINE) == targets

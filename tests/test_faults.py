@@ -81,7 +81,7 @@ def test_the_page_says_nothing_of_a_machine_or_a_process(tmp_path):
 
 
 def test_the_page_lists_every_case_and_none_that_fails():
-    text = (files.ROOT / "results" / "faults.md").read_text()
+    text = (files.ROOT / "results" / "faults.md").read_text(encoding="utf-8")
     cases = faults.all_cases()
     for case in cases:
         assert f"| {faults.cleaned(case.what)} |" in text, case.what

@@ -11,22 +11,22 @@ from coursepack import files
 
 def test_replaced_file_is_never_half_written(tmp_path):
     file = tmp_path / "file.txt"
-    file.write_text("old")
+    file.write_text("old", encoding="utf-8")
 
     def fail_half_way(path):
-        path.write_text("ne")
+        path.write_text("ne", encoding="utf-8")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
         files.replace_file(file, fail_half_way)
-    assert (file.read_text(), files_in(tmp_path)) == ("old", ["file.txt"])
-    files.replace_file(file, lambda path: path.write_text("new"))
-    assert (file.read_text(), files_in(tmp_path)) == ("new", ["file.txt"])
+    assert (file.read_text(encoding="utf-8"), files_in(tmp_path)) == ("old", ["file.txt"])
+    files.replace_file(file, lambda path: path.write_text("new", encoding="utf-8"))
+    assert (file.read_text(encoding="utf-8"), files_in(tmp_path)) == ("new", ["file.txt"])
 
 
 def test_disk_full_names_file_folder_and_fix(tmp_path):
     def fill(path):
-        path.write_text("hal")
+        path.write_text("hal", encoding="utf-8")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match=says("record.json", tmp_path, "No space left", "Make room")):

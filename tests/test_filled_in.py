@@ -100,7 +100,7 @@ def test_a_notebook_runs_on_a_gpu_blank_and_filled_in(path, kind, folder, monkey
                 printed += said_by(client.execute_cell(cell, index))
     if path.stem[:2] in ("01", "02", "03"):
         [record] = folder.glob("*/record.json")
-        assert json.loads(record.read_text())["environment"]["device"] == f"{kind}:0"
+        assert json.loads(record.read_bytes())["environment"]["device"] == f"{kind}:0"
     if kind == "cuda":
         solved = len(tagged(path, "exercise"))
         assert len(re.findall(r"^\w+: right\. ", printed, re.MULTILINE)) == solved

@@ -179,7 +179,7 @@ def spoilt(draw, whole, junk):
 @st.composite
 def records(draw):
     file = ROOT / "tests" / "golden" / "records" / f"{draw(st.sampled_from(list(RECIPES)))}.json"
-    whole = json.loads(file.read_text())
+    whole = json.loads(file.read_text(encoding="utf-8"))
     return spoilt(draw, whole, JUNK)
 
 
@@ -188,7 +188,7 @@ def records(draw):
 def test_random_record_is_refused_by_name_or_compared(record):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.json"
-        file.write_text(json.dumps(record))
+        file.write_text(json.dumps(record), encoding="utf-8")
         said, record = refusal(load_record, file)
         if said:
             assert str(file) in said
@@ -218,7 +218,8 @@ def study_files(draw):
 @hypothesis.given(spec=study_files())
 def test_random_study_file_is_refused_by_name_or_all_its_runs_are_recipes(spec):
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "random.yaml").write_text(yaml.safe_dump(spec, allow_unicode=True))
+        (Path(folder) / "random.yaml").write_text(
+            yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
         with mock.patch.object(study, "STUDIES", Path(folder)):
             said, runs = refusal(study.read_study, "random")
             said = said or refusal(study.check_runs, "random", runs)[0]

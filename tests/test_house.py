@@ -18,7 +18,7 @@ ROOMS = ("files", "threads", "sources", "data", "recipe", "batches", "steps", "c
 def imported(file):
     """Names of all modules that a file imports, wherever it does: coursepack.files, torch ..."""
     names = set()
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -65,12 +65,13 @@ def test_no_room_imports_the_table_of_contents_and_model_imports_no_room():
 @pytest.mark.parametrize("room", ["compare", "effects", "figures", "pictures", "charts"])
 def test_what_compares_and_draws_names_no_torch(room):
     assert not {name for name in imported(f"coursepack/{room}.py") if name.startswith("torch")}
-    assert not re.search(r"\btorch\b", (ROOT / "coursepack" / f"{room}.py").read_text())
+    assert not re.search(r"\btorch\b", (ROOT / "coursepack" / f"{room}.py").read_text(
+        encoding="utf-8"))
 
 
 def test_utils_is_a_table_of_contents_in_the_order_of_the_rooms():
     """Every line of code is an import from a room, with a comment before it that says what for."""
-    text = (ROOT / "utils.py").read_text()
+    text = (ROOT / "utils.py").read_text(encoding="utf-8")
     docstring, *imports = ast.parse(text).body
     assert isinstance(docstring, ast.Expr)
     assert [node.module for node in imports] == [f"coursepack.{room}" for room in ROOMS]
@@ -82,7 +83,7 @@ def test_everything_that_notebooks_call_is_in_the_table_of_contents():
     import utils
 
     for path in (ROOT / "notebooks").glob("*.ipynb"):
-        for cell in json.loads(path.read_text())["cells"]:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             names = re.findall(r"\butils\.(\w+)", "".join(cell["source"]))
             assert all(hasattr(utils, name) for name in names if name != "py"), names
 
@@ -92,7 +93,8 @@ def test_tools_and_tests_import_the_rooms_and_patch_no_name_of_utils():
     for path in [*(ROOT / "tools").glob("*.py"), *(ROOT / "tests").glob("*.py")]:
         if path.name != "test_house.py":
             assert "utils" not in imported(path.relative_to(ROOT)), path.name
-            assert not re.search(r"(setattr|patch\w*)\(\s*[\"']?utils\b", path.read_text())
+            assert not re.search(r"(setattr|patch\w*)\(\s*[\"']?utils\b",
+                                 path.read_text(encoding="utf-8"))
 
 
 STATE = """
@@ -136,10 +138,29 @@ def test_an_import_leaves_the_process_as_it_was(names):
 def test_no_room_changes_the_process_where_it_is_imported():
     """Such calls stand inside functions only: set_up_torch() and set_up()."""
     for room in ROOMS:
-        for node in ast.parse((ROOT / "coursepack" / f"{room}.py").read_text()).body:
+        for node in ast.parse((ROOT / "coursepack" / f"{room}.py").read_bytes()).body:
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
                 source = ast.unparse(node)
                 assert not re.search(r"\bset_|mallopt|\.seed\(|environ\[|filterwarnings", source)
+
+
+def opened_as_the_locale_has_it(file):
+    """Lines of a file that read or write text, or what a process prints, and do not say how."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            binary = any(re.fullmatch("'[rwax+]*b[+]?'", ast.unparse(part)) for part in node.args)
+            text = (name in ("read_text", "write_text") or words.get("text") == "True"
+                    or isinstance(node.func, ast.Name) and name == "open" and not binary)
+            if text and "encoding" not in words:
+                yield node.lineno
+
+
+@pytest.mark.parametrize("place", ["*.py", "coursepack/**/*.py", "tools/*.py", "tests/**/*.py"])
+def test_no_locale_decides_how_a_file_is_read(place):
+    found = {path.name: [*opened_as_the_locale_has_it(path)] for path in ROOT.glob(place)}
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 WINDOWS = """

@@ -143,7 +143,7 @@ def test_rows_of_other_settings_are_refused(table, part, value, word):
 @pytest.mark.parametrize("content", ["", "norm,lr\n", "# []\nnorm\n", "# {\nnorm,lr\n",
                                      '# {"factors": ["norm"]}\nlr,seed\n0.1,1\n'])
 def test_a_file_that_is_no_table_is_named(tmp_path, content):
-    (tmp_path / "x.csv").write_text(content)
+    (tmp_path / "x.csv").write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=says(tmp_path / "x.csv", "make study")):
         laboratory.read_table(tmp_path / "x.csv")
 
@@ -176,7 +176,7 @@ def test_a_study_of_notebooks_is_a_table_too(monkeypatch, tmp_path):
     assert table.attrs["common"]["arch"] == "mnist_best"
     assert "l1" not in table.attrs["common"]
     whole = sorted((files.ROOT / "results" / "best").glob("*.json"))
-    record = json.loads(whole[0].read_text())
+    record = json.loads(whole[0].read_text(encoding="utf-8"))
     row = table[(table["norm"] == record["parameters"]["norm"])
                 & (table["seed"] == record["parameters"]["seed"])]
     assert row["test_accuracy"].item() == record["epochs"][-1]["test_accuracy"]

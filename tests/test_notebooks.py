@@ -26,7 +26,7 @@ RECIPES = [path for path in NOTEBOOKS if path.name[:2] in ("01", "02", "03")]
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_form(path):
-    text, notebook = path.read_text(), nbformat.read(path, as_version=4)
+    text, notebook = path.read_text(encoding="utf-8"), nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.language_info.name == "python"
@@ -53,7 +53,7 @@ def test_parameters_are_typed_and_explained(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_saved_figure_has_alt_text(path):
-    assert not re.search(r"!\[\s*\]\(", path.read_text())
+    assert not re.search(r"!\[\s*\]\(", path.read_text(encoding="utf-8"))
     images = [out for out in outputs(path) if "image/png" in out.get("data", {})]
     assert all(out.metadata["image/png"]["alt"] for out in images)
     assert images
@@ -163,11 +163,9 @@ def run_by_hand(**parameters):
     ({"size": 1}, ["size=1", "2"]),
     ({"images": -3, "channels": -3}, ["images=-3", "2"]),
     ({"groups": 8}, ["groups=8", "1, 2"]),
-    ({"groups": 2.0}, ["groups=2.0", "float", "whole number"]),
-    ({"groups": True}, ["groups=True", "bool", "whole number"]),
-    ({"images": 2.5}, ["images=2.5", "float", "whole number"]),
-    ({"size": "2"}, ["size='2'", "str", "whole number"]),
-    ({"eps": "tiny"}, ["eps='tiny'", "str", "number with a point"]),
+    ({"groups": True}, ["groups=True", "a whole number"]),
+    ({"images": 2.5}, ["images=2.5", "a whole number"]),
+    ({"eps": "tiny"}, ["eps='tiny'", "a number"]),
     ({"eps": 1e-9}, ["eps=1e-09", "1e-06"]),
     ({"eps": 1e300}, ["eps=1e+300", "less than 1"]),
     ({"seed": 2**70}, ["seed", "less than 1000000000"]),
@@ -195,7 +193,7 @@ def names_of(cells, context):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_study_leaves_out_lessons_and_nothing_that_its_run_needs(path):
-    notebook = json.loads(path.read_text())
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     kept = without_lessons(notebook)
     assert kept["metadata"] == notebook["metadata"]
     code = [cell for cell in kept["cells"] if cell["cell_type"] == "code"]

@@ -63,7 +63,7 @@ def test_calibration_is_that_of_the_answers_to_the_test_images(finished, few):
 
 def test_record_of_before_has_no_calibration_and_is_read(tmp_path, finished):
     old = {name: part for name, part in finished[1].items() if name != "calibration"}
-    (tmp_path / "run.json").write_text(json.dumps(old))
+    (tmp_path / "run.json").write_text(json.dumps(old), encoding="utf-8")
     assert load_record(tmp_path / "run.json") == old
 
 
@@ -100,7 +100,7 @@ def younger(monkeypatch):
 
 def test_record_written_before_a_parameter_existed_has_its_default(younger):
     file = files.ROOT / "results" / "seed000" / "gn-seed1.json"
-    assert "cutout" not in json.loads(file.read_text())["parameters"]
+    assert "cutout" not in json.loads(file.read_text(encoding="utf-8"))["parameters"]
     assert load_record(file)["parameters"]["cutout"] == 0
 
 
@@ -121,9 +121,9 @@ def test_old_runs_of_a_study_are_finished_unless_it_wants_another_value(
     [run, *_] = study.read_study("seed000", str(tmp_path))
     published = files.ROOT / "results" / "seed000" / f"{run.name}.json"
     (tmp_path / run.name).mkdir()
-    record = json.loads(published.read_text())
+    record = json.loads(published.read_text(encoding="utf-8"))
     record["parameters"]["runs_dir"] = str(tmp_path)
-    (tmp_path / run.name / "record.json").write_text(json.dumps(record))
+    (tmp_path / run.name / "record.json").write_text(json.dumps(record), encoding="utf-8")
     defaults = study.notebook_defaults(run.notebook)
     for cutout, finished in ((0, True), (4, False)):
         grown = {**defaults, "cutout": cutout}
@@ -160,7 +160,7 @@ def test_missing_or_broken_record_is_an_error_that_names_the_file(tmp_path, text
 
 def test_misclassified_images_of_another_run_are_refused(tmp_path, finished):
     recipe, record, errors = finished
-    (tmp_path / "mixed.json").write_text(json.dumps(record))
+    (tmp_path / "mixed.json").write_text(json.dumps(record), encoding="utf-8")
     np.savez(tmp_path / "mixed.npz", **{k: v[:-1] for k, v in errors._asdict().items()})
     with pytest.raises(ValueError, match=says("mixed.npz", str(len(errors.index)))):
         load_run(tmp_path, "mixed")
@@ -174,7 +174,7 @@ def test_misclassified_images_of_another_run_are_refused(tmp_path, finished):
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04"])
 def test_unreadable_misclassified_images_are_named(tmp_path, finished, content):
-    (tmp_path / "run.json").write_text(json.dumps(finished[1]))
+    (tmp_path / "run.json").write_text(json.dumps(finished[1]), encoding="utf-8")
     if content is not None:
         (tmp_path / "run.npz").write_bytes(content)
     with pytest.raises(ValueError, match=says(tmp_path / "run.npz", "Run its recipe notebook")):
@@ -194,7 +194,7 @@ def test_unreadable_misclassified_images_are_named(tmp_path, finished, content):
 ])
 def test_misclassified_images_that_cannot_be_ours_are_named(tmp_path, finished, name, change):
     _, record, errors = finished
-    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
     np.savez(tmp_path / "run.npz", **errors._asdict() | {name: change(getattr(errors, name))})
     with pytest.raises(ValueError, match=says(tmp_path / "run.npz", name, "again")):
         load_run(tmp_path, "run")
@@ -245,7 +245,7 @@ def test_record_with_a_value_of_the_wrong_kind_is_refused_by_name(
     tmp_path, finished, path, value, word
 ):
     file = tmp_path / "run.json"
-    file.write_text(json.dumps(changed(finished[1], path, value)))
+    file.write_text(json.dumps(changed(finished[1], path, value)), encoding="utf-8")
     with pytest.raises(ValueError, match=says(file, word, "recipe notebook")):
         load_record(file)
 
@@ -285,10 +285,10 @@ def test_earlier_run_with_other_parameters_is_moved_aside(tmp_path, few, capsys)
 def test_what_stands_in_place_of_a_record_is_moved_aside_too(tmp_path, few):
     data, recipe = first(few, 100, 50), make_recipe(tmp_path)
     recipe.run_dir.mkdir(parents=True)
-    (recipe.run_dir / "record.json").write_text("my notes")
+    (recipe.run_dir / "record.json").write_text("my notes", encoding="utf-8")
     save_run(*fit_and_history(data, recipe))
     kept = tmp_path / "runs" / "run-earlier-1" / "record.json"
-    assert kept.read_text() == "my notes"
+    assert kept.read_text(encoding="utf-8") == "my notes"
 
 
 def test_full_disk_loses_neither_the_earlier_run_nor_the_checkpoint(tmp_path, few, monkeypatch):

@@ -19,7 +19,7 @@ FILES = {
 def studies(monkeypatch, tmp_path):
     """Files of studies, each with one run of a recipe bn."""
     for name, text in FILES.items():
-        (tmp_path / f"{name}.yaml").write_text(text)
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     runs = [make_record("batch", 1, 0.9, run_name="bn-seed1")]
     monkeypatch.setattr(study, "STUDIES", tmp_path)
     monkeypatch.setattr(report, "load_study", lambda name: runs)

@@ -31,9 +31,9 @@ def bare(name, folder):
 
 def test_one_changed_digit_in_a_saved_output_is_noticed(folder):
     golden = ROOT / "tests" / "golden" / FIRST
-    assert golden.read_text().count("mean 4.8125") == 1
+    assert golden.read_text(encoding="utf-8").count("mean 4.8125") == 1
     changed = folder / golden.name
-    changed.write_text(golden.read_text().replace("mean 4.8125", "mean 4.8126"))
+    changed.write_bytes(golden.read_bytes().replace(b"mean 4.8125", b"mean 4.8126"))
     done = run([sys.executable, "-m", "pytest", "-q", "--nbval", changed])
     assert done.returncode == 1
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
@@ -79,11 +79,11 @@ def test_killed_kernel_continues(folder):
     assert done.returncode == 0, done.stderr[-3000:]
     printed = "".join(out.get("text", "") for out in outputs(folder / "out.ipynb"))
     assert "continuing after epoch" in printed
-    parameters = json.loads((run_dir / "record.json").read_text())["parameters"]
+    parameters = json.loads((run_dir / "record.json").read_text(encoding="utf-8"))["parameters"]
     recipe = Recipe(**parameters | {"runs_dir": str(folder / "undisturbed")})
     data = load_dataset(recipe.dataset, train_size=recipe.train_size)
     _, undisturbed = fit(data, recipe)
-    finished = json.loads((run_dir / "record.json").read_text())["epochs"]
+    finished = json.loads((run_dir / "record.json").read_text(encoding="utf-8"))["epochs"]
     assert without_seconds(finished) == without_seconds(undisturbed)
 
 
@@ -98,5 +98,5 @@ def test_cifar_parameters(folder):
     preset = ROOT / "notebooks" / "params" / "cifar10.yaml"
     done = run([*command, "-f", preset], cwd=ROOT / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
-    record = json.loads((folder / "ln_l2" / "record.json").read_text())
+    record = json.loads((folder / "ln_l2" / "record.json").read_text(encoding="utf-8"))
     assert record["parameter_count"] == 34_872

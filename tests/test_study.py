@@ -53,7 +53,7 @@ def test_every_study_has_valid_parameters(name, tmp_path, monkeypatch):
 
 
 def test_every_study_is_in_the_list_of_them():
-    page = (ROOT / "studies" / "README.md").read_text()
+    page = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
     ranges = {"seed001", "seed002", "seed003"}  # "seed000 to seed004"
     assert [name for name in study.study_names() if f"({name}.yaml)" not in page] == sorted(ranges)
 
@@ -234,7 +234,7 @@ def test_published_studies_were_made_with_the_threads_that_their_command_takes(n
 
 def test_a_study_asks_of_its_runs_what_the_summary_asks():
     """Both read one list."""
-    cells = json.loads((ROOT / "notebooks" / "04_summary.ipynb").read_text())["cells"]
+    cells = json.loads((ROOT / "notebooks" / "04_summary.ipynb").read_bytes())["cells"]
     assert any("utils.check_comparable(records" in "".join(cell["source"]) for cell in cells)
     for part in study.ALIKE:
         records = [make_record("batch", 1, 0.9, **dict.fromkeys(study.ALIKE, 1)) for _ in "ab"]
@@ -256,7 +256,7 @@ def test_a_study_with_a_name_that_is_no_file_name_everywhere_is_refused(write):
 
 def record_of(run, source="npz", **changed):
     """A published record, as if it were this run's."""
-    record = json.loads((ROOT / "results" / "seed000" / "gn-seed1.json").read_text())
+    record = json.loads((ROOT / "results" / "seed000" / "gn-seed1.json").read_bytes())
     parameters = study.all_parameters(run) | changed
     return record | {"parameters": parameters, "data": record["data"] | {"source": source},
                      "epochs": record["epochs"][-parameters["epochs"]:]}
@@ -275,7 +275,7 @@ def test_finished_means_a_record_with_these_parameters(write, tmp_path):
         (json.dumps({"parameters": study.all_parameters(run)}), False),
         ("[]", False),
     ]:
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         assert study.finished(run) == expected
 
 
@@ -286,7 +286,7 @@ def test_a_record_of_the_sample_finishes_a_study_of_the_sample_alone(
 ):
     run = write(SMALL | {"common": {"epochs": 2, "dataset": dataset}})[0]
     study.record_file(run).parent.mkdir()
-    study.record_file(run).write_text(json.dumps(record_of(run, source)))
+    study.record_file(run).write_text(json.dumps(record_of(run, source)), encoding="utf-8")
     assert study.finished(run) == expected
 
 
@@ -297,7 +297,8 @@ def kept(write, tmp_path, monkeypatch):
     folder = tmp_path / "results" / "small"
     folder.mkdir(parents=True)
     run = write(SMALL)[0]
-    (folder / f"{run.name}.json").write_text(json.dumps(record_of(run, runs_dir="elsewhere")))
+    (folder / f"{run.name}.json").write_text(
+        json.dumps(record_of(run, runs_dir="elsewhere")), encoding="utf-8")
     return folder
 
 
@@ -322,13 +323,13 @@ def test_an_edited_file_does_not_change_the_text_over_old_numbers(write, kept, c
 def test_records_of_the_sample_are_not_published(write, kept, monkeypatch, dataset):
     runs = write(SMALL | {"common": {"epochs": 2, "dataset": dataset}})
     monkeypatch.setattr(report, "read_study", lambda name: runs)
-    before = {file: file.read_text() for file in kept.iterdir()}
+    before = {file: file.read_text(encoding="utf-8") for file in kept.iterdir()}
     for run, source in zip(runs, ("npz", "sample")):
         study.record_file(run).parent.mkdir()
-        study.record_file(run).write_text(json.dumps(record_of(run, source)))
+        study.record_file(run).write_text(json.dumps(record_of(run, source)), encoding="utf-8")
     with pytest.raises(ValueError, match=says(runs[1].name, "set DATA_DIR")):
         report.keep_records("small")
-    assert {file: file.read_text() for file in kept.iterdir()} == before
+    assert {file: file.read_text(encoding="utf-8") for file in kept.iterdir()} == before
     shutil.rmtree(study.record_file(runs[1]).parent)
     assert report.keep_records("small") == 1
     expected = record_of(runs[0])  # with the parameters that it is too old to know

@@ -16,7 +16,7 @@ DEFAULTS = {"runs": "bn_l1_l2, gn_l1, ln_l2", "factors": "", "runs_dir": "", "im
 
 
 def test_defaults_are_those_of_the_notebook():
-    notebook = json.loads((files.ROOT / "notebooks" / "04_summary.ipynb").read_text())
+    notebook = json.loads((files.ROOT / "notebooks" / "04_summary.ipynb").read_bytes())
     variables = {}
     exec("".join(notebook["cells"][1]["source"]), variables)
     assert {name: variables[name] for name in DEFAULTS} == DEFAULTS
@@ -67,7 +67,7 @@ def course(monkeypatch, tmp_path):
 
 def finish(folder):
     folder.mkdir(parents=True)
-    (folder / "record.json").write_text("{}")
+    (folder / "record.json").write_text("{}", encoding="utf-8")
 
 
 def test_without_finished_runs_the_published_ones_are_compared(course):
@@ -119,7 +119,7 @@ def write_run(folder, record, classes):
     record["data"] |= {"classes": [f"class {i}" for i in range(classes)]}
     place = folder / record["parameters"]["run_name"]
     place.mkdir()
-    (place / "record.json").write_text(json.dumps(record))
+    (place / "record.json").write_text(json.dumps(record), encoding="utf-8")
     np.savez(place / records.MISTAKES, index=index, image=np.zeros((count, 1, 28, 28), np.uint8),
              label=label, prediction=(label + 1) % classes,
              probability=np.full(count, 0.9), label_probability=np.full(count, 0.1))

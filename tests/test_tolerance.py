@@ -123,7 +123,7 @@ def verdicts(tmp_path_factory):
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, folder / "cells.ipynb")
-    (folder / "conftest.py").write_text(PLUGIN)
+    (folder / "conftest.py").write_text(PLUGIN, encoding="utf-8")
     done = run([sys.executable, "-m", "pytest", "-rA", "--nbval", "cells.ipynb"], folder)
     found = re.findall(r"^(PASSED|FAILED) cells.ipynb::Cell (\d+)", done.stdout, re.MULTILINE)
     assert sorted(int(number) for _, number in found) == list(range(len(CELLS))), done.stdout

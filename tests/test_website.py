@@ -17,7 +17,8 @@ from coursepack.files import ROOT
 SITE = ROOT / "build" / "site"
 BUILT = pytest.mark.skipif(not os.environ.get("SITE"), reason="make browser tests the built site")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TEXT = {name: (ROOT / "site" / name).read_text() for name in ("explorer.js", "site.css")}
+TEXT = {name: (ROOT / "site" / name).read_text(encoding="utf-8")
+        for name in ("explorer.js", "site.css")}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,9 @@ def test_notebook_comes_as_it_is_saved(staged, path):
 
 def test_every_part_that_a_page_asks_for_is_filled_in(staged):
     for page in [*staged.glob("*.md"), staged / "notebooks" / website.FIRST]:
-        assert not re.search("<!-- (explorer|notebooks|modules) -->", page.read_text())
-    teachers = (staged / "teachers.md").read_text()
+        assert not re.search("<!-- (explorer|notebooks|modules) -->",
+                             page.read_text(encoding="utf-8"))
+    teachers = (staged / "teachers.md").read_text(encoding="utf-8")
     for path in NOTEBOOKS:
         says = website.about(nbformat.read(path, as_version=4).cells[0].source)
         assert len(says) == 4, path.name
@@ -52,7 +54,7 @@ def test_every_part_that_a_page_asks_for_is_filled_in(staged):
 
 def test_explorer_stands_on_the_front_page_and_in_the_first_notebook(staged):
     for page in (staged / "index.md", staged / "notebooks" / website.FIRST):
-        assert page.read_text().count("{container} norm-explorer") == 1
+        assert page.read_text(encoding="utf-8").count("{container} norm-explorer") == 1
     assert (staged / "explorer.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -87,7 +89,7 @@ def test_a_link_leads_to_a_page_else_to_the_repository_else_it_is_text(
 @pytest.mark.parametrize("repo", ["", "https://host/a"])
 def test_launch_buttons_come_with_an_address_and_only_then(staged, repo):
     pytest.importorskip("sphinx", reason="make site installs it")
-    (staged / "address.json").write_text(json.dumps([repo, "v1"]))
+    (staged / "address.json").write_text(json.dumps([repo, "v1"]), encoding="utf-8")
     options = runpy.run_path(staged / "conf.py")["html_theme_options"]
     assert options.get("repository_url", "") == repo
     assert ("launch_buttons" in options) == bool(repo)
@@ -112,7 +114,7 @@ def test_explorer_begins_with_the_batch_of_the_first_notebook():
 
 
 def test_glossary_is_in_one_piece():
-    text = (ROOT / "site" / "glossary.md").read_text()
+    text = (ROOT / "site" / "glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^(\S.*)\n: ", text, re.MULTILINE)
     assert len(terms) == len(set(terms)) > 30
 
@@ -124,7 +126,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.ids, self.links, self.loads, self.images = set(), [], [], []
-        self.feed(path.read_text())
+        self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, pairs):
         found = dict(pairs)
@@ -170,7 +172,7 @@ def test_every_internal_link_and_anchor_is_alive(built):
             elif parts.fragment and unquote(parts.fragment) not in built[place].ids:
                 dead.append(f"{name}: {link}")
     listed = ROOT / "build" / "links_to_other_hosts.txt"  # not followed
-    listed.write_text("\n".join(sorted(outside)) + "\n")
+    listed.write_text("\n".join(sorted(outside)) + "\n", encoding="utf-8")
     assert dead == []
 
 

@@ -47,7 +47,7 @@ from coursepack.records import RECIPES
 PARTS = ("speed", "profile", "growth", "busy", "notebooks", "goal")
 FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
-QUICK = yaml.safe_load((files.ROOT / "notebooks" / "params" / "quick.yaml").read_text())
+QUICK = yaml.safe_load((files.ROOT / "notebooks" / "params" / "quick.yaml").read_bytes())
 OPERATIONS = {"convolutions": "conv", "normalization": "norm(_backward)?$",
               "ReLU": "clamp_min|threshold", "pooling": "pool"}  # names in PyTorch's profiler
 
@@ -154,7 +154,7 @@ def measure_student(data: Dataset, recipe: dict, nesterov: bool) -> dict:
         own = Recipe(**recipe, runs_dir=folder)
         settings = dataclasses.asdict(own) | {"network": own.network(), "nesterov": nesterov}
         inputs = Path(folder) / "settings.json", Path(folder) / "arrays.pt"
-        inputs[0].write_text(json.dumps(settings))
+        inputs[0].write_text(json.dumps(settings), encoding="utf-8")
         torch.save(arrays, inputs[1])
         command = [sys.executable, files.ROOT / "tools" / "student_loop.py", *inputs]
         result = json.loads(finish(command))
@@ -287,7 +287,8 @@ def peak_memory(process: psutil.Process) -> float:
 
 def find(pattern: str, file: str) -> str:
     """What a pattern's group finds in a file; "" if there is no such file or text."""
-    found = re.search(pattern, Path(file).read_text()) if Path(file).is_file() else None
+    text = Path(file).read_text(encoding="utf-8") if Path(file).is_file() else ""
+    found = re.search(pattern, text)
     return found[1].strip() if found else ""
 
 
@@ -342,7 +343,7 @@ def main() -> None:
     file, args.data = args.out / "bench.json", cut(data, args.images)
     results = {"machine": machine(), "run": {
         "data": data.name, "source": data.source, "images": args.images}}
-    earlier = json.loads(file.read_text()) if file.is_file() else {}
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if {**earlier, **results} == earlier:  # the same machine and numbers: keep its other parts
         results = earlier
     for part in args.parts:

@@ -254,7 +254,7 @@ def draw(results: dict, folder: Path) -> None:
 # ---------------------------------------------------------------------------------------- files
 def write_json(results: dict, file: Path) -> None:
     text = json.dumps(results, indent=1) + "\n"
-    files.replace_file(file, lambda path: path.write_text(text))
+    files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def publish(results: dict) -> None:
@@ -286,7 +286,7 @@ def main() -> None:
     if not file.is_file():
         sys.exit(f"{file} is not there. Measure first: python tools/bench.py --out {args.folder}")
     figures.set_up()
-    show(json.loads(file.read_text()), args.folder, args.publish)
+    show(json.loads(file.read_text(encoding="utf-8")), args.folder, args.publish)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def on_the_sample(folder: str) -> list[str]:
     """The recipes' runs in folder that saw the 5,000 digits instead of the data asked for."""
     records = [ROOT / folder / run / "record.json" for run in RECIPES]
     return [file.parent.name for file in records
-            if file.is_file() and json.loads(file.read_text())["data"]["source"] == "sample"]
+            if file.is_file() and json.loads(file.read_bytes())["data"]["source"] == "sample"]
 
 
 def make_course(names: list[str], folder: str, parameters: dict[str, object]) -> None:

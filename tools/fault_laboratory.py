@@ -81,7 +81,7 @@ LIVE_VALUES = [("live_images", 0), ("live_images", 2.5), ("live_images", "many")
 def plan(old: str, new: str, folder: Path) -> str:
     """What make study does before the first run of the study above, with one change."""
     assert old in FILE
-    (folder / "mine.yaml").write_text(FILE.replace(old, new))
+    (folder / "mine.yaml").write_text(FILE.replace(old, new), encoding="utf-8")
     tool.STUDIES = folder
     return f"{len(tool.read_study('mine')[1])} runs would start"
 
@@ -96,14 +96,14 @@ def whole_table(folder: Path) -> Path:
 
 def spoilt(change: object, folder: Path) -> str:
     file = whole_table(folder)
-    text = change(file.read_text())
-    assert text != file.read_text()
-    file.write_text(text)
-    (folder / "mine.yaml").write_text(FILE.replace(SEEDS, "seeds: [1, 2, 3]"))
+    text = change(file.read_text(encoding="utf-8"))
+    assert text != file.read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    (folder / "mine.yaml").write_text(FILE.replace(SEEDS, "seeds: [1, 2, 3]"), encoding="utf-8")
     try:
         tool.work("mine", "runs")
     finally:
-        assert file.read_text() == text, "a table that was refused was changed"
+        assert file.read_text(encoding="utf-8") == text, "a table that was refused was changed"
     return "went on as if nothing were wrong"
 
 
@@ -111,7 +111,7 @@ def another_study(folder: Path) -> str:
     """A study whose file was edited after its first rows."""
     whole_table(folder)
     changed = FILE.replace(EPOCHS, "epochs: 3").replace(SEEDS, "seeds: [3]")
-    (folder / "mine.yaml").write_text(changed)
+    (folder / "mine.yaml").write_text(changed, encoding="utf-8")
     tool.work("mine", "runs")
     return "rows of two settings in one table"
 
@@ -162,18 +162,18 @@ def killed(folder: Path) -> str:
 def disk_full(folder: Path) -> str:
     """No room for the next row: the table stays as it was."""
     file = whole_table(folder)
-    text, replace_file = file.read_text(), files.replace_file
+    text, replace_file = file.read_text(encoding="utf-8"), files.replace_file
 
     def full(path: Path, write: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    (folder / "mine.yaml").write_text(FILE.replace(SEEDS, "seeds: [1, 2, 3]"))
+    (folder / "mine.yaml").write_text(FILE.replace(SEEDS, "seeds: [1, 2, 3]"), encoding="utf-8")
     files.replace_file = full
     try:
         tool.work("mine", "runs")
     finally:
         files.replace_file = replace_file
-        assert file.read_text() == text, "the table was changed"
+        assert file.read_text(encoding="utf-8") == text, "the table was changed"
     return "a full disk was not noticed"
 
 

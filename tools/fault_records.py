@@ -99,7 +99,7 @@ STUDIES = [  # what is wrong, what stands there, what is put there, and words of
 def read_study(old: str, new: str, folder: Path) -> str:
     """What make study does before the first run of the study above, with one change."""
     assert old in STUDY
-    return start_study(lambda file: file.write_text(STUDY.replace(old, new)), folder)
+    return start_study(lambda file: file.write_bytes(STUDY.replace(old, new).encode()), folder)
 
 
 def start_study(make: Callable[[Path], object], folder: Path, name: str = "mine") -> str:
@@ -112,7 +112,7 @@ def start_study(make: Callable[[Path], object], folder: Path, name: str = "mine"
 
 def sample_for_the_data(folder: Path) -> str:
     """A record of the sample where the study's data is there: it is not finished."""
-    (folder / "mine.yaml").write_text(STUDY)
+    (folder / "mine.yaml").write_text(STUDY, encoding="utf-8")
     study.STUDIES = folder
     run = study.read_study("mine", str(folder / "runs"))[0]
     write_run(folder / "runs", run.name, **study.all_parameters(run), source="sample")
@@ -124,13 +124,13 @@ def edited_study(folder: Path) -> str:
     """A study whose file was edited after its records were kept."""
     study.STUDIES = report.STUDIES = folder
     report.ROOT = folder
-    (folder / "mine.yaml").write_text(STUDY)
+    (folder / "mine.yaml").write_text(STUDY, encoding="utf-8")
     for run in study.read_study("mine", str(folder / "runs")):
         write_run(folder / "runs", run.name, **study.all_parameters(run))
         kept = folder / "results" / "mine" / f"{run.name}.json"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes((folder / "runs" / run.name / "record.json").read_bytes())
-    (folder / "mine.yaml").write_text(STUDY.replace(COMMON, "epochs: 2, l2: 0.5"))
+    (folder / "mine.yaml").write_text(STUDY.replace(COMMON, "epochs: 2, l2: 0.5"), encoding="utf-8")
     return f"{len(report.load_study('mine'))} records under parameters that they were not made with"
 
 
@@ -140,10 +140,11 @@ def study_cases() -> list[Case]:
         *[Case(group, what, functools.partial(read_study, old, new), tuple(words))
           for what, old, new, *words in STUDIES],
         Case(group, "a study that is not there", functools.partial(
-            start_study, lambda file: file.write_text(STUDY), name="mein"),
+            start_study, lambda file: file.write_bytes(STUDY.encode()), name="mein"),
             ("mein", "Did you mean 'mine'")),
         Case(group, "a file of another folder", functools.partial(
-            start_study, lambda file: file.write_text(STUDY), name="../mine"), ("../mine",)),
+            start_study, lambda file: file.write_bytes(STUDY.encode()), name="../mine"),
+             ("../mine",)),
         Case(group, "a folder in its place", functools.partial(start_study, Path.mkdir),
              ("mine",)),
         Case(group, "letters that are not UTF-8", functools.partial(
@@ -160,7 +161,7 @@ def write_run(folder: Path, name: str, wrong: object = range(40, 100), source: s
 
     wrong: which of 10,000 test images; the true class of image i is the last digit of i.
     """
-    record = json.loads((ROOT / "results" / "mnist_7k" / "bn_l1_l2.json").read_text())
+    record = json.loads((ROOT / "results" / "mnist_7k" / "bn_l1_l2.json").read_bytes())
     record["parameters"] |= {"run_name": name} | parameters
     record["data"] |= {"source": source, "name": record["parameters"]["dataset"]}
     index = np.array(sorted(wrong), dtype=int)
@@ -171,7 +172,7 @@ def write_run(folder: Path, name: str, wrong: object = range(40, 100), source: s
     record["calibration"] = [{"above": 0.5, "images": size, "confidence": 0.9, "accuracy": right}]
     place = folder / name
     place.mkdir(parents=True)
-    (place / "record.json").write_text(json.dumps(record))
+    (place / "record.json").write_text(json.dumps(record), encoding="utf-8")
     sure = np.linspace(0.9, 0.6, len(index)).astype(np.float32)
     np.savez(place / records.MISTAKES, index=index, label=index % 10, prediction=(index + 1) % 10,
              image=np.zeros((len(index), 1, 28, 28), np.uint8), probability=sure,
@@ -187,14 +188,14 @@ def two_runs(folder: Path) -> None:
 def edit(folder: Path, path: str, value: object) -> None:
     """Change a value of run a's record, such as epochs.-1.loss; ... takes it out."""
     file = folder / "a" / "record.json"
-    record = json.loads(file.read_text())
+    record = json.loads(file.read_text(encoding="utf-8"))
     *way, last = [int(key) if key.lstrip("-").isdigit() else key for key in path.split(".")]
     place = functools.reduce(lambda part, key: part[key], way, record)
     if value is ...:
         del place[last]
     else:
         place[last] = value
-    file.write_text(json.dumps(record))
+    file.write_text(json.dumps(record), encoding="utf-8")
 
 
 def summary(folder: Path, runs: object = "a, b", **parameters: object) -> str:
@@ -260,11 +261,11 @@ VALUES = [  # of a record: where, and what stands there; ... is nothing
 RECORDS = {  # what stands in place of a record
     "nothing": lambda file: file.write_bytes(b""),
     "its first half": lambda file: file.write_bytes(file.read_bytes()[:900]),
-    "a list": lambda file: file.write_text("[]"),
-    "a number": lambda file: file.write_text("7"),
+    "a list": lambda file: file.write_text("[]", encoding="utf-8"),
+    "a number": lambda file: file.write_text("7", encoding="utf-8"),
     "bytes that are no text": lambda file: file.write_bytes(b"\x00\xff\xfe"),
     "a folder": replace_by_folder,
-    "brackets 100,000 deep": lambda file: file.write_text("[" * 100_000),
+    "brackets 100,000 deep": lambda file: file.write_text("[" * 100_000, encoding="utf-8"),
 }
 MISTAKES = {  # what stands in place of a run's misclassified images
     "nothing": lambda file: file.write_bytes(b""),
@@ -393,8 +394,9 @@ def summary_cases() -> list[Case]:
         Case(group, "two runs of one recipe and one seed", here(summarized, runs({}, {})),
              ("seed",)),
         Case(group, "histories of unequal length", here(
-            wrong_value, "epochs", json.loads((ROOT / "results/mnist_7k/bn_l1_l2.json").read_text())
-            ["epochs"][-3:]), ("epochs",)),
+            wrong_value, "epochs",
+            json.loads((ROOT / "results/mnist_7k/bn_l1_l2.json").read_bytes())["epochs"][-3:]),
+             ("epochs",)),
         Case(group, "classes of another data set", here(
             wrong_value, "data.classes", list("abcdefghij")), ("classes",)),
         Case(group, "a run name that is not there", hint, ("mine",)),
@@ -457,7 +459,7 @@ def inside_limits(new: str, saved: str, folder: Path) -> str:
 def other_cases() -> list[Case]:
     group, here = "Other notebooks and commands", functools.partial
     hands = [({"images": 8, "channels": 8, "size": 8, "groups": 8}, "channels"),
-             ({"images": 1}, "images"), ({"images": 2.5}, "images"), ({"size": "2"}, "size"),
+             ({"images": 1}, "images"), ({"images": 2.5}, "images"), ({"size": "two"}, "size"),
              ({"channels": 10**6}, "channels"), ({"groups": 3}, "groups"),
              ({"groups": 0}, "groups"),
              ({"eps": 0.0}, "eps"), ({"eps": float("nan")}, "eps"), ({"seed": "one"}, "seed"),

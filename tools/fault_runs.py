@@ -109,7 +109,7 @@ def in_second_epoch(text: str) -> bool:
 
 
 def record_of(folder: Path, name: str = "run") -> dict:
-    return json.loads((folder / "runs" / name / "record.json").read_text())
+    return json.loads((folder / "runs" / name / "record.json").read_text(encoding="utf-8"))
 
 
 def history(folder: Path, name: str = "run") -> list[dict]:
@@ -607,7 +607,7 @@ def other_code(folder: Path) -> str:
     kill(run.pid)
     run.end()
     [file] = folder.glob("runs/run/unfinished*")
-    with open(copy / "model.py", "a") as model:
+    with open(copy / "model.py", "a", encoding="utf-8") as model:
         model.write("\nEPSILON = 1e-3\n")
     return starts_anew_or_refuses(user(folder, copy), file, folder)
 
@@ -620,7 +620,7 @@ def checkpoint_cases() -> list[Case]:
         "without its history": without("history"),
         "with code that unpickling would run": lambda file: torch.save(Trap(file), file),
         "a folder": folder_in_place,
-        "a text": lambda file: file.write_text("epoch 2, accuracy 0.97\n"),
+        "a text": lambda file: file.write_text("epoch 2, accuracy 0.97\n", encoding="utf-8"),
         "a list": lambda file: torch.save([1, 2], file),
         "an archive of arrays": lambda file: np.savez(file.open("wb"), **tiny()),
     }

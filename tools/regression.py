@@ -75,9 +75,9 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
             environment.update(change)
         else:
             file, old, new = change
-            text = (copy / file).read_text()
+            text = (copy / file).read_text(encoding="utf-8")
             assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
-            (copy / file).write_text(text.replace(old, new))
+            (copy / file).write_text(text.replace(old, new), encoding="utf-8")
         done = subprocess.run(
             [python, "-m", "pytest", "-q", "-x", "--nbval", "tests/golden"],
             cwd=copy, env=environment, capture_output=True, encoding="utf-8")

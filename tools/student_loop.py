@@ -110,4 +110,4 @@ def main(settings: dict, arrays: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()), torch.load(sys.argv[2], weights_only=True))
+    main(json.loads(Path(sys.argv[1]).read_bytes()), torch.load(sys.argv[2], weights_only=True))

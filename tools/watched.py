@@ -133,6 +133,6 @@ def watch(do: Callable[[], object], said: Path) -> Outcome:
             over = True
             kill(pid)
         done, status, usage = os.wait4(pid, os.WNOHANG)
-    text = said.read_text(errors="replace")
+    text = said.read_text(errors="replace", encoding="utf-8")
     return Outcome(os.waitstatus_to_exitcode(status), last_line(text), silence,
                    max(memory, usage.ru_maxrss * 1024), text)
