@@ -5,66 +5,43 @@ of which imports only from those before it. The networks and their layers are in
 """
 
 # Where the course lies, writing without losing, checks of folders and ranges.
-from coursepack.files import ROOT, check_range, check_writable, find_folder, replace_file
-
-# What a process needs before PyTorch works well in it; how many threads a run takes.
-from coursepack.threads import THREADS, count_cores, fix_threads, set_up_torch
-
-# Reading images and labels: .npz, torchvision's files, the sample of 5,000 digits.
-from coursepack.sources import read_npz, read_sample
+from coursepack.files import check_writable, find_folder
 
 # The named datasets: finding, loading, statistics of their pixels.
-from coursepack.data import (
-    DATASETS, SAMPLE, Dataset, describe_data, find_dataset, load_dataset, pixel_statistics,
-)
+from coursepack.data import load_dataset
 
 # The parameters of a run and of a summary, checked together.
 from coursepack.recipe import (
-    PENALIZE, PLACES, SCHEDULES, Recipe, by_hand_parameters, live_parameters,
-    pick_device, summary_parameters,
+    Recipe, by_hand_parameters, live_parameters, pick_device, summary_parameters,
 )
 
 # uint8 images -> moved and normalized batches.
-from coursepack.batches import apply_affine, random_affine, to_input, training_batches
+from coursepack.batches import apply_affine, random_affine, to_input
 
 # What a step does to the weights: penalties, learning rate, optimizer.
-from coursepack.steps import (
-    add_penalty, decay, learning_rate, make_optimizer, penalized_parameters, penalty, rate_for_l2,
-    scale_free_weights, shrink, take_step,
-)
-
-# An unfinished run: what it is of, who may write to it, going on with it.
-from coursepack.checkpoints import checkpoint_file, hold, identity, release, resume, save_checkpoint
+from coursepack.steps import decay, penalized_parameters, penalty, rate_for_l2, shrink
 
 # Network, training, evaluation.
-from coursepack.training import (
-    build_model, evaluate, loss_and_accuracy, predict, probe, train, train_and_test, train_epoch,
-)
+from coursepack.training import build_model, evaluate, predict, probe, train
 
 # What can be measured in a trained network.
-from coursepack.measures import (
-    MEASURES, batch_statistics, fit, measure, pooled_rank, sparsity, variance_shift, weight_norms,
-)
+from coursepack.measures import batch_statistics, pooled_rank, sparsity
 
 # Which test images a network gets wrong.
-from coursepack.mistakes import (
-    Misclassified, calibration_error, load_misclassified, reliability_table, shared_mistakes,
-)
+from coursepack.mistakes import calibration_error, shared_mistakes
 
 # What a run leaves behind, and reading it.
-from coursepack.records import (
-    PUBLISHED, RECIPES, find_runs, load_record, load_run, save_run, share_near_zero,
-)
+from coursepack.records import PUBLISHED, find_runs, load_run, save_run
 
 # Experiments of many small runs, each a row of a table.
 from coursepack.laboratory import (
-    describe_table, load_records, load_table, read_table, run_once, train_beside, try_out, wrap,
+    describe_table, load_records, load_table, train_beside, try_out, wrap,
 )
 
 # Recipes side by side: names and looks, intervals, tables, differences.
 from coursepack.compare import (
-    LOOKS, Difference, accuracy_interval, by_recipe, check_comparable, final_values, findings,
-    mcnemar_test, mean_interval, pairwise_differences, recipe_title, results_table,
+    LOOKS, accuracy_interval, by_recipe, check_comparable, findings, mcnemar_test, recipe_title,
+    results_table,
 )
 
 # What the table of a study says: means, intervals, differences.
@@ -75,7 +52,7 @@ from coursepack.effects import (
 
 # What all pictures share, graphs by epoch; and the one call that sets a process up.
 from coursepack.figures import (
-    GRAPHS, add_caption, axes_grid, label_ends, plot_graph, set_up, show, show_images,
+    add_caption, axes_grid, label_ends, plot_graph, set_up, show, show_images,
 )
 
 # Which numbers share a mean, how weights are spread, what a network got wrong.

@@ -128,6 +128,8 @@ def test_golden_notebook_is_a_copy_but_for_what_papermill_put_in(path):
     cells = nbformat.read(path, as_version=4).cells
     kept = [cell for cell in golden if "injected-parameters" not in cell.metadata.tags]
     assert [(cell.id, cell.source) for cell in kept] == [(cell.id, cell.source) for cell in cells]
+    assert not [out for cell in golden for out in cell.get("outputs", [])
+                if "image/png" in out.get("data", {})]  # each would stay in the history
 
 
 @pytest.mark.parametrize(("path", "own"), list(zip(RECIPES, [

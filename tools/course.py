@@ -110,14 +110,19 @@ def keep_records(folder: str, kept: Path, names: list[str]) -> None:
             copy(ROOT / folder / run / MISTAKES, kept / f"{run}.npz")
 
 
-def keep_outputs(outputs: list[Path], folder: Path) -> None:
-    """Copy notebooks that were run, without what differs from one run to the next."""
+def keep_outputs(outputs: list[Path], folder: Path, pictures: bool = True) -> None:
+    """Copy notebooks that were run, without what differs from one run to the next.
+
+    pictures: keep them? Nobody looks at those of golden notebooks, and nbval compares their texts.
+    """
     kept = [copy(output, folder / output.name) for output in outputs]
     for path in kept:  # what was said on stderr is of this machine: busy cores, an earlier run
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:
             if "outputs" in cell:
                 cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+                for out in cell.outputs if not pictures else ():
+                    out.get("data", {}).pop("image/png", None)
         nbformat.write(notebook, path)
     call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP, *kept)
 
@@ -171,7 +176,7 @@ def make_saved(names: list[str]) -> None:
 def make_golden(names: list[str]) -> None:
     shutil.rmtree(ROOT / "runs" / "golden", ignore_errors=True)
     outputs = run_all(names, "runs/golden", SMALL, "runs/golden/images", GOLDEN / "records")
-    keep_outputs(outputs, GOLDEN)
+    keep_outputs(outputs, GOLDEN, pictures=False)
 
 
 def main() -> None:
