@@ -5,6 +5,7 @@ That the notebooks run with all solutions filled in is tested in test_filled_in.
 
 import _thread
 import math
+import signal
 import threading
 
 import numpy as np
@@ -308,7 +309,9 @@ def test_an_answer_without_an_end_is_ended(answer, monkeypatch, capsys):
     assert exercises.state["normalize"] == RIGHT
 
 
-def test_an_interrupt_still_interrupts():
+def test_an_interrupt_still_interrupts(request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))  # a background job has none
     started = threading.active_count()
     threading.Timer(0.2, _thread.interrupt_main).start()  # what a SIGINT does
     with pytest.raises(KeyboardInterrupt):
