@@ -53,7 +53,7 @@ CHANGES = [  # what somebody did, the old text, the new, words of the refusal
     ("a measure that is misspelt", "[sparsity]", "[sparsty]", "Did you mean 'sparsity'"),
     ("a measure that is no list", "[sparsity]", "sparsity", "measure"),
     ("no epochs", EPOCHS, "epochs: 0", "epochs=0"),
-    ("a rate 1e-3, a word in YAML", EPOCHS, "epochs: 2, lr: 1e-3", "lr", "1e-3"),
+    ("a rate that is a word", EPOCHS, "epochs: 2, lr: quick", "lr", "quick"),
     ("half of the labels and more wrong", EPOCHS, "epochs: 2, label_noise: 1.0", "label_noise"),
     ("statistics of minus two images", EPOCHS, "epochs: 2, norm_batch: -2", "norm_batch"),
     ("an unknown step", EPOCHS, "epochs: 2, l1_step: proximl", "Did you mean 'proximal'"),
@@ -75,7 +75,7 @@ LIVE = {"dataset": "mnist_sample", "data_dir": "", "live_images": 100, "live_epo
         "images_dir": "images"}
 LIVE_VALUES = [("live_images", 0), ("live_images", 2.5), ("live_images", "many"),
                ("live_epochs", 0), ("live_epochs", -1), ("live_epochs", True), ("seed", -1),
-               ("seed", "1"), ("dataset", "mnits"), ("images_dir", 3)]
+               ("seed", "many"), ("dataset", "mnits"), ("images_dir", 3)]
 
 
 def plan(old: str, new: str, folder: Path) -> str:
