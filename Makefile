@@ -41,7 +41,7 @@ study: $(BIN)/ready  ## the runs of studies/NAME.yaml that are missing, then the
 
 bench: $(BIN)/ready  ## how fast is the training here?
 #~ BENCH="--parts speed" (--help for more)
-	@$(BIN)/python tools/bench.py $(BENCH)
+	@$(BIN)/python upkeep/bench.py $(BENCH)
 
 saved: $(BIN)/ready  ## for maintainers: notebooks at full scale, kept with figures and records
 #~ DATA_DIR=folder NOTEBOOK=04
@@ -53,17 +53,17 @@ golden: $(BIN)/ready  ## for maintainers: notebooks at a small scale, kept for t
 
 report: $(BIN)/ready  ## for maintainers: tables and figures from results/
 #~ STUDY="name ..." keeps their finished runs there first
-	@$(BIN)/python tools/report.py $(STUDY)
+	@$(BIN)/python upkeep/report.py $(STUDY)
 
 regression: $(BIN)/ready  ## for maintainers: do the tests notice broken mathematics, and only that?
-	@$(BIN)/python tools/regression.py $(REGRESSION)
+	@$(BIN)/python upkeep/regression.py $(REGRESSION)
 
 faults: $(BIN)/ready  ## for maintainers: is every bad input refused, every fault survived?
 #~ FAULTS='--only "disk full"'
 	@$(BIN)/python tools/faults.py $(FAULTS)
 
 site: $(BIN)/site  ## the course as a website, in build/site
-	@$(BIN)/python tools/website.py
+	@$(BIN)/python upkeep/website.py
 
 browser: site  ## the website, and its tests in a browser
 	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/test_website.py tests/test_browser.py
@@ -71,7 +71,7 @@ browser: site  ## the website, and its tests in a browser
 
 publish: $(BIN)/ready  ## for maintainers: badges, and where a notebook alone fetches from
 #~ REPO=owner/name REF=tag
-	@$(BIN)/python tools/publish.py "$$REPO" "$$REF"
+	@$(BIN)/python upkeep/publish.py "$$REPO" "$$REF"
 
 $(BIN)/ready: requirements.txt
 	@echo "== installing into .venv (PyTorch is large: some minutes)"

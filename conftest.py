@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 # This repository's model.py, utils.py, tools and tests, and no others of those names.
 ROOT = Path(__file__).resolve().parent
-sys.path[:0] = [str(ROOT / part) for part in ("", "tools", "tests", "tests/stand_in")]
+sys.path[:0] = [str(ROOT / part) for part in ("", "tools", "upkeep", "tests", "tests/stand_in")]
 
 from kernels import own_kernel  # noqa: E402 - of our tools
 

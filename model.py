@@ -12,7 +12,6 @@ Group normalization     Wu and He 2018, https://arxiv.org/abs/1803.08494
 RMS normalization       Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
 """
 
-import difflib
 import itertools
 import math
 from collections import OrderedDict
@@ -23,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coursepack.files import check_choice
+
 # ------------------------------------------------------------------- normalization, by hand
 AXES = {  # of a batch seen as (N, G, C / G, H, W): the elements along them share a mean
     "batch": (0, 3, 4),  # one mean per channel, over the whole batch
@@ -32,16 +33,6 @@ AXES = {  # of a batch seen as (N, G, C / G, H, W): the elements along them shar
     "rms": (1, 2, 3, 4),  # one per image: of the squares alone, nothing is subtracted
 }
 NORMS = (*AXES, "none")
-
-
-def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
-    """Return value if it is one of the allowed; else raise a ValueError that suggests the fix."""
-    allowed = list(allowed)
-    if value in allowed:
-        return value
-    close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{name}={value!r} is not known. Choose one of: {', '.join(allowed)}.{hint}")
 
 
 def check_norm(norm: str) -> str:

@@ -1,1 +1,1 @@
-"""The course's toolbox, a room for each step that the data goes. ../utils.py is its contents."""
+"""The course's toolbox: wings along the way that the data go. ../utils.py is its contents."""

@@ -1,9 +1,10 @@
-"""Files of the course: where it lies, and writing without ever losing what is there."""
+"""Where the course lies, writing without ever losing what is there, checks of a value."""
 
+import difflib
 import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # every relative path of a recipe starts here
@@ -59,3 +60,13 @@ def check_range(name: str, value: float, least: float, below: float = math.inf) 
     if not least <= value < below:
         limit = f" and less than {below}" if below < math.inf else ""
         raise ValueError(f"{name}={value} is out of range. Choose {least} or more{limit}.")
+
+
+def check_choice(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return value if it is one of the allowed; else raise a ValueError that suggests the fix."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.4)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{name}={value!r} is not known. Choose one of: {', '.join(allowed)}.{hint}")

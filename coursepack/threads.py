@@ -13,6 +13,8 @@ import psutil
 import torch
 from torch.nn.modules import module
 
+from coursepack.files import check_choice
+
 
 def count_cores() -> int:
     """Cores that this process may use: of a container with two cores of 64, two."""
@@ -105,3 +107,15 @@ def free_cores(seconds: float = 0.1) -> int:
     idle = after.idle - before.idle + getattr(after, "iowait", 0) - getattr(before, "iowait", 0)
     cores = count_cores()
     return min(cores, round(psutil.cpu_count() * idle / passed)) if passed > 0 else cores
+
+
+def pick_device(device: str) -> torch.device:
+    """The device that a name stands for. Raises ValueError if it is not there.
+
+    "auto" is the first that is there of cuda, mps (Apple's GPU) and the CPU.
+    """
+    there = [name for name, is_there in [
+        ("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()),
+        ("cpu", True)] if is_there]
+    check_choice("device", device, ["auto", *there])
+    return torch.device(there[0] if device == "auto" else device)

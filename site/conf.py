@@ -1,4 +1,4 @@
-"""How Sphinx builds the website from what tools/website.py has put together."""
+"""How Sphinx builds the website from what upkeep/website.py has put together."""
 
 import json
 import re

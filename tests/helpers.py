@@ -9,9 +9,9 @@ import nbformat
 import numpy as np
 import torch
 
-from coursepack import batches, training
 from coursepack.files import ROOT
-from coursepack.recipe import Recipe, with_defaults
+from coursepack.train import batches, loop
+from coursepack.train.recipe import Recipe, with_defaults
 
 SMALL = {"epochs": 1, "train_size": 400, "device": "cpu"}  # for notebooks
 
@@ -60,8 +60,8 @@ def make_recipe(folder, **changes):
 
 
 def fit(data, recipe):
-    model = training.build_model(recipe, data)
-    return model, training.train(model, data, recipe)
+    model = loop.build_model(recipe, data)
+    return model, loop.train(model, data, recipe)
 
 
 def without_seconds(history):

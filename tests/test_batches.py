@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from helpers import make_recipe
 
-from coursepack import batches
+from coursepack.train import batches
 
 
 def test_input_is_normalized_by_channel(digits):

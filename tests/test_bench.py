@@ -19,10 +19,10 @@ import student_loop
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from coursepack import batches, steps, training
-from coursepack.compare import LOOKS
-from coursepack.data import load_dataset
-from coursepack.recipe import Recipe
+from coursepack.data.datasets import load_dataset
+from coursepack.show.looks import LOOKS
+from coursepack.train import batches, loop, updates
+from coursepack.train.recipe import Recipe
 from model import Net, count
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +38,8 @@ def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm):
     data = load_dataset("mnist_sample").head(60)
     choices |= {"l1": 1e-3, "l2": 1e-2, "batch_size": 60}
     recipe = Recipe(**choices, device="cpu", runs_dir=str(tmp_path))
-    ours, theirs = (training.build_model(recipe, data).double() for _ in range(2))
-    row = training.train_epoch(ours, data, recipe, steps.make_optimizer(ours, recipe), epoch=1)
+    ours, theirs = (loop.build_model(recipe, data).double() for _ in range(2))
+    row = loop.train_epoch(ours, data, recipe, updates.make_optimizer(ours, recipe), epoch=1)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=recipe.lr, weight_decay=recipe.l2,
                                 momentum=recipe.momentum, nesterov=True)
     inputs = batches.to_input(data.train_images, data, torch.float64)

@@ -92,5 +92,5 @@ def test_report_imports_nothing_that_measures():
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
                 for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert "coursepack.compare" in imported
+    assert "coursepack.runs.recipes" in imported
     assert not {name.split(".")[0] for name in imported} & {"bench", "student_loop", "torch"}

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coursepack import charts
-from coursepack.compare import LOOKS
+from coursepack.show import charts
+from coursepack.show.looks import LOOKS
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers import files_in, first, fit, make_recipe, run, says, without_seconds
 
-from coursepack import checkpoints, threads, training
+from coursepack import threads
 from coursepack.files import ROOT
+from coursepack.train import checkpoints, loop
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def unfinished(tmp_path, data):
         def interrupted(*args):
             raise KeyboardInterrupt
 
-        patch.setattr("coursepack.training.report_epoch", interrupted)
+        patch.setattr("coursepack.train.loop.report_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(data, recipe)
     assert file.is_file()
@@ -136,7 +137,7 @@ SECOND = """
 import sys
 sys.path[:0] = sys.argv[1:3]
 from helpers import make_recipe
-from coursepack import checkpoints
+from coursepack.train import checkpoints
 from pathlib import Path
 recipe = make_recipe(Path(sys.argv[3]))
 checkpoints.hold(recipe)
@@ -167,4 +168,4 @@ def test_same_process_trains_again_and_again(tmp_path, data):
     first_time, again = (without_seconds(fit(data, recipe)[1]) for _ in range(2))
     assert first_time == again
     assert files_in(recipe.run_dir)[0].startswith("unfinished-")
-    training.checkpoints.release(recipe)
+    loop.checkpoints.release(recipe)

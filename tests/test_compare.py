@@ -8,41 +8,43 @@ from helpers import make_record, says, several_seeds
 from mlxtend.evaluate import mcnemar
 from scipy import stats
 
-from coursepack import compare
 from coursepack.files import ROOT
-from coursepack.records import load_record
+from coursepack.lab import effects
+from coursepack.runs import recipes
+from coursepack.runs.records import load_record
+from coursepack.show import looks
 from model import NORMS
 
 
 def test_runs_that_differ_in_seed_and_place_alone_are_one_recipe():
     records = [make_record("layer", 2, 0.9), make_record("batch", 1, 0.9),
                make_record("layer", 1, 0.9, device="cuda", runs_dir="elsewhere")]
-    recipes = compare.by_recipe(records)
-    assert list(recipes) == ["LN", "BN"]  # as they came
-    assert recipes["LN"] == [records[2], records[0]]  # by seed
+    grouped = recipes.by_recipe(records)
+    assert list(grouped) == ["LN", "BN"]  # as they came
+    assert grouped["LN"] == [records[2], records[0]]  # by seed
 
 
 def test_recipes_of_one_name_are_told_apart_by_what_differs():
     records = [make_record("batch", 1, 0.9, skip=skip, dropout=0.1) for skip in (False, True)]
     records.append(make_record("group", 1, 0.9, skip=True, dropout=0.1))
-    assert list(compare.by_recipe(records)) == ["BN, skip false", "BN, skip true", "GN(2)"]
+    assert list(recipes.by_recipe(records)) == ["BN, skip false", "BN, skip true", "GN(2)"]
 
 
 def test_mean_and_interval_are_scipys():
     values = np.random.default_rng(0).normal(0.99, 0.01, (7, 3))
-    mean, half = compare.mean_interval(values)
+    mean, half = effects.mean_interval(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     np.testing.assert_allclose(mean - half, expected.low)
     np.testing.assert_allclose(mean + half, expected.high)
 
 
 def test_one_value_has_no_interval():
-    mean, half = compare.mean_interval(np.array([0.99]))
+    mean, half = effects.mean_interval(np.array([0.99]))
     assert (mean, half) == (0.99, np.inf)
 
 
 def final(records):
-    return [compare.final_values(runs) for runs in compare.by_recipe(records).values()]
+    return [recipes.final_values(runs) for runs in recipes.by_recipe(records).values()]
 
 
 @pytest.mark.parametrize("seeds", [(5, 5, 5), (3, 4, 7)], ids=["as many each", "unequal"])
@@ -52,7 +54,7 @@ def test_intervals_of_all_pairs_are_those_of_tukeys_method(seeds):
                for run in several_seeds({norm: means[norm]}, 0.005, count, rng)]
     records += [make_record("none", seed, 0.1) for seed in (1, 2)]  # too few: takes no part
     expected = stats.tukey_hsd(*final(records)[:3]).confidence_interval()
-    found = compare.pairwise_differences(records)
+    found = effects.pairwise_differences(records)
     assert [(d.seeds, d.other_seeds) for d in found] == list(itertools.combinations(seeds, 2))
     for difference, (i, j) in zip(found, itertools.combinations(range(3), 2)):
         assert difference.low == pytest.approx(expected.low[i, j], rel=1e-6)
@@ -63,20 +65,20 @@ def test_equal_accuracies_still_leave_one_test_image_open():
     """Two seeds with equal differences were "higher, by 0.03 to 0.03"."""
     records = [make_record(norm, seed, accuracy) for seed in (1, 2, 3)
                for norm, accuracy in (("batch", 0.99), ("layer", 0.987))]
-    [difference] = compare.pairwise_differences(records)
+    [difference] = effects.pairwise_differences(records)
     width = stats.studentized_range.ppf(0.95, 2, 4) / np.sqrt(2)
     assert difference.low == pytest.approx(0.003 - width / 1000)
     assert difference.high == pytest.approx(0.003 + width / 1000)
 
 
 def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero():
-    difference = compare.Difference("BN", "LN", 3, 5, 0.001, 0.0004, 0.0016)
+    difference = effects.Difference("BN", "LN", 3, 5, 0.001, 0.0004, 0.0016)
     assert str(difference) == ("BN ends higher than LN, by 0.04 to 0.16 percentage points "
                                "(3 and 5 seeds).")
-    difference = compare.Difference("BN", "LN", 3, 5, -0.001, -0.0016, -0.0004)
+    difference = effects.Difference("BN", "LN", 3, 5, -0.001, -0.0016, -0.0004)
     assert str(difference) == ("BN ends lower than LN, by 0.04 to 0.16 percentage points "
                                "(3 and 5 seeds).")
-    difference = compare.Difference("BN", "LN", 3, 3, 0.0001, -0.0005, 0.0007)
+    difference = effects.Difference("BN", "LN", 3, 3, 0.0001, -0.0005, 0.0007)
     assert str(difference) == ("BN and LN: undecided, from -0.05 to +0.07 percentage points "
                                "(3 and 3 seeds).")
 
@@ -91,14 +93,14 @@ def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero():
 def test_fewer_than_three_seeds_support_no_statement(seeds, said):
     records = [make_record(norm, seed, 0.9 + seed / 1000)
                for norm, count in seeds.items() for seed in range(count)]
-    assert compare.findings(records) == said
-    assert compare.pairwise_differences(records) == []
+    assert effects.findings(records) == said
+    assert effects.pairwise_differences(records) == []
 
 
 def test_recipes_with_no_common_seed_are_compared():
     records = [make_record(norm, seed, 0.9 + seed / 1000)
                for norm, seeds in (("batch", (1, 2, 3)), ("layer", (4, 5, 6))) for seed in seeds]
-    assert [d.seeds for d in compare.pairwise_differences(records)] == [3]
+    assert [d.seeds for d in effects.pairwise_differences(records)] == [3]
 
 
 # ---------------------------------------------------------------------- what can be compared
@@ -111,9 +113,9 @@ def test_runs_of_one_title_do_not_hide_each_other(changes, said):
     records = [make_record("batch", 1, 0.9, run_name="a"),
                make_record("batch", 2, 0.9, run_name="b", **changes)]
     with pytest.raises(ValueError, match=says(*said)):
-        compare.check_comparable(records)
+        recipes.check_comparable(records)
     if "lr" in changes:
-        compare.check_comparable(records, ["lr"])
+        recipes.check_comparable(records, ["lr"])
 
 
 @pytest.mark.parametrize(("changes", "said"), [
@@ -133,22 +135,22 @@ def test_runs_on_other_images_are_refused(changes, said):
         record["data"] |= {"content": "this"} | own
     if said:
         with pytest.raises(ValueError, match=says(*said)):
-            compare.check_comparable(records)
+            recipes.check_comparable(records)
     else:
-        compare.check_comparable(records)
+        recipes.check_comparable(records)
 
 
 def test_runs_may_differ_in_their_number_of_images_where_that_is_a_factor():
     records = [make_record("batch", 1, 0.9), make_record("batch", 1, 0.9, train_size=9)]
     records[1]["data"] |= {"train_size": 9, "content": "fewer"}
-    compare.check_comparable(records, ["train_size"])
+    recipes.check_comparable(records, ["train_size"])
 
 
 def test_one_seed_twice_in_a_recipe_is_refused():
     records = [make_record("batch", 1, 0.9944, run_name="mine"), make_record("layer", 1, 0.9),
                make_record("BN", 1, 0.9944, run_name="again", device="cuda")]
     with pytest.raises(ValueError, match=says("mine and again", "seed, 1", "count as two")):
-        compare.results_table(records)
+        effects.results_table(records)
 
 
 @pytest.mark.parametrize("other", [
@@ -158,12 +160,12 @@ def test_one_seed_twice_in_a_recipe_is_refused():
 def test_a_parameter_that_does_nothing_makes_no_recipe_of_its_own(other):
     records = [make_record("batch", 1, 0.9), make_record(**{"norm": "batch", "seed": 2,
                                                             "accuracy": 0.9} | other)]
-    assert list(compare.by_recipe(records)) == ["BN"]
+    assert list(recipes.by_recipe(records)) == ["BN"]
 
 
 def test_a_factor_stands_in_the_name_of_every_recipe():
     records = [make_record("batch", 1, 0.9, lr=0.1), make_record("layer", 1, 0.9, lr=0.2)]
-    assert list(compare.by_recipe(records)) == ["BN, lr 0.1", "LN, lr 0.2"]
+    assert list(recipes.by_recipe(records)) == ["BN, lr 0.1", "LN, lr 0.2"]
 
 
 # --------------------------------------------------------------------------- two networks
@@ -177,14 +179,14 @@ def test_mcnemar_is_mlxtends(sizes):
     if only + only_other:
         table = np.array([[1000 - both - only - only_other, only_other], [only, both]])
         p = min(1, mcnemar(table, exact=True)[1])
-    assert compare.mcnemar_test(*records) == (only, only_other, pytest.approx(p))
+    assert effects.mcnemar_test(*records) == (only, only_other, pytest.approx(p))
 
 
 def test_mcnemar_separates_networks_of_one_recipe():
     """Four of nine pairs, says notebook 04: so it says nothing about recipes."""
     paths = sorted((ROOT / "results" / "best_cifar").glob("*.json"))
-    recipes = compare.by_recipe([load_record(path) for path in paths])
-    p_values = [compare.mcnemar_test(*pair)[2] for runs in recipes.values()
+    grouped = recipes.by_recipe([load_record(path) for path in paths])
+    p_values = [effects.mcnemar_test(*pair)[2] for runs in grouped.values()
                 for pair in itertools.combinations(runs, 2)]
     assert (sum(p < 0.05 for p in p_values), len(p_values)) == (4, 9)
 
@@ -194,7 +196,7 @@ def test_equal_recipes_are_called_different_in_one_study_of_twenty_at_most(seeds
     rng, wrong = np.random.default_rng(seeds), 0
     for _ in range(300):
         records = several_seeds(dict.fromkeys(("batch", "group", "layer"), 0.99), 0.001, seeds, rng)
-        found = compare.pairwise_differences(records)
+        found = effects.pairwise_differences(records)
         wrong += any("ends" in str(difference) for difference in found)
     assert wrong / 300 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
 
@@ -202,7 +204,7 @@ def test_equal_recipes_are_called_different_in_one_study_of_twenty_at_most(seeds
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
     records = several_seeds({"batch": 0.99, "layer": 0.98}, 0.001, 5, rng)
-    [difference] = compare.pairwise_differences(records)
+    [difference] = effects.pairwise_differences(records)
     assert difference.low > 0
     assert str(difference).startswith("BN ends higher than LN")
 
@@ -210,12 +212,12 @@ def test_a_real_difference_is_found():
 def test_table_gives_means_over_seeds_and_both_intervals():
     records = [make_record("batch", seed, accuracy)
                for seed, accuracy in ((1, 0.980), (2, 0.982), (3, 0.984))]
-    row = compare.results_table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
+    row = effects.results_table([*records, make_record("layer", 1, 0.98)]).loc["BN"]
     assert (row["seeds"], row["final test accuracy"]) == (3, "98.20%")
     half = stats.t.ppf(0.975, 2) * 0.002 / np.sqrt(3)
-    assert row[compare.NEW_SEEDS] == f"{0.982 - half:.2%} to {0.982 + half:.2%}"
-    low, high = compare.accuracy_interval(0.982, 1000)
-    assert row[compare.NEW_IMAGES] == f"{low:.2%} to {high:.2%}"
+    assert row[effects.NEW_SEEDS] == f"{0.982 - half:.2%} to {0.982 + half:.2%}"
+    low, high = effects.accuracy_interval(0.982, 1000)
+    assert row[effects.NEW_IMAGES] == f"{low:.2%} to {high:.2%}"
     assert row["each seed"] == "98.00%, 98.20%, 98.40%"
     assert row["weights below 0.001"] == "25.0%"
     assert row["best epoch, on the test set"] == "99.20%"  # the records' own epochs
@@ -224,7 +226,7 @@ def test_table_gives_means_over_seeds_and_both_intervals():
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_below_three_seeds_the_table_has_no_interval_of_seeds(seeds):
     runs = [make_record("layer", seed, 0.98 + seed / 1000) for seed in range(seeds)]
-    assert compare.results_table(runs).loc["LN", compare.NEW_SEEDS] == ""
+    assert effects.results_table(runs).loc["LN", effects.NEW_SEEDS] == ""
 
 
 @pytest.mark.parametrize(("accuracies", "seeds", "images"), [
@@ -232,18 +234,18 @@ def test_below_three_seeds_the_table_has_no_interval_of_seeds(seeds):
     ((1.0, 1.0, 1.0), "100.00% to 100.00%", "99.62% to 100.00%")], ids=str)
 def test_intervals_end_where_accuracies_do(accuracies, seeds, images):
     runs = [make_record("batch", seed, value) for seed, value in enumerate(accuracies)]
-    row = compare.results_table(runs).loc["BN"]
-    assert seeds in row[compare.NEW_SEEDS]
-    assert images in row[compare.NEW_IMAGES]
+    row = effects.results_table(runs).loc["BN"]
+    assert seeds in row[effects.NEW_SEEDS]
+    assert images in row[effects.NEW_IMAGES]
 
 
 def test_many_seeds_are_given_as_a_range():
     runs = [make_record("batch", seed, 0.9 + seed / 1000) for seed in range(20)]
-    assert compare.results_table(runs).loc["BN", "each seed"] == "90.00% to 91.90%"
+    assert effects.results_table(runs).loc["BN", "each seed"] == "90.00% to 91.90%"
 
 
 def test_interval_of_the_documents_best_accuracy():
-    low, high = compare.accuracy_interval(0.9943, 10_000)
+    low, high = effects.accuracy_interval(0.9943, 10_000)
     assert (round(low, 4), round(high, 4)) == (0.9926, 0.9956)
 
 
@@ -256,11 +258,11 @@ def test_interval_of_the_documents_best_accuracy():
 ])
 def test_title_says_norm_and_penalties(parameters, name):
     record = {"parameters": {"groups": 2, "l1": 0.0, "l2": 0.0} | parameters}
-    assert compare.recipe_title(record) == name
+    assert recipes.recipe_title(record) == name
 
 
 def test_every_norm_has_a_look_of_its_own():
     """A colour that a norm lacks would be a KeyError after its training."""
-    assert set(compare.LOOKS) == set(NORMS)
-    for part in zip(*compare.LOOKS.values()):
+    assert set(looks.LOOKS) == set(NORMS)
+    for part in zip(*looks.LOOKS.values()):
         assert len(set(part)) == len(NORMS)

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from helpers import SMALL, outputs, papermill_command, run
 
-from coursepack.figures import GRAPHS
 from coursepack.files import ROOT
-from coursepack.records import RECIPES
+from coursepack.runs.records import RECIPES
+from coursepack.show.figures import GRAPHS
 
 
 @pytest.fixture

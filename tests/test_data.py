@@ -12,8 +12,8 @@ import pytest
 import torch
 from helpers import arrays, files_in, make_recipe, no_network, says
 
-from coursepack import batches, sources, training
-from coursepack.data import (
+from coursepack.data import sources
+from coursepack.data.datasets import (
     DATASETS,
     SAMPLE,
     find_dataset,
@@ -21,6 +21,7 @@ from coursepack.data import (
     pixel_statistics,
     take_part,
 )
+from coursepack.train import batches, loop
 
 
 def assert_refused(folder, monkeypatch, *words, name="mnist"):
@@ -29,8 +30,8 @@ def assert_refused(folder, monkeypatch, *words, name="mnist"):
     def fail(*args):
         pytest.fail("a broken file led on to the next source")
 
-    monkeypatch.setattr("coursepack.sources.read_torchvision", fail)
-    monkeypatch.setattr("coursepack.sources.read_sample", fail)
+    monkeypatch.setattr("coursepack.data.sources.read_torchvision", fail)
+    monkeypatch.setattr("coursepack.data.sources.read_sample", fail)
     with pytest.raises(ValueError, match=says(folder / f"{name}.npz", *words)):
         load_dataset(name, str(folder))
 
@@ -60,7 +61,7 @@ def test_own_data_takes_its_classes_from_its_labels(tmp_path):
     assert (data.name, data.source, data.classes) == ("mine", "npz", ("0", "1", "2"))
     recipe = make_recipe(tmp_path, dataset="mine")
     inputs = batches.to_input(data.test_images, data)
-    assert training.build_model(recipe, data)(inputs).shape == (20, 3)
+    assert loop.build_model(recipe, data)(inputs).shape == (20, 3)
 
 
 NOTHING = np.zeros((0, 28, 28), np.uint8)
@@ -197,7 +198,7 @@ def test_array_that_is_not_what_it_claims_is_refused_by_name(tmp_path, monkeypat
 
 def test_archive_larger_than_the_memory_is_refused_by_name(tmp_path, monkeypatch):
     np.savez(tmp_path / "mnist.npz", **arrays())
-    monkeypatch.setattr("coursepack.sources.psutil.virtual_memory",
+    monkeypatch.setattr("coursepack.data.sources.psutil.virtual_memory",
                         lambda: SimpleNamespace(available=50_000))
     assert_refused(tmp_path, monkeypatch, "GB of memory")
 
@@ -267,7 +268,7 @@ def test_folder_that_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch, pl
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("locked", ["", "mnist.npz", "MNIST/raw"])
 def test_what_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch, locked):
-    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", no_network)
     np.savez(tmp_path / "mnist.npz", **arrays())
     if locked == "MNIST/raw":
         (tmp_path / "mnist.npz").unlink()
@@ -330,7 +331,7 @@ def test_pixel_statistics_equal_torchs(channels):
 
 @pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("mnist", SAMPLE)])
 def test_other_dataset_without_network_says_which_file_to_put_where(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", no_network)
     with pytest.raises(FileNotFoundError, match=says(f"{name}.npz", str(tmp_path), "no network")):
         load_dataset(name, str(tmp_path))
 

@@ -10,9 +10,10 @@ import pytest
 import regression
 import report
 
-from coursepack.compare import accuracy_interval, by_recipe, final_values, recipe_title
 from coursepack.files import ROOT
-from coursepack.records import load_record
+from coursepack.lab.effects import accuracy_interval
+from coursepack.runs.recipes import by_recipe, final_values, recipe_title
+from coursepack.runs.records import load_record
 
 PAGES = [path for path in sorted(ROOT.glob("**/*.md"))
          if not re.search(r"^(\.|runs/|build/)", path.relative_to(ROOT).as_posix())]

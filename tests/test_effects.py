@@ -8,7 +8,7 @@ import pytest
 from helpers import says
 from scipy import stats
 
-from coursepack import effects
+from coursepack.lab import effects
 
 
 def made_table(means, spread=0.01, seeds=5, start=0):

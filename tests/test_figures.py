@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from helpers import make_record, several_seeds
 
-from coursepack import compare, figures
+from coursepack.runs import recipes
+from coursepack.show import figures
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 4])
@@ -19,7 +20,7 @@ def test_graph_has_a_line_a_recipe_and_a_band_for_three_seeds(seeds, key):
     [ax] = figure.axes
     assert len(ax.lines) == 2
     assert len(ax.collections) == (2 if seeds > 2 else 0)
-    means = [compare.final_values(runs, key).mean() for runs in compare.by_recipe(records).values()]
+    means = [recipes.final_values(runs, key).mean() for runs in recipes.by_recipe(records).values()]
     shown = [line.get_ydata()[-1] for line in ax.lines]
     expected = [1 - mean if "accuracy" in key else mean for mean in means]
     np.testing.assert_allclose(shown, expected)

@@ -21,11 +21,13 @@ import yaml
 from helpers import without_seconds
 from hypothesis import strategies as st
 
-from coursepack import checkpoints, compare, training
-from coursepack.data import SAMPLE, load_dataset
+from coursepack.data.datasets import SAMPLE, load_dataset
 from coursepack.files import ROOT
-from coursepack.recipe import PENALIZE, SCHEDULES, Recipe
-from coursepack.records import RECIPES, load_record, load_run, save_run
+from coursepack.lab import effects
+from coursepack.runs import recipes
+from coursepack.runs.records import RECIPES, load_record, load_run, save_run
+from coursepack.train import checkpoints, loop
+from coursepack.train.recipe import PENALIZE, SCHEDULES, Recipe
 from model import ARCHITECTURES, NORMS, Net
 
 SCALE = float(os.environ.get("FUZZ", "0.01"))  # share of the examples of "make fuzz"
@@ -84,16 +86,16 @@ def interrupted_after(epoch):
     def report(history, epochs):
         if len(history) == epoch:
             raise KeyboardInterrupt
-    return mock.patch("coursepack.training.report_epoch", report)
+    return mock.patch("coursepack.train.loop.report_epoch", report)
 
 
 def train(recipe, data, interrupt=0):
     """Model and history of a run; after an interruption, of its second start."""
     if interrupt:
         with interrupted_after(interrupt), pytest.raises(KeyboardInterrupt):
-            training.train(training.build_model(recipe, data), data, recipe)
-    model = training.build_model(recipe, data)
-    return model, training.train(model, data, recipe)
+            loop.train(loop.build_model(recipe, data), data, recipe)
+    model = loop.build_model(recipe, data)
+    return model, loop.train(model, data, recipe)
 
 
 def refusal(function, *arguments):
@@ -108,7 +110,7 @@ def prepare(values):
     """All that a notebook does before training: recipe and data, if they go together."""
     recipe = Recipe(**values)
     data = load_dataset(recipe.dataset, recipe.data_dir, recipe.train_size, recipe.holdout)
-    training.build_model(recipe, data)
+    loop.build_model(recipe, data)
     return recipe, data
 
 
@@ -124,7 +126,7 @@ def check_run(recipe, data):
     assert again == record
     reloaded = Net(**recipe.network(), classes=len(data.classes))
     reloaded.load_state_dict(torch.load(recipe.run_dir / "model.pt", weights_only=True))
-    _, accuracy = training.evaluate(reloaded, data)
+    _, accuracy = loop.evaluate(reloaded, data)
     assert accuracy == history[-1]["test_accuracy"]
     assert len(errors.index) == round((1 - accuracy) * len(data.test_labels))
 
@@ -194,10 +196,10 @@ def test_random_record_is_refused_by_name_or_compared(record):
             assert str(file) in said
             return
     other = load_record(ROOT / "tests" / "golden" / "records" / "ln_l2.json")
-    said, _ = refusal(compare.check_comparable, [record, other])
+    said, _ = refusal(recipes.check_comparable, [record, other])
     assert not said or "Run them again" in said, said
-    assert len(compare.results_table([record])) == 1
-    said, _ = refusal(compare.findings, [record, other])
+    assert len(effects.results_table([record])) == 1
+    said, _ = refusal(effects.findings, [record, other])
     assert not said or "count as two" in said, said  # it is the other one
 
 

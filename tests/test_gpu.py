@@ -23,8 +23,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import model
-from coursepack import batches, checkpoints, measures, mistakes, records, steps, training
-from coursepack.data import Dataset
+from coursepack.data.datasets import Dataset
+from coursepack.lab import measures
+from coursepack.runs import mistakes, records
+from coursepack.train import batches, checkpoints, loop, updates
 
 
 def random_images(arch="mnist_7k", count=30):
@@ -141,7 +143,7 @@ def run(folder, kind="cuda", **choices):
     with stand_in.gpu(kind) as gpu:
         recipe, bar = make_recipe(folder, **every | choices), Bar(gpu)
         data = random_images(recipe.arch)
-        with mock.patch("coursepack.training.tqdm", return_value=bar):
+        with mock.patch("coursepack.train.loop.tqdm", return_value=bar):
             net, history = fit(data, recipe)
         record = records.save_run(net, data, recipe, history)
         measures.measure([*measures.MEASURES], net, data, recipe)
@@ -171,7 +173,7 @@ def test_a_run_on_the_gpu_has_the_numbers_of_one_on_the_cpu(tmp_path):
     """But for rounding: there the channels are last in memory. And it goes on where it stopped."""
     choices = {"dropout": 0.0, "epochs": 2}
     here, _ = run(tmp_path / "cpu", device="cpu", **choices)
-    with (mock.patch("coursepack.training.report_epoch", side_effect=KeyboardInterrupt),
+    with (mock.patch("coursepack.train.loop.report_epoch", side_effect=KeyboardInterrupt),
           contextlib.suppress(KeyboardInterrupt)):
         run(tmp_path / "gpu", **choices)
     there, bar = run(tmp_path / "gpu", **choices)
@@ -200,7 +202,7 @@ FAULTS = {
     "labels": (
         batches, "training_batches", "data.train_labels[batch]",
         "data.train_labels.cpu()[batch.cpu()]",
-        "training.py: loss = F.nll_loss(log_probabilities, labels)"),
+        "loop.py: loss = F.nll_loss(log_probabilities, labels)"),
     "dropout mask": (
         model, "Dropout", 'not self.training or x.device.type != "cpu"', "not self.training",
         'model.py: return x * gain.as_strided(x.shape, torch.empty_like(x, device="meta").stride())'
@@ -213,9 +215,9 @@ FAULTS = {
         "batches.py: x = to_input(data.train_images.index_select(0, batch), data, dtype, movement)"
     ),
     "labels of the test": (
-        training, "loss_and_accuracy", "log_probabilities.cpu(), labels.cpu()",
+        loop, "loss_and_accuracy", "log_probabilities.cpu(), labels.cpu()",
         "log_probabilities, labels.cpu()",
-        "training.py: loss = F.nll_loss(log_probabilities.double(), labels)"),
+        "loop.py: loss = F.nll_loss(log_probabilities.double(), labels)"),
     "probabilities of the mistakes": (
         mistakes, "probabilities", ".exp().cpu()", ".exp()",
         "mistakes.py: wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()"),
@@ -246,15 +248,15 @@ WAITING = {  # in place of lines of train_epoch's loop
 
 
 def test_what_makes_a_step_wait_is_counted_and_named(tmp_path, monkeypatch):
-    plant(monkeypatch, training, "train_epoch", WAITING)
+    plant(monkeypatch, loop, "train_epoch", WAITING)
     _, bar = run(tmp_path, norm="none")
-    assert {*bar.in_steps()} == {f"training.py: {line}" for line in WAITING}
+    assert {*bar.in_steps()} == {f"loop.py: {line}" for line in WAITING}
     assert all(bar.in_steps().count(where) >= 3 for where in bar.in_steps())
 
 
 @pytest.mark.parametrize(("room", "name", "change", "where"), [
-    (steps, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"},
-     "steps.py: optimizer.step()"),
+    (updates, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"},
+     "updates.py: optimizer.step()"),
     (batches, "training_batches", {".to(order.device)": ""},
      "batches.py: there = movement.to(x).view(2 * n, 3) @ positions(h, w, x.dtype, x.device)"),
 ], ids=["a step of the weights", "movements left on the CPU"])
@@ -280,11 +282,11 @@ class Launches(TorchDispatchMode):
 def launches(recipe, images):
     """How many kernels an epoch of so many images starts."""
     data = random_images(count=images)
-    net = training.build_model(recipe, data)
-    optimizer = steps.make_optimizer(net, recipe)
-    training.train_epoch(net, data, recipe, optimizer, 1)  # which also makes what is kept
+    net = loop.build_model(recipe, data)
+    optimizer = updates.make_optimizer(net, recipe)
+    loop.train_epoch(net, data, recipe, optimizer, 1)  # which also makes what is kept
     with Launches() as mode:
-        training.train_epoch(net, data, recipe, optimizer, 2)
+        loop.train_epoch(net, data, recipe, optimizer, 2)
     return mode.counts
 
 
@@ -299,17 +301,17 @@ def test_a_step_of_gn_and_l1_starts_at_most_75_kernels(tmp_path):
 
 # ----------------------------------------------------- every function that takes a network
 def of_training(net, data, recipe, folder):
-    return training.train_epoch(net, data, recipe, steps.make_optimizer(net, recipe), 1)
+    return loop.train_epoch(net, data, recipe, updates.make_optimizer(net, recipe), 1)
 
 
 def of_checkpoints(net, data, recipe, folder):
-    optimizer, kept = steps.make_optimizer(net, recipe), {"parameters": {"epochs": 1}}
+    optimizer, kept = updates.make_optimizer(net, recipe), {"parameters": {"epochs": 1}}
     checkpoints.save_checkpoint(folder / "kept.pt", kept, net, optimizer, [{"loss": 1.0}])
     return checkpoints.resume(folder / "kept.pt", kept, net, optimizer)[0][0]
 
 
 def of_save_run(net, data, recipe, folder):
-    loss, accuracy = training.evaluate(net, data)
+    loss, accuracy = loop.evaluate(net, data)
     row = {"loss": loss, "test_accuracy": accuracy, "train_seconds": 0, "test_seconds": 0,
            "threads": 1}
     return {"near_zero": records.save_run(net, data, recipe, [row])["near_zero"]}
@@ -319,16 +321,16 @@ CALLS = {name: lambda net, data, recipe, folder, call=call: call(net, data, reci
          for name, call in measures.MEASURES.items()} | {
     "measure": lambda net, data, recipe, folder: measures.measure(["fit"], net, data, recipe),
     "scores": lambda net, data, *_: measures.scores(net.eval(), data.test_images[:4], data),
-    "predict": lambda net, data, *_: training.predict(net, data),
-    "evaluate": lambda net, data, *_: training.evaluate(net, data),
+    "predict": lambda net, data, *_: loop.predict(net, data),
+    "evaluate": lambda net, data, *_: loop.evaluate(net, data),
     "probabilities": lambda net, data, *_: mistakes.probabilities(net, data),
-    "penalized_parameters": lambda net, *_: [len(steps.penalized_parameters(net))],
-    "scale_free_weights": lambda net, *_: [len(steps.scale_free_weights(net))],
+    "penalized_parameters": lambda net, *_: [len(updates.penalized_parameters(net))],
+    "scale_free_weights": lambda net, *_: [len(updates.scale_free_weights(net))],
     "make_optimizer": of_training, "train_epoch": of_training,
-    "train": lambda net, data, recipe, _: training.train(net, data, recipe)[0],
-    "train_epochs": lambda net, data, recipe, _: training.train_epochs(net, data, recipe)[0],
-    "train_and_test": lambda net, data, recipe, _: training.train_and_test(
-        net, data, recipe, steps.make_optimizer(net, recipe), 1),
+    "train": lambda net, data, recipe, _: loop.train(net, data, recipe)[0],
+    "train_epochs": lambda net, data, recipe, _: loop.train_epochs(net, data, recipe)[0],
+    "train_and_test": lambda net, data, recipe, _: loop.train_and_test(
+        net, data, recipe, updates.make_optimizer(net, recipe), 1),
     "save_checkpoint": of_checkpoints, "resume": of_checkpoints, "save_run": of_save_run,
     "count": lambda net, *_: list(model.count(net, 8)),
     "count_means": lambda net, *_: [model.count_means(net.layers[0], 8)],
@@ -366,7 +368,7 @@ def test_every_function_that_takes_a_network_takes_data_wherever_they_lie(tmp_pa
                                  arch="mnist_8k", batch_size=8, l1=1e-4, l2=1e-3)
             recipe.run_dir.mkdir(parents=True)
             data = random_images(count=10)
-            net = training.build_model(recipe, data)
+            net = loop.build_model(recipe, data)
             return numbers(CALLS[name](net, data.to(torch.device(of_data)), recipe,
                                        recipe.run_dir))
 

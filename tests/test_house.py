@@ -109,8 +109,8 @@ names = sys.argv[2:]
 for name in names:
     __import__(name)
 print(json.dumps([before, state()]))
-if "coursepack.figures" in names:
-    import coursepack.figures
+if "coursepack.show.figures" in names:
+    import coursepack.show.figures
     coursepack.figures.set_up()
     print(json.dumps(state()))
 """

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from helpers import says
 
-from coursepack import effects, laboratory
 from coursepack.files import ROOT
+from coursepack.lab import effects, rows
 
 LABORATORY = tool.study_names()
 
@@ -40,9 +40,9 @@ def test_the_studies_that_are_here_are_whole(name):
     assert len(recipes) > 1
     if name in published():
         assert saying["minutes"] > 0
-        head, rows = laboratory.read_table(tool.table_file(name))
-        planned, there = ({laboratory.key_of(row, saying["factors"]) for row in some}
-                          for some in (map(vars, recipes), rows.to_dict("records")))
+        head, table = rows.read_table(tool.table_file(name))
+        planned, there = ({rows.key_of(row, saying["factors"]) for row in some}
+                          for some in (map(vars, recipes), table.to_dict("records")))
         assert there <= planned
         assert head["runs"] == len(recipes)
         common = {k: v for k, v in vars(recipes[0]).items() if k in head["common"]}
@@ -50,12 +50,12 @@ def test_the_studies_that_are_here_are_whole(name):
 
 
 def published():
-    return [path.stem for path in (ROOT / laboratory.TABLES).glob("*.csv")]
+    return [path.stem for path in (ROOT / rows.TABLES).glob("*.csv")]
 
 
 def best_of(study, factor, by):
     """The level of a factor with the highest mean accuracy on held-out images."""
-    points = effects.by_point(laboratory.load_table(study), "test_accuracy", [*by, factor])
+    points = effects.by_point(rows.load_table(study), "test_accuracy", [*by, factor])
     return points.loc[points.groupby(by)["mean"].idxmax()].set_index(by)[factor]
 
 
@@ -71,7 +71,7 @@ def test_each_norm_has_the_rate_that_a_study_found(name, source):
 @pytest.mark.parametrize("name", ["penalties", "noise"])
 @pytest.mark.parametrize("way", ["l1", "l2", "dropout", "augment"])
 def test_each_penalty_has_the_strength_that_its_tuning_found(name, way):
-    table = laboratory.load_table("penalties_tuning")
+    table = rows.load_table("penalties_tuning")
     off = {"l1": 0.0, "l2": 0.0, "dropout": 0.0, "augment": "none"}
     without = (table[[*off]] == [*off.values()]).drop(columns=way).all(axis=1)
     alone = table[without & (table[way] != off[way])]
@@ -174,8 +174,8 @@ def wait_for_rows(process, file):
 
 
 def without_seconds(file):
-    head, rows = laboratory.read_table(file)
-    return head, rows.drop(columns="seconds").to_csv(index=False)
+    head, table = rows.read_table(file)
+    return head, table.drop(columns="seconds").to_csv(index=False)
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ import torch
 from helpers import arrays, first, make_recipe
 from torch import nn
 
-from coursepack import measures, steps, training
-from coursepack.data import load_dataset
+from coursepack.data.datasets import load_dataset
+from coursepack.lab import measures
+from coursepack.train import loop, updates
 from model import Net
 
 
@@ -41,7 +42,7 @@ def test_unknown_measure_is_refused_by_name(tmp_path, few):
 def test_norms_of_weights_and_effective_rates(tmp_path, few):
     model = Net("mnist_8k", "batch")
     row = measures.weight_norms(model, few, make_recipe(tmp_path, lr=0.3))
-    weights = steps.penalized_parameters(model)
+    weights = updates.penalized_parameters(model)
     assert len(row) == 2 * len(weights)
     for i, w in enumerate(weights, 1):
         assert row[f"norm_{i}"] == pytest.approx(np.linalg.norm(w.detach().numpy()), rel=1e-5)
@@ -50,7 +51,7 @@ def test_norms_of_weights_and_effective_rates(tmp_path, few):
 
 def test_zeros_are_counted_relative_to_their_layer(tmp_path, few):
     model, data = Net("mnist_8k", "batch"), first(few, 40, 40)
-    weights = steps.penalized_parameters(model)
+    weights = updates.penalized_parameters(model)
     with torch.no_grad():
         for scale, w in zip((1e-6, 1.0, 1e3, 1.0, 1.0, 1.0), weights):
             w.fill_(scale)
@@ -62,16 +63,16 @@ def test_zeros_are_counted_relative_to_their_layer(tmp_path, few):
     assert row["near_zeros"] == pytest.approx(180 / total)
     pruned = copy.deepcopy(model)
     with torch.no_grad():
-        for w in steps.penalized_parameters(pruned):
+        for w in updates.penalized_parameters(pruned):
             w.view(-1)[:30] = 0
-    assert row["pruned_accuracy"] == training.evaluate(pruned, data)[1]
+    assert row["pruned_accuracy"] == loop.evaluate(pruned, data)[1]
 
 
 def test_fit_is_of_the_training_images(tmp_path, few):
     model, data = Net("mnist_8k", "layer"), first(few, 60, 40)
     swapped = data._replace(test_images=data.train_images, test_labels=data.train_labels)
     row = measures.fit(model, data, make_recipe(tmp_path))
-    assert (row["fit_loss"], row["fit_accuracy"]) == training.evaluate(model, swapped)
+    assert (row["fit_loss"], row["fit_accuracy"]) == loop.evaluate(model, swapped)
 
 
 def test_one_batch_of_all_test_images_is_training_mode_without_dropout(tmp_path, few):
@@ -83,7 +84,7 @@ def test_one_batch_of_all_test_images_is_training_mode_without_dropout(tmp_path,
     assert row["accuracy_at_128"] == row["accuracy_at_512"] == right.double().mean().item()
     group = Net("mnist_8k", "group")
     same = measures.batch_statistics(group, data, make_recipe(tmp_path, norm="group"))
-    assert set(same.values()) == {training.evaluate(group, data)[1]}
+    assert set(same.values()) == {loop.evaluate(group, data)[1]}
 
 
 def test_dropout_in_front_of_a_norm_raises_its_variance(tmp_path, few):

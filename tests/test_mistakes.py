@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from coursepack import mistakes
+from coursepack.runs import mistakes
 
 
 def test_bins_hold_their_lower_edge_and_the_last_also_its_upper_one():

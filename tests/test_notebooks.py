@@ -15,9 +15,9 @@ import study
 from helpers import outputs, says
 from lessons import without_lessons
 
-from coursepack.data import DATASETS
+from coursepack.data.datasets import DATASETS
 from coursepack.files import ROOT
-from coursepack.recipe import AUGMENTS, SCHEDULES, Recipe
+from coursepack.train.recipe import AUGMENTS, SCHEDULES, Recipe
 from model import ARCHITECTURES, NORMS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

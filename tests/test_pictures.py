@@ -6,9 +6,9 @@ import pytest
 from helpers import make_record
 
 import model
-from coursepack import pictures
-from coursepack.compare import LOOKS
-from coursepack.mistakes import Misclassified
+from coursepack.runs.mistakes import Misclassified
+from coursepack.show import pictures
+from coursepack.show.looks import LOOKS
 
 NORMS = ("batch", "layer", "group", "instance")
 

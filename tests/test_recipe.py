@@ -7,8 +7,9 @@ import pytest
 import torch
 from helpers import files_in, make_recipe, says
 
-from coursepack.data import DATASETS, find_dataset
-from coursepack.recipe import (
+from coursepack.data.datasets import DATASETS, find_dataset
+from coursepack.threads import pick_device
+from coursepack.train.recipe import (
     AUGMENTS,
     LABORATORY,
     PENALIZE,
@@ -16,7 +17,6 @@ from coursepack.recipe import (
     Recipe,
     live_parameters,
     notebook_parameters,
-    pick_device,
     with_defaults,
 )
 from model import ARCHITECTURES, LAYER_AFFINES, NORMS, ORDERS, check_norm

@@ -10,9 +10,11 @@ import study
 import torch
 from helpers import files_in, first, fit, log_probabilities, make_recipe, says
 
-from coursepack import compare, files
-from coursepack.recipe import Recipe
-from coursepack.records import load_record, load_run, save_run
+from coursepack import files
+from coursepack.lab import effects
+from coursepack.runs import recipes
+from coursepack.runs.records import load_record, load_run, save_run
+from coursepack.train.recipe import Recipe
 from model import Net
 
 
@@ -95,7 +97,7 @@ def younger(monkeypatch):
     """Recipe has one parameter more than when the published records were written."""
     grown = make_dataclass("Recipe", [("cutout", int, field(default=0))], bases=(Recipe,),
                            frozen=True)
-    monkeypatch.setattr("coursepack.recipe.Recipe", grown)
+    monkeypatch.setattr("coursepack.train.recipe.Recipe", grown)
 
 
 def test_record_written_before_a_parameter_existed_has_its_default(younger):
@@ -108,11 +110,11 @@ def test_old_records_are_compared_with_new_ones(younger):
     old, new, other = (load_record(files.ROOT / "results" / "seed000" / f"gn-seed{seed}.json")
                        for seed in (1, 2, 3))
     new["parameters"]["cutout"] = 0
-    assert compare.by_recipe([old, new]) == {"GN(2)": [old, new]}
+    assert recipes.by_recipe([old, new]) == {"GN(2)": [old, new]}
     other["parameters"]["cutout"] = 4
-    assert list(compare.by_recipe([old, other])) == ["GN(2), cutout 0", "GN(2), cutout 4"]
-    compare.check_comparable([old, new, other])
-    assert len(compare.results_table([old, new, other])) == 2
+    assert list(recipes.by_recipe([old, other])) == ["GN(2), cutout 0", "GN(2), cutout 4"]
+    recipes.check_comparable([old, new, other])
+    assert len(effects.results_table([old, new, other])) == 2
 
 
 def test_old_runs_of_a_study_are_finished_unless_it_wants_another_value(

@@ -1,4 +1,4 @@
-"""tools/report.py: studies that belong together, what they had to reach, what made them."""
+"""upkeep/report.py: studies that belong together, what they had to reach, what made them."""
 
 import numpy as np
 import pytest

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from helpers import SMALL, fit, outputs, papermill_command, run, without_seconds
 
-from coursepack.data import load_dataset
+from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
-from coursepack.recipe import Recipe
+from coursepack.train.recipe import Recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_data")]
 FIRST = "00_normalization_by_hand.ipynb"

@@ -20,8 +20,8 @@ import pytest
 import torch
 from helpers import arrays, files_in, no_network, says
 
-from coursepack import sources
-from coursepack.data import SAMPLE_NOTICE, load_dataset
+from coursepack.data import sources
+from coursepack.data.datasets import SAMPLE_NOTICE, load_dataset
 
 RAW = {  # idx file: the array that it holds
     "train-images-idx3-ubyte": "x_train", "train-labels-idx1-ubyte": "y_train",
@@ -52,9 +52,9 @@ def alone(monkeypatch):
     def fail(*args):
         pytest.fail("asked for the lock of the data folder, or for the sample")
 
-    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
-    monkeypatch.setattr("coursepack.sources.wait_for_lock", fail)
-    monkeypatch.setattr("coursepack.sources.read_sample", fail)
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", no_network)
+    monkeypatch.setattr("coursepack.data.sources.wait_for_lock", fail)
+    monkeypatch.setattr("coursepack.data.sources.read_sample", fail)
 
 
 @pytest.mark.parametrize(("name", "layout"), [
@@ -173,8 +173,8 @@ SAID = ["b/mnist_test.csv and 3 more (not read: save", "mine.npz (choose that na
 @pytest.mark.parametrize("chosen", ["data_dir", "DATA_DIR", ""])
 def test_the_sample_is_taken_in_the_default_folder_alone_and_never_without_the_reason(
         tmp_path, monkeypatch, capsys, chosen, others, said):
-    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
-    monkeypatch.setattr("coursepack.sources.read_sample", lambda: list(arrays().values()))
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", no_network)
+    monkeypatch.setattr("coursepack.data.sources.read_sample", lambda: list(arrays().values()))
     monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     monkeypatch.setenv("DATA_DIR", "data" if chosen == "DATA_DIR" else "")
     for other in ["data/", *(f"data/{other}" for other in others)]:
@@ -219,7 +219,7 @@ def cifar(tmp_path, monkeypatch):
         "meta": datasets.CIFAR10.meta | {"md5": sums["batches.meta"]},
     }.items():
         monkeypatch.setattr(datasets.CIFAR10, name, value)
-    monkeypatch.setattr("coursepack.sources.first_to_answer", no_network)
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", no_network)
     return file
 
 
@@ -266,7 +266,7 @@ def test_of_several_at_once_one_downloads_and_the_others_wait_and_read(tmp_path,
             time.sleep(0.3)
             write_idx(Path(dataset.root))
 
-    monkeypatch.setattr("coursepack.sources.first_to_answer", reachable)
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", reachable)
     monkeypatch.setattr(datasets.MNIST, "download", download)
     threads = [threading.Thread(target=lambda: sources_of.append(
         load_dataset("mnist", str(tmp_path)).source)) for _ in range(3)]
@@ -297,7 +297,7 @@ def test_file_that_another_run_is_just_writing_is_read_when_it_is_whole(tmp_path
         file.write_bytes(whole)
         return contextlib.nullcontext()
 
-    monkeypatch.setattr("coursepack.sources.wait_for_lock", wait)
+    monkeypatch.setattr("coursepack.data.sources.wait_for_lock", wait)
     assert load_dataset("mnist", str(tmp_path)).source == "torchvision"
 
 
@@ -333,7 +333,7 @@ def test_download_that_fails_is_an_error_and_no_sample(tmp_path, monkeypatch, ki
         assert socket.getdefaulttimeout() is not None
         raise kind("connection lost")
 
-    monkeypatch.setattr("coursepack.sources.first_to_answer", lambda urls: urls[0])
+    monkeypatch.setattr("coursepack.data.sources.first_to_answer", lambda urls: urls[0])
     monkeypatch.setattr(datasets.MNIST, "download", fail)
     before = socket.getdefaulttimeout()
     with pytest.raises(OSError, match=says("mnist.npz", tmp_path, "failed")):
@@ -381,7 +381,7 @@ def mirrors(monkeypatch):
                 for kind in kinds])
 
         monkeypatch.setenv("no_proxy", "*")
-        monkeypatch.setattr("coursepack.sources.PATIENCE", 0.5)
+        monkeypatch.setattr("coursepack.data.sources.PATIENCE", 0.5)
         monkeypatch.setattr(datasets.MNIST, "resources", [
             (name, hashlib.md5(content).hexdigest()) for name, content in PUBLISHED.items()])
         yield give
@@ -415,7 +415,7 @@ def test_a_download_that_broke_off_is_taken_up(tmp_path, mirrors):
 ])
 def test_where_no_mirror_answers_the_reason_stands_above_the_sample(
         tmp_path, monkeypatch, capsys, mirrors, kinds, words):
-    monkeypatch.setattr("coursepack.sources.read_sample", lambda: list(arrays().values()))
+    monkeypatch.setattr("coursepack.data.sources.read_sample", lambda: list(arrays().values()))
     monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     monkeypatch.delenv("DATA_DIR", raising=False)
     mirrors(*kinds)
@@ -433,7 +433,7 @@ def test_name_server_that_swallows_packets_is_not_waited_for(monkeypatch):
         raise OSError("too late")
 
     monkeypatch.setattr("urllib.request.urlopen", stall)
-    monkeypatch.setattr("coursepack.sources.PATIENCE", 0.2)
+    monkeypatch.setattr("coursepack.data.sources.PATIENCE", 0.2)
     with pytest.raises(ConnectionError, match="example.invalid: no answer within 0.2 seconds"):
         sources.first_to_answer(["http://example.invalid/x", "not a url"])
     release.set()

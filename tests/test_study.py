@@ -18,9 +18,9 @@ import study
 import yaml
 from helpers import make_record, says
 
-from coursepack import compare
-from coursepack.recipe import with_defaults
-from coursepack.records import load_record
+from coursepack.runs import recipes
+from coursepack.runs.records import load_record
+from coursepack.train.recipe import with_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"about": "x", "seeds": [1, 2], "common": {"epochs": 2}, "grid": {"skip": [False, True]},
@@ -45,7 +45,7 @@ def write(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", study.study_names())
 def test_every_study_has_valid_parameters(name, tmp_path, monkeypatch):
     # CIFAR-10 may not be here
-    monkeypatch.setattr("coursepack.data.find_dataset", lambda *args: None)
+    monkeypatch.setattr("coursepack.data.datasets.find_dataset", lambda *args: None)
     runs = study.read_study(name, str(tmp_path))
     study.check_runs(name, runs)
     for run in runs:
@@ -238,10 +238,10 @@ def test_a_study_asks_of_its_runs_what_the_summary_asks():
     assert any("utils.check_comparable(records" in "".join(cell["source"]) for cell in cells)
     for part in study.ALIKE:
         records = [make_record("batch", 1, 0.9, **dict.fromkeys(study.ALIKE, 1)) for _ in "ab"]
-        compare.check_comparable(records)
+        recipes.check_comparable(records)
         records[1]["parameters"] |= {part: 2, "norm": "layer"}
         with pytest.raises(ValueError, match=f"differ in {part}"):
-            compare.check_comparable(records)
+            recipes.check_comparable(records)
 
 
 def test_unknown_study_is_named():

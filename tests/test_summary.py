@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from helpers import make_record, outputs, papermill_command, run, says
 
-from coursepack import files, records
-from coursepack.recipe import summary_parameters
-from coursepack.records import find_runs
+from coursepack import files
+from coursepack.runs import records
+from coursepack.runs.records import find_runs
+from coursepack.train.recipe import summary_parameters
 
 DEFAULTS = {"runs": "bn_l1_l2, gn_l1, ln_l2", "factors": "", "runs_dir": "", "images_dir": "images",
             "shown": 20, "columns": 5}

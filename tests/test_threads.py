@@ -10,8 +10,10 @@ import torch
 from helpers import arrays, first, fit, make_recipe, without_seconds
 from torch import nn
 
-from coursepack import checkpoints, laboratory, threads, training
-from coursepack.data import load_dataset
+from coursepack import threads
+from coursepack.data.datasets import load_dataset
+from coursepack.lab import rows
+from coursepack.train import checkpoints, loop
 
 
 @pytest.fixture
@@ -112,12 +114,12 @@ def numbers_of_a_run(data, folder):
     recipe = make_recipe(folder, arch="mnist_8k", augment="rotate+shift", l1=1e-4, dropout=0.1)
     model, history = fit(data, recipe)
     checkpoints.release(recipe)
-    trained, rows = laboratory.train_beside(data, recipe)
+    trained, beside = rows.train_beside(data, recipe)
     np.savez(folder / "tiny.npz", **arrays())
     return [load_dataset("tiny", str(folder)).std.tolist(), without_seconds(history),
-            training.predict(model, data).tolist(), rows,
-            laboratory.run_once(recipe, data, ["variance_shift"])["loss"],
-            training.probe(data, replace(recipe, batch_size=8))]
+            loop.predict(model, data).tolist(), beside,
+            rows.run_once(recipe, data, ["variance_shift"])["loss"],
+            loop.probe(data, replace(recipe, batch_size=8))]
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,6 @@ def test_a_forgotten_hook_on_all_modules_is_refused_by_name(few, tmp_path):
     hook = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: 2 * output)
     try:
         with pytest.raises(ValueError, match=r"register_module_forward_hook.*remove\(\)"):
-            training.build_model(make_recipe(tmp_path), few)
+            loop.build_model(make_recipe(tmp_path), few)
     finally:
         hook.remove()

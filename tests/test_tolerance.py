@@ -11,8 +11,8 @@ import tolerance
 from helpers import run
 
 from coursepack.files import ROOT
-from coursepack.records import RECIPES, load_record
-from coursepack.training import report_epoch
+from coursepack.runs.records import RECIPES, load_record
+from coursepack.train.loop import report_epoch
 
 PLUGIN = f"""import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})

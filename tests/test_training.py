@@ -19,10 +19,10 @@ from helpers import (
 )
 from torch import nn
 
-from coursepack import batches, steps, training
-from coursepack.data import load_dataset
-from coursepack.recipe import PENALIZE, SCHEDULES
-from coursepack.records import save_run
+from coursepack.data.datasets import load_dataset
+from coursepack.runs.records import save_run
+from coursepack.train import batches, loop, updates
+from coursepack.train.recipe import PENALIZE, SCHEDULES
 from model import Net
 
 
@@ -36,13 +36,13 @@ def with_images_of(folder, *shape):
 def test_images_that_do_not_fit_the_architecture_are_refused(tmp_path):
     data = with_images_of(tmp_path, 32, 32, 3)
     with pytest.raises(ValueError, match=says("mnist_7k", "3 x 32 x 32", "cifar_35k")):
-        training.build_model(make_recipe(tmp_path, arch="mnist_7k"), data)
+        loop.build_model(make_recipe(tmp_path, arch="mnist_7k"), data)
 
 
 def test_images_that_fit_no_architecture_are_refused_without_an_empty_choice(tmp_path):
     data = with_images_of(tmp_path, 9, 12)
     with pytest.raises(ValueError, match=r"1 x 9 x 12") as error:
-        training.build_model(make_recipe(tmp_path), data)
+        loop.build_model(make_recipe(tmp_path), data)
     assert not re.search(r"from:\s*\.", str(error.value))
 
 
@@ -68,20 +68,20 @@ def test_optimizer_owns_the_models_parameters_and_follows_the_schedule(
     [group] = optimizer.param_groups
     assert [id(p) for p in group["params"]] == [id(p) for p in model.parameters()]
     assert (group["momentum"], group["nesterov"], group["weight_decay"]) == (0.8, True, 0)
-    assert rates == [steps.learning_rate(step, 6, 3, recipe) for step in range(6)]
+    assert rates == [updates.learning_rate(step, 6, 3, recipe) for step in range(6)]
     assert [row["lr"] for row in history] == [rates[2], rates[5]]
 
 
 def test_history_is_counted_over_images_not_over_batches(tmp_path, few):
     data = first(few, 65, 520)  # 64 + 1 images to train on, 500 + 20 to test on
     recipe = make_recipe(tmp_path, norm="layer", lr=1e-9)
-    model, expected = training.build_model(recipe, data).double(), {}
+    model, expected = loop.build_model(recipe, data).double(), {}
     for prefix, images, labels in [("", data.train_images, data.train_labels),
                                    ("test_", data.test_images, data.test_labels)]:
         scores = log_probabilities(model, images, data)
         expected[prefix + "loss"] = -scores[range(len(labels)), labels].mean().item()
         expected[prefix + "accuracy"] = (scores.argmax(1) == labels).double().mean().item()
-    [row] = training.train(model, data, recipe)
+    [row] = loop.train(model, data, recipe)
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-7)
 
 
@@ -89,11 +89,11 @@ def test_every_epoch_has_its_own_order_of_images(tmp_path, monkeypatch, few):
     orders, training_batches = [], batches.training_batches
 
     def spy(*args):
-        batches = list(training_batches(*args))
-        orders.append([label.item() for _, labels in batches for label in labels])
-        return batches
+        made = list(training_batches(*args))
+        orders.append([label.item() for _, labels in made for label in labels])
+        return made
 
-    monkeypatch.setattr("coursepack.batches.training_batches", spy)
+    monkeypatch.setattr("coursepack.train.batches.training_batches", spy)
     fit(first(few, 100, 10), make_recipe(tmp_path, epochs=2))
     one, other = orders
     assert sorted(one) == sorted(other)
@@ -117,10 +117,10 @@ def test_a_step_of_training_descends_the_gradient_of_loss_plus_penalty(tmp_path,
     data = first(few, 64, 10)  # one batch
     recipe = make_recipe(tmp_path, arch="mnist_10k", l1=0.01, l2=0.1, penalize=penalize, lr=0.5,
                          momentum=0.0, schedule="constant")
-    model, by_hand = (training.build_model(recipe, data).double() for _ in range(2))
+    model, by_hand = (loop.build_model(recipe, data).double() for _ in range(2))
     x = batches.to_input(data.train_images, data, torch.float64)
     F.nll_loss(by_hand(x), data.train_labels).backward()
-    training.train(model, data, recipe)
+    loop.train(model, data, recipe)
     for trained, w in zip(model.parameters(), by_hand.parameters()):
         penalized = penalize == "all" or w.dim() == 4
         gradient = w.grad + penalized * (0.01 * w.sign() + 0.1 * w)
@@ -132,8 +132,8 @@ def test_prediction_is_in_evaluation_mode_and_restores_the_mode(few, mode):
     torch.manual_seed(0)
     model = Net("mnist_7k", "batch", dropout=0.5).train(mode)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    predicted = training.predict(model, few)
-    loss, accuracy = training.evaluate(model, few)
+    predicted = loop.predict(model, few)
+    loss, accuracy = loop.evaluate(model, few)
     assert {module.training for module in model.modules()} == {mode}
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
     expected = log_probabilities(model, few.test_images, few)
@@ -149,10 +149,10 @@ def test_same_seed_gives_the_same_run_whatever_was_drawn_before(tmp_path, few):
         torch.manual_seed(noise)
         np.random.seed(noise)
         recipe = make_recipe(tmp_path / f"{noise}{seed}", seed=seed, dropout=0.1, augment="shift")
-        model = training.build_model(recipe, data)
+        model = loop.build_model(recipe, data)
         start = [p.detach().clone() for p in model.parameters()]
         torch.rand(noise)
-        training.train(model, data, recipe)
+        loop.train(model, data, recipe)
         runs.append((start, [p.detach() for p in model.parameters()]))
     for one, same, other in zip(*runs):
         assert all(torch.equal(a, b) for a, b in zip(one, same))
@@ -163,7 +163,7 @@ def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, monkeypatch, f
     data, choices = first(few, 130, 50), {"epochs": 4, "dropout": 0.1, "augment": "rotate+shift"}
     undisturbed, expected = fit(data, make_recipe(tmp_path / "undisturbed", **choices))
     recipe = make_recipe(tmp_path / "interrupted", **choices)
-    evaluate, calls = training.evaluate, []
+    evaluate, calls = loop.evaluate, []
 
     def interrupted(*args):
         calls.append(args)
@@ -171,7 +171,7 @@ def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, monkeypatch, f
             raise KeyboardInterrupt
         return evaluate(*args)
 
-    monkeypatch.setattr("coursepack.training.evaluate", interrupted)
+    monkeypatch.setattr("coursepack.train.loop.evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(data, recipe)
     assert not (recipe.run_dir / "record.json").exists()
@@ -189,11 +189,11 @@ def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, monkeypatch, f
 def test_run_that_finished_but_was_not_saved_is_not_trained_again(tmp_path, monkeypatch, few):
     data, recipe = first(few, 100, 50), make_recipe(tmp_path, epochs=2)
     trained, history = fit(data, recipe)
-    monkeypatch.setattr("coursepack.training.train_epoch",
+    monkeypatch.setattr("coursepack.train.loop.train_epoch",
                         lambda *args: pytest.fail("trained again"))
     model, again = fit(data, recipe)
     assert again == history
-    assert torch.equal(training.predict(model, data), training.predict(trained, data))
+    assert torch.equal(loop.predict(model, data), loop.predict(trained, data))
 
 
 def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
@@ -207,7 +207,7 @@ def test_divergence_is_an_error_that_names_lr_and_leaves_nothing(tmp_path, few):
 @pytest.mark.parametrize("name", ["train_epoch", "evaluate"])
 def test_absurd_loss_does_not_end_as_a_finished_run(few, tmp_path, monkeypatch, name, loss):
     values = {"train_epoch": {"loss": loss, "penalty": 0.0}, "evaluate": (loss, 0.1)}
-    monkeypatch.setattr(f"coursepack.training.{name}", lambda *args: values[name])
+    monkeypatch.setattr(f"coursepack.train.loop.{name}", lambda *args: values[name])
     with pytest.raises(FloatingPointError, match=says("diverged", "epoch 1", "lr below 0.1")):
         fit(first(few, 100, 50), make_recipe(tmp_path))
 

@@ -28,8 +28,8 @@ try:
     from kernels import own_kernel
 
     from coursepack import files
-    from coursepack.recipe import Recipe
-    from coursepack.records import MISTAKES, RECIPES
+    from coursepack.runs.records import MISTAKES, RECIPES
+    from coursepack.train.recipe import Recipe
 except ModuleNotFoundError as error:
     sys.exit(f"The package {error.name} is missing. Install what the course needs with:\n"
              f"    {sys.executable} -m pip install -r {ROOT / 'requirements.txt'}")

@@ -23,9 +23,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from coursepack import data, files, records, training
+from coursepack import files
+from coursepack.data import datasets
 from coursepack.files import ROOT
-from coursepack.recipe import Recipe
+from coursepack.runs import records
+from coursepack.train import loop
+from coursepack.train.recipe import Recipe
 
 
 class Case(NamedTuple):
@@ -43,9 +46,10 @@ SMALL = {"dataset": "mnist", "train_size": 200, "epochs": 2, "batch_size": 64, "
 def train(folder: Path, **parameters: object) -> dict:
     """What a recipe notebook does, from its parameters to its record."""
     recipe = Recipe(**SMALL | {"runs_dir": str(folder / "runs")} | parameters)
-    images = data.load_dataset(recipe.dataset, recipe.data_dir, recipe.train_size, recipe.holdout)
-    net = training.build_model(recipe, images)
-    return records.save_run(net, images, recipe, training.train(net, images, recipe))
+    images = datasets.load_dataset(recipe.dataset, recipe.data_dir, recipe.train_size,
+                                   recipe.holdout)
+    net = loop.build_model(recipe, images)
+    return records.save_run(net, images, recipe, loop.train(net, images, recipe))
 
 
 def trained(folder: Path, **parameters: object) -> str:

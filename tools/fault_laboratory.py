@@ -11,10 +11,11 @@ from pathlib import Path
 import laboratory as tool
 from fault_inputs import Case
 
-from coursepack import effects, files, laboratory
-from coursepack.data import load_dataset
+from coursepack import files
+from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
-from coursepack.recipe import live_parameters
+from coursepack.lab import effects, rows
+from coursepack.train.recipe import live_parameters
 
 FILE = """\
 about: x
@@ -123,12 +124,12 @@ def live(name: str, value: object, folder: Path) -> str:
 
 def too_few_images(folder: Path) -> str:
     common = live_parameters(LIVE | {"live_images": 10**6})
-    laboratory.try_out(load_dataset("mnist_sample"), common, norm=["batch"])
+    rows.try_out(load_dataset("mnist_sample"), common, norm=["batch"])
     return "trained on a million of 4,000 images"
 
 
 def no_control(folder: Path) -> str:
-    table = laboratory.load_table("batch")
+    table = rows.load_table("batch")
     return f"{len(effects.against(table, 'test_accuracy', 'norm', 'instance'))} differences"
 
 
@@ -147,14 +148,14 @@ def killed(folder: Path) -> str:
             time.sleep(0.05)
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-        before = laboratory.read_table(table)[1]
+        before = rows.read_table(table)[1]
         subprocess.run(command, cwd=ROOT, check=True)
-        head, rows = laboratory.read_table(table)
-        assert len(rows) == head["runs"], f"{len(rows)} of {head['runs']} rows"
-        assert not rows.duplicated([*head["factors"], "seed"]).any(), "a row is there twice"
-        kept = rows.merge(before, on=list(before.columns))
+        head, there = rows.read_table(table)
+        assert len(there) == head["runs"], f"{len(there)} of {head['runs']} rows"
+        assert not there.duplicated([*head["factors"], "seed"]).any(), "a row is there twice"
+        kept = there.merge(before, on=list(before.columns))
         assert len(kept) == len(before), "a finished row was made again"
-        return f"{len(before)} rows kept, {len(rows) - len(before)} added"
+        return f"{len(before)} rows kept, {len(there) - len(before)} added"
     finally:
         shutil.rmtree(runs, ignore_errors=True)
 
@@ -178,7 +179,7 @@ def disk_full(folder: Path) -> str:
 
 
 def misspelt(folder: Path) -> str:
-    laboratory.load_table("rate")
+    rows.load_table("rate")
     return "a table of no study"
 
 

@@ -16,8 +16,8 @@ import report
 import study
 from fault_inputs import Case, run_notebook, said_by
 
-from coursepack import records
 from coursepack.files import ROOT
+from coursepack.runs import records
 
 # ------------------------------------------------------------------------------- study files
 STUDY = """\

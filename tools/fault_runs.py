@@ -35,7 +35,7 @@ from torchvision import datasets
 from watched import REFUSED, WELL, kill, last_line, start
 
 from coursepack import files, threads
-from coursepack.data import load_dataset
+from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
 
 SIX = {"epochs": 6, "train_size": 400}  # long enough to be disturbed in the midst of it

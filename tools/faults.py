@@ -33,8 +33,9 @@ from fault_runs import checkpoint_cases, run_cases
 from readme import markdown_table, write_page
 from watched import RAW, RAW_MESSAGE, REFUSED, WELL, Outcome, watch
 
-from coursepack import figures, sources
+from coursepack.data import sources
 from coursepack.files import ROOT
+from coursepack.show import looks
 
 FAULTS = ("Checkpoints", "Faults of a run")  # groups that are no inputs
 INTRODUCTION = """\
@@ -82,7 +83,7 @@ def prepare(base: Path) -> None:
     np.savez(base / "data" / "mnist.npz", **dict(zip(names, arrays)))
     os.environ |= {"DATA_DIR": str(base / "data"), "https_proxy": "http://127.0.0.1:9",
                    "http_proxy": "http://127.0.0.1:9", "PYTHONUNBUFFERED": "1"}
-    figures.set_up()
+    looks.set_up()
 
 
 def attempt(case: Case, base: Path) -> Outcome:

@@ -30,12 +30,13 @@ import filelock
 import pandas as pd
 import study as studies
 
-from coursepack import laboratory, threads
-from coursepack.data import load_dataset
-from coursepack.files import ROOT
-from coursepack.measures import MEASURES
-from coursepack.recipe import Recipe
-from model import check_choice, check_norm
+from coursepack import threads
+from coursepack.data.datasets import load_dataset
+from coursepack.files import ROOT, check_choice
+from coursepack.lab import rows
+from coursepack.lab.measures import MEASURES
+from coursepack.train.recipe import Recipe
+from model import check_norm
 
 STUDIES = studies.STUDIES / "laboratory"
 KEYS = {  # of a laboratory study's file: the type of its value, and an example
@@ -121,19 +122,19 @@ def read_study(name: str) -> tuple[dict[str, object], list[Recipe]]:
             recipes.append(Recipe(**whole | own))
         except (ValueError, OverflowError, TypeError) as error:
             raise ValueError(f"study {name}, {point}, seed {seed}: {error}") from error
-    keys = [laboratory.key_of(vars(recipe), list(varied)) for recipe in recipes]
+    keys = [rows.key_of(vars(recipe), list(varied)) for recipe in recipes]
     studies.check_once(f"runs of study {name}", keys)
     return study | {"study": name, "factors": list(varied)}, recipes
 
 
 def table_file(name: str, folder: str = "") -> Path:
     """Where the table of a study is: among the published results, or in another folder."""
-    return ROOT / (folder or laboratory.TABLES) / f"{name}.csv"
+    return ROOT / (folder or rows.TABLES) / f"{name}.csv"
 
 
 def place_of_table(name: str, folder: str) -> str:
     """The folder of the table of a study that is run into a folder: its own only where asked."""
-    return laboratory.TABLES.as_posix() if folder == f"runs/{name}" else folder
+    return rows.TABLES.as_posix() if folder == f"runs/{name}" else folder
 
 
 def missing_runs(name: str, folder: str = "") -> list[Recipe]:
@@ -143,18 +144,18 @@ def missing_runs(name: str, folder: str = "") -> list[Recipe]:
 
 
 def without_finished(recipes: list[Recipe], file: Path, factors: list[str]) -> list[Recipe]:
-    done = laboratory.finished_keys(file, factors)
-    lacks = [r for r in recipes if laboratory.key_of(vars(r), factors) not in done]
+    done = rows.finished_keys(file, factors)
+    lacks = [r for r in recipes if rows.key_of(vars(r), factors) not in done]
     return sorted(lacks, key=lambda r: -r.epochs * r.train_size * (1 + 100 / r.batch_size))
 
 
-def seconds_left(rows: pd.DataFrame, missing: list[Recipe]) -> float:
+def seconds_left(done: pd.DataFrame, missing: list[Recipe]) -> float:
     """How long the missing runs take one core, by those of the same work that are in the table."""
     names = [name for name in ("arch", "train_size", "epochs", "batch_size", "norm_batch", "norm",
-                               "dataset") if name in rows.columns]
+                               "dataset") if name in done.columns]
     total = 0.0
     for recipe in missing:
-        alike = rows[rows["status"] == "finished"]
+        alike = done[done["status"] == "finished"]
         for name in names:
             fewer = alike[alike[name] == getattr(recipe, name)]
             alike = fewer if len(fewer) else alike
@@ -167,7 +168,7 @@ def time_left(missing: list[Recipe], file: Path) -> str:
     if not missing or not file.exists():
         return ""
     cores = min(threads.count_cores(), len(missing))
-    minutes = seconds_left(laboratory.read_table(file)[1], missing) / cores / 60
+    minutes = seconds_left(rows.read_table(file)[1], missing) / cores / 60
     return f", about {minutes:.0f} min on {cores} core{'s' * (cores > 1)}"
 
 
@@ -175,30 +176,30 @@ def work(name: str, folder: str = "") -> None:
     """Do the runs of a study that no other process does or has done."""
     study, recipes = read_study(name)
     factors, file, whole = study["factors"], table_file(name, folder), None
-    place = file.parent if file.parent != ROOT / laboratory.TABLES else ROOT / "runs" / name
+    place = file.parent if file.parent != ROOT / rows.TABLES else ROOT / "runs" / name
     claims = place / "claims"
     claims.mkdir(parents=True, exist_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     for recipe in without_finished(recipes, file, factors):
-        key = laboratory.key_of(vars(recipe), factors)
+        key = rows.key_of(vars(recipe), factors)
         claim = filelock.FileLock(claims / f"{'_'.join(key)}.lock")
         try:
             claim.acquire(blocking=False)
         except filelock.Timeout:
             continue
         with claim:
-            if key in laboratory.finished_keys(file, factors):
+            if key in rows.finished_keys(file, factors):
                 continue
             if whole is None:
                 whole = load_dataset(recipe.dataset, recipe.data_dir, holdout=recipe.holdout)
-                head = laboratory.table_head(study, recipes, whole)
-                laboratory.check_head(file, head)
+                head = rows.table_head(study, recipes, whole)
+                rows.check_head(file, head)
             row = {factor: getattr(recipe, factor) for factor in factors} | {"seed": recipe.seed}
-            row |= laboratory.run_once(recipe, whole, study["measure"])
-            laboratory.add_row(file, head, row, claims / "table.lock")
+            row |= rows.run_once(recipe, whole, study["measure"])
+            rows.add_row(file, head, row, claims / "table.lock")
             left = without_finished(recipes, file, factors)
             print(f"{name} {len(recipes) - len(left)}/{len(recipes)}: "
-                  f"{laboratory.describe_row(row, factors)}, {row['seconds']:.0f} s"
+                  f"{rows.describe_row(row, factors)}, {row['seconds']:.0f} s"
                   f"{time_left(left, file)}", flush=True)
 
 

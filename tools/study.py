@@ -29,11 +29,11 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from coursepack import threads
-from coursepack.data import SAMPLE
-from coursepack.files import ROOT
-from coursepack.recipe import ALIKE, PLACES, Recipe, with_defaults
-from coursepack.records import load_record
-from model import check_choice, check_norm
+from coursepack.data.datasets import SAMPLE
+from coursepack.files import ROOT, check_choice
+from coursepack.runs.records import load_record
+from coursepack.train.recipe import ALIKE, PLACES, Recipe, with_defaults
+from model import check_norm
 
 STUDIES = ROOT / "studies"
 KEYS = {  # of a study's file: the type of its value, and an example

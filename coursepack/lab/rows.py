@@ -14,9 +14,13 @@ import filelock
 import pandas as pd
 import torch
 
-from coursepack import checkpoints, files, measures, records, steps, threads, training
-from coursepack.data import Dataset, content_checksum, take_part
-from coursepack.recipe import PLACES, Recipe, pick_device
+from coursepack import files, threads
+from coursepack.data.datasets import Dataset, content_checksum, take_part
+from coursepack.lab import measures
+from coursepack.runs import records
+from coursepack.threads import pick_device
+from coursepack.train import checkpoints, loop, updates
+from coursepack.train.recipe import PLACES, Recipe
 from model import Net
 
 TABLES = Path("results")  # results/<study>.csv
@@ -35,15 +39,15 @@ def train_beside(data: Dataset, recipe: Recipe,
     data: the part that is trained on, as Recipe's train_size and the rest have left it. watch: what
     it says of the network after an epoch joins the epoch's row. A run that diverges ends there.
     """
-    model = training.build_model(recipe, data)
+    model = loop.build_model(recipe, data)
     device = next(model.parameters()).device
     data = data.to(device)
     if device.type == "cpu":
         model.to(memory_format=torch.channels_last)
         torch.set_num_threads(threads.THREADS)
-    optimizer, history = steps.make_optimizer(model, recipe), []
+    optimizer, history = updates.make_optimizer(model, recipe), []
     for epoch in range(1, recipe.epochs + 1):
-        row = training.train_epoch(model, data, recipe, optimizer, epoch)
+        row = loop.train_epoch(model, data, recipe, optimizer, epoch)
         history.append(row | watch(model))
         if diverged(row):
             break
@@ -51,7 +55,7 @@ def train_beside(data: Dataset, recipe: Recipe,
 
 
 def diverged(row: dict[str, float]) -> bool:
-    return not (row["loss"] <= training.DIVERGED and math.isfinite(row["penalty"]))
+    return not (row["loss"] <= loop.DIVERGED and math.isfinite(row["penalty"]))
 
 
 @threads.own_torch()
@@ -65,8 +69,8 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
     data = data.to(pick_device(recipe.device))
     model, history = train_beside(data, recipe)
-    test, last = training.evaluate(model, data), history[-1]
-    finished = not diverged(last) and test[0] <= training.DIVERGED
+    test, last = loop.evaluate(model, data), history[-1]
+    finished = not diverged(last) and test[0] <= loop.DIVERGED
     row: dict[str, object] = {"status": "finished" if finished else "diverged",
                               "epoch": len(history)}
     if finished:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from coursepack import batches, steps, training
-from coursepack.data import Dataset
-from coursepack.recipe import Recipe
-from model import LAYERS, Net, check_choice
+from coursepack.data.datasets import Dataset
+from coursepack.files import check_choice
+from coursepack.train import batches, loop, updates
+from coursepack.train.recipe import Recipe
+from model import LAYERS, Net
 
 NEAR_ZERO = 0.01  # of the root mean square of its layer: what a weight is called near zero below
 TEST_BATCHES = (2, 4, 8, 16, 32, 128, 512)
@@ -23,7 +24,7 @@ def weight_norms(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     effective learning rate (van Laarhoven 2017, https://arxiv.org/abs/1706.05350).
     """
     row = {}
-    for i, w in enumerate(steps.penalized_parameters(model), 1):
+    for i, w in enumerate(updates.penalized_parameters(model), 1):
         row[f"norm_{i}"] = w.norm().item()
         row[f"effective_lr_{i}"] = recipe.lr / max(w.square().sum().item(), 1e-30)
     return row
@@ -35,7 +36,7 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     Near zero is relative to the other weights of a layer: before a norm only that matters.
     """
     pruned = copy.deepcopy(model)
-    weights = steps.penalized_parameters(pruned)
+    weights = updates.penalized_parameters(pruned)
     exact = sum((w == 0).sum().item() for w in weights)
     near = 0
     with torch.no_grad():
@@ -45,12 +46,12 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
             w[small] = 0
     total = sum(w.numel() for w in weights)
     return {"exact_zeros": exact / total, "near_zeros": near / total,
-            "pruned_accuracy": training.evaluate(pruned, data)[1]}
+            "pruned_accuracy": loop.evaluate(pruned, data)[1]}
 
 
 def fit(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Loss and accuracy on the training images as they are: not moved, in evaluation mode."""
-    loss, accuracy = training.evaluate(model, data._replace(
+    loss, accuracy = loop.evaluate(model, data._replace(
         test_images=data.train_images, test_labels=data.train_labels))
     return {"fit_loss": loss, "fit_accuracy": accuracy}
 

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from coursepack import batches, checkpoints, files, steps, threads
-from coursepack.data import Dataset
-from coursepack.recipe import Recipe, pick_device
+from coursepack import files, threads
+from coursepack.data.datasets import Dataset
+from coursepack.threads import pick_device
+from coursepack.train import batches, checkpoints, updates
+from coursepack.train.recipe import Recipe
 from model import ARCHITECTURES, Net
 
 DIVERGED = 1e4  # losses above it are no training any more: guessing among ten classes costs 2.3
@@ -43,19 +45,19 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     """
     model.train()
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # so an epoch needs no earlier one
-    parameters = steps.penalized_parameters(model, recipe.penalize)
+    parameters = updates.penalized_parameters(model, recipe.penalize)
     data = data.to(parameters[0].device)
     images = len(data.train_labels)
     per_epoch = math.ceil(images / recipe.batch_size)
     step = (epoch - 1) * per_epoch
     outputs, targets, extra = [], [], 0.0
     for x, labels in batches.training_batches(data, recipe, parameters[0].dtype):
-        rate = steps.learning_rate(step, recipe.epochs * per_epoch, per_epoch, recipe)
+        rate = updates.learning_rate(step, recipe.epochs * per_epoch, per_epoch, recipe)
         log_probabilities = model(x)  # (batch, classes)
         loss = F.nll_loss(log_probabilities, labels)
         optimizer.zero_grad()
         loss.backward()
-        extra += steps.take_step(optimizer, parameters, rate, recipe) * len(labels)
+        extra += updates.take_step(optimizer, parameters, rate, recipe) * len(labels)
 
         outputs.append(log_probabilities.detach())  # counted after the epoch, all at once
         targets.append(labels)
@@ -120,7 +122,7 @@ def train_epochs(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, fl
     data = data.to(device)  # once, and not in each epoch
     if device.type == "cpu":  # the same mathematics, and faster
         model.to(memory_format=torch.channels_last)
-    optimizer = steps.make_optimizer(model, recipe)
+    optimizer = updates.make_optimizer(model, recipe)
     checkpoint = checkpoints.checkpoint_file(recipe, run)
     history, used = checkpoints.resume(checkpoint, run, model, optimizer)
     if device.type == "cpu":
@@ -174,6 +176,6 @@ def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
     speckle = torch.randint(32, few.train_images.shape, dtype=torch.uint8)
     few = few._replace(train_images=few.train_images.maximum(speckle))
     model = build_model(recipe, few).cpu().double()
-    row = train_epoch(model, few, recipe, steps.make_optimizer(model, recipe), epoch=1)
+    row = train_epoch(model, few, recipe, updates.make_optimizer(model, recipe), epoch=1)
     row["test_loss"], row["test_accuracy"] = evaluate(model, few)
     return row

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import nbformat
 
 from coursepack.files import ROOT
-from coursepack.laboratory import EXPECTED
+from coursepack.lab.rows import EXPECTED
 
 NOTEBOOKS = "0[56]_*.ipynb"
 INTRODUCTION = """\

@@ -9,9 +9,11 @@ import pandas as pd
 import seaborn as sns
 from numpy.typing import ArrayLike
 
-from coursepack import compare, figures
-from coursepack.compare import LOOKS
-from coursepack.mistakes import Misclassified
+from coursepack.lab import effects
+from coursepack.runs import recipes
+from coursepack.runs.mistakes import Misclassified
+from coursepack.show import figures
+from coursepack.show.looks import LOOKS
 from model import check_norm
 
 SHOWN = (5, 6, 4, 4)  # images, channels, rows and columns that plot_means has room for
@@ -105,14 +107,14 @@ def plot_reliability(records: Sequence[dict]) -> plt.Figure:
                                        layout="constrained")
     ax.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     ax.annotate("calibrated", (0.06, 0.075), rotation=33, color="#777777", fontsize=11)
-    for recipe, runs in compare.by_recipe(records).items():
+    for recipe, runs in recipes.by_recipe(records).items():
         look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
         table = pd.DataFrame([row for run in runs for row in run["calibration"]])
         table["right"] = table["images"] * table["accuracy"]
         table["sure"] = table["images"] * table["confidence"]
         table = table.groupby("above")[["images", "right", "sure"]].sum()
         share, sure = table["right"] / table["images"], table["sure"] / table["images"]
-        ends = [compare.accuracy_interval(*pair) for pair in zip(share, table["images"])]
+        ends = [effects.accuracy_interval(*pair) for pair in zip(share, table["images"])]
         ax.vlines(sure, *np.transpose(ends), color=look.colour, linewidth=1, alpha=0.5)
         for axes, values in ((ax, share), (below, table["images"])):
             axes.plot(sure, values, color=look.colour, linestyle=look.line, marker="o",
@@ -147,7 +149,7 @@ def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: di
     if len(errors.label):
         count = f"{len(kept.label)} of its {len(errors.label)} mistakes"
         order = "; the most confident mistakes first"
-    figure.suptitle(f"{compare.recipe_title(record)}: {count}")
+    figure.suptitle(f"{recipes.recipe_title(record)}: {count}")
     figures.add_caption(figure, record, order)
     return figure
 

@@ -1,4 +1,4 @@
-"""The training loop that most write-ups of this assignment use, as a baseline for tools/bench.py.
+"""The training loop that most write-ups of this assignment use, as a baseline for upkeep/bench.py.
 
 It shares only the network with the course: torchvision's transforms on PIL images, a DataLoader
 with two workers, a Python loop for L1, `.item()` in every batch, a progress bar, nn.Dropout. It

@@ -9,27 +9,15 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from coursepack import files, threads
-from coursepack.compare import LEAST_SEEDS, LOOKS, Look, by_recipe, mean_interval
-from model import check_choice, check_norm
-
-
-def set_up() -> None:
-    """What a process needs before its first tensor (see threads) and its first figure: the theme.
-
-    Importing a module of the course changes nothing in the process; this does, once.
-    """
-    threads.set_up_torch()
-    sns.set_theme(style="whitegrid", rc={
-        "figure.dpi": 110, "savefig.dpi": 150, "savefig.bbox": "tight",
-        "font.size": 13, "axes.labelsize": 13,
-        "axes.titlesize": 15, "axes.titlelocation": "left", "xtick.labelsize": 12,
-        "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False,
-    })
+from coursepack import files
+from coursepack.files import check_choice
+from coursepack.lab.effects import mean_interval
+from coursepack.runs.recipes import LEAST_SEEDS, by_recipe
+from coursepack.show.looks import LOOKS, Look
+from model import check_norm
 
 
 def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from coursepack import training
-from coursepack.data import Dataset
+from coursepack.data.datasets import Dataset
+from coursepack.train import loop
 from model import Net
 
 CONFIDENCES = (0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1)
@@ -31,8 +31,8 @@ class Misclassified(NamedTuple):
 
 
 def probabilities(model: Net, data: Dataset) -> Tensor:
-    """Those of all classes (N, classes) for each test image, by training.predict()."""
-    return training.predict(model, data).exp().cpu()
+    """Those of all classes (N, classes) for each test image, by loop.predict()."""
+    return loop.predict(model, data).exp().cpu()
 
 
 def find_misclassified(probabilities: Tensor, data: Dataset) -> Misclassified:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coursepack.data import Dataset
-from coursepack.recipe import Recipe, augmentations
+from coursepack.data.datasets import Dataset
+from coursepack.train.recipe import Recipe, augmentations
 
 
 def random_affine(count: int, augment: str) -> Tensor:

@@ -37,12 +37,15 @@ import torch.nn.functional as F
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))  # kernels, study
 
 # bench_report, kernels and study are imported where they are called: no measurement waits for them.
-from coursepack import batches, files, steps, threads, training
-from coursepack.data import Dataset, load_dataset
-from coursepack.recipe import Recipe
-from coursepack.records import RECIPES
+from coursepack import files, threads
+from coursepack.data.datasets import Dataset, load_dataset
+from coursepack.runs.records import RECIPES
+from coursepack.show import looks
+from coursepack.train import batches, loop, updates
+from coursepack.train.recipe import Recipe
 
 PARTS = ("speed", "profile", "growth", "busy", "notebooks", "goal")
 FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
@@ -63,16 +66,16 @@ def defaults() -> dict[str, dict]:
 # ------------------------------------------------------------------- one measurement, one process
 def run_pack(data: Dataset, recipe: Recipe) -> dict:
     """Train as a notebook does. Seconds an epoch of it all: augmentation, tests, checkpoints."""
-    net = training.build_model(recipe, data)
+    net = loop.build_model(recipe, data)
     started = time.perf_counter()
-    history = training.train(net, data, recipe)
+    history = loop.train(net, data, recipe)
     return {"seconds": (time.perf_counter() - started) / recipe.epochs, "epochs": history}
 
 
 def run_limit(data: Dataset, recipe: Recipe) -> dict:
     """Forward, backward and optimizer step on one fixed batch, as often as an epoch has batches."""
-    net = training.build_model(recipe, data).to(memory_format=torch.channels_last)
-    optimizer = steps.make_optimizer(net, recipe)
+    net = loop.build_model(recipe, data).to(memory_format=torch.channels_last)
+    optimizer = updates.make_optimizer(net, recipe)
     x = batches.to_input(data.train_images[: recipe.batch_size], data)
     labels = data.train_labels[: recipe.batch_size]
     started = time.perf_counter()
@@ -100,8 +103,8 @@ def run_profile(data: Dataset, recipe: Recipe) -> dict:
         return iter(timed("training_batches", functools.partial(next, original(*args), None)), None)
 
     original = batches.training_batches
-    with (mock.patch("coursepack.batches.training_batches", timed_batches),
-          mock.patch("coursepack.training.evaluate", timed("evaluate", training.evaluate)),
+    with (mock.patch("coursepack.train.batches.training_batches", timed_batches),
+          mock.patch("coursepack.train.loop.evaluate", timed("evaluate", loop.evaluate)),
           mock.patch("coursepack.files.replace_file", timed("replace_file", files.replace_file))):
         result = run_pack(data, recipe)
     few = dataclasses.replace(recipe, run_name="few")
@@ -145,7 +148,7 @@ def measure(job: str, data: Dataset, recipe: dict) -> dict:
 
 
 def measure_student(data: Dataset, recipe: dict, nesterov: bool) -> dict:
-    """Result of tools/student_loop.py in a new process, set up as Python comes."""
+    """Result of upkeep/student_loop.py in a new process, set up as Python comes."""
     from bench_report import epoch_seconds
     arrays = {"train_images": data.train_images.squeeze(1), "train_labels": data.train_labels,
               "test_images": data.test_images.squeeze(1), "test_labels": data.test_labels,
@@ -156,7 +159,7 @@ def measure_student(data: Dataset, recipe: dict, nesterov: bool) -> dict:
         inputs = Path(folder) / "settings.json", Path(folder) / "arrays.pt"
         inputs[0].write_text(json.dumps(settings), encoding="utf-8")
         torch.save(arrays, inputs[1])
-        command = [sys.executable, files.ROOT / "tools" / "student_loop.py", *inputs]
+        command = [sys.executable, files.ROOT / "upkeep" / "student_loop.py", *inputs]
         result = json.loads(finish(command))
     result["seconds"] = statistics.mean(epoch_seconds(result))
     say("student", recipe, result["seconds"])
@@ -331,12 +334,12 @@ def main() -> None:
     for name in ("images", "repetitions", "epochs", "seeds"):
         files.check_range(f"--{name}", getattr(args, name), 12 if name == "images" else 1)
     if args.work:
-        threads.set_up_torch()  # figures.set_up() without the theme of figures
+        threads.set_up_torch()  # looks.set_up() without the theme of figures
         torch.set_num_threads(threads.THREADS)  # as training.train() does
         work(args.work, Recipe(**args.recipe))
         return
-    from bench_report import figures, show, write_json
-    figures.set_up()
+    from bench_report import show, write_json
+    looks.set_up()
     files.check_writable("--out", args.out)
     data = load_dataset(args.dataset)
     print(data)

@@ -1,4 +1,4 @@
-"""The report of tools/bench.py: Markdown and two figures, from nothing but its bench.json.
+"""The report of upkeep/bench.py: Markdown and two figures, from nothing but its bench.json.
 
     bench_report.py             print what was measured before, and draw it, in runs/bench
     bench_report.py folder      the same of a bench.json that lies elsewhere
@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from readme import markdown_table, write_page
 
-from coursepack import figures, files
-from coursepack.compare import LOOKS
+from coursepack import files
+from coursepack.show import looks
+from coursepack.show.looks import LOOKS
 
 GOAL = 0.993  # test accuracy to reach, and to keep
 CONTENDERS = {"student": "student loop", "same": "same recipe, here", "default": "default recipe",
@@ -284,8 +285,8 @@ def main() -> None:
     args = parser.parse_args()
     file = args.folder / "bench.json"
     if not file.is_file():
-        sys.exit(f"{file} is not there. Measure first: python tools/bench.py --out {args.folder}")
-    figures.set_up()
+        sys.exit(f"{file} is not there. Measure first: python upkeep/bench.py --out {args.folder}")
+    looks.set_up()
     show(json.loads(file.read_text(encoding="utf-8")), args.folder, args.publish)
 
 

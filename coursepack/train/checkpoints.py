@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from coursepack import files, threads
-from coursepack.data import Dataset, describe_data
-from coursepack.recipe import PLACES, Recipe
+from coursepack.data.datasets import Dataset, describe_data
+from coursepack.train.recipe import PLACES, Recipe
 
 CODE = ("model.py", *(f"coursepack/{room}.py" for room in (
-    "threads", "sources", "data", "recipe", "batches", "steps", "training")))
+    "files", "threads", "data/sources", "data/datasets", "train/recipe", "train/batches",
+    "train/updates", "train/loop")))
 LOCKS: dict[Path, filelock.FileLock] = {}  # of the runs that this process is training
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
-from coursepack import data, files
-from model import Net, check_choice, check_groups
+from coursepack import files, threads
+from coursepack.data import datasets
+from coursepack.files import check_choice
+from model import Net, check_groups
 
 PENALIZE = ("weights", "all")
 SCHEDULES = ("one_cycle", "step", "constant")
@@ -99,8 +101,8 @@ class Recipe:
             object.__setattr__(self, field.name, value)
         check_parameters(asdict(self))
         files.find_folder("runs_dir", self.runs_dir)
-        data.find_dataset(self.dataset, self.data_dir)
-        pick_device(self.device)
+        datasets.find_dataset(self.dataset, self.data_dir)
+        threads.pick_device(self.device)
 
     def network(self) -> dict[str, object]:
         """The arguments of model.Net."""
@@ -236,18 +238,6 @@ def read_injected(variables: dict[str, object]) -> dict[str, object]:
 def augmentations(augment: str) -> list[str]:
     """Parts of an augmentation: "rotate+shift" is rotate and shift, "none" has no part."""
     return [] if augment == "none" else augment.split("+")
-
-
-def pick_device(device: str) -> torch.device:
-    """The device that a name stands for. Raises ValueError if it is not there.
-
-    "auto" is the first that is there of cuda, mps (Apple's GPU) and the CPU.
-    """
-    there = [name for name, is_there in [
-        ("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()),
-        ("cpu", True)] if is_there]
-    check_choice("device", device, ["auto", *there])
-    return torch.device(there[0] if device == "auto" else device)
 
 
 def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[str]]:

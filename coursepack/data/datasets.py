@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack import files, sources, threads
-from model import check_choice
+from coursepack import files, threads
+from coursepack.data import sources
+from coursepack.files import check_choice
 
 
 class Dataset(NamedTuple):

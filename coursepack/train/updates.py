@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from coursepack.recipe import PENALIZE, Recipe
-from model import Net, check_choice
+from coursepack.files import check_choice
+from coursepack.train.recipe import PENALIZE, Recipe
+from model import Net
 
 
 def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Tensor]:

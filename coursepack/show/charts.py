@@ -10,9 +10,9 @@ import seaborn as sns
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from coursepack.compare import LOOKS, Look
-from coursepack.effects import by_point
-from coursepack.figures import label_ends, write_below
+from coursepack.lab.effects import by_point
+from coursepack.show.figures import label_ends, write_below
+from coursepack.show.looks import LOOKS, Look
 
 OTHER_LOOKS = (  # for what is not a norm
     Look("", "#222222", "-"), Look("", "#E69F00", "--"), Look("", "#56B4E9", "-."),

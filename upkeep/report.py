@@ -18,17 +18,21 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import laboratory_report
 from readme import markdown_table, write_page, write_part
 from study import check_kept, finished, read_file, read_study, record_file, study_names
 
-from coursepack import compare, figures, files
+from coursepack import files
 from coursepack.files import ROOT
-from coursepack.records import RECIPES, load_record
+from coursepack.lab import effects
+from coursepack.runs import recipes
+from coursepack.runs.records import RECIPES, load_record
+from coursepack.show import figures, looks
 from model import ARCHITECTURES, Net, count
 
-SHOWN = ("parameters", "seeds", "final test accuracy", compare.NEW_SEEDS, compare.NEW_IMAGES,
+SHOWN = ("parameters", "seeds", "final test accuracy", effects.NEW_SEEDS, effects.NEW_IMAGES,
          "weights below 0.001")
 VERSIONS = ("_first", "", "_fresh")  # of a study: before it was retuned, itself, on new seeds
 TO_REACH = {  # what it is, by how the name of a study begins
@@ -91,7 +95,7 @@ def load_saved() -> list[dict]:
     return [load_record(ROOT / "results" / SAVED / f"{run}.json") for run in RECIPES]
 
 
-def goals(study: str, recipes: dict[str, list[dict]]) -> list[str]:
+def goals(study: str, grouped: dict[str, list[dict]]) -> list[str]:
     """For each recipe of a study the accuracy to reach; nothing if no file names one.
 
     X_first had to reach what X has to.
@@ -99,7 +103,7 @@ def goals(study: str, recipes: dict[str, list[dict]]) -> list[str]:
     to_reach = read_file(study)["to_reach"]
     if not to_reach and base_of(study) in study_names():
         to_reach = read_file(base_of(study))["to_reach"]
-    labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in recipes.values()]
+    labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in grouped.values()]
     return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []
 
 
@@ -111,8 +115,8 @@ def framed(table: pd.DataFrame) -> str:
 
 def saved_section(records: list[dict]) -> str:
     """The recipe notebooks as saved: one run each."""
-    table = compare.results_table(records)
-    table = table[["parameters", "final test accuracy", compare.NEW_IMAGES,
+    table = effects.results_table(records)
+    table = table[["parameters", "final test accuracy", effects.NEW_IMAGES,
                    "final training accuracy", "final penalty"]]
     data, parameters = records[0]["data"], records[0]["parameters"]
     about = (f"All of {data['name']} ({data['train_size']:,} images to train, "
@@ -121,7 +125,7 @@ def saved_section(records: list[dict]) -> str:
     names = [graph.name for graph in figures.GRAPHS.values()]
     graphs = [f"![{name.capitalize()} of the three recipes by epoch]"
               f"(../images/{name.replace(' ', '_')}.png)" for name in names]
-    grids = [f"![The most confident mistakes of {compare.recipe_title(record)}, with true class, "
+    grids = [f"![The most confident mistakes of {recipes.recipe_title(record)}, with true class, "
              f"prediction and confidence](../images/misclassified_{run}.png)"
              for run, record in zip(RECIPES, records)]
     sure = "![How sure each network was, and how right](../images/reliability.png)"
@@ -133,17 +137,17 @@ def saved_section(records: list[dict]) -> str:
 def section(study: str, records: list[dict]) -> str:
     """A study: what it is, its table beside what its source claims, its findings, its graph."""
     spec = read_file(study)
-    compare.check_comparable(records, spec["factors"])
-    table = compare.results_table(records)[list(SHOWN)]
-    recipes, notes = compare.by_recipe(records), [threads_note(records)]
-    if to_reach := goals(study, recipes):
+    recipes.check_comparable(records, spec["factors"])
+    table = effects.results_table(records)[list(SHOWN)]
+    grouped, notes = recipes.by_recipe(records), [threads_note(records)]
+    if to_reach := goals(study, grouped):
         table.insert(3, "to reach", to_reach)
         about = next(text for start, text in TO_REACH.items() if study.startswith(start))
         notes.append(f"*To reach* is {about}.")
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    found = [f"- {sentence}" for sentence in compare.findings(records)]
-    image = f"![Test accuracy by epoch: {', '.join(recipes)}](../images/study_{study}.png)"
+    found = [f"- {sentence}" for sentence in effects.findings(records)]
+    image = f"![Test accuracy by epoch: {', '.join(grouped)}](../images/study_{study}.png)"
     return "\n\n".join([f"## {study}", f"{spec['about']}{missing}.", framed(table).strip(),
                         " ".join(notes), "\n".join(found), image])
 
@@ -170,11 +174,11 @@ def goal_rows(studies: dict[str, list[dict]]) -> list[list[object]]:
     """A row for each recipe that had an accuracy to reach."""
     rows = []
     for study, records in studies.items():
-        recipes = compare.by_recipe(records)
-        for first, (name, runs, goal) in enumerate(zip(recipes, recipes.values(),
-                                                       goals(study, recipes))):
-            mean, half = compare.mean_interval(compare.final_values(runs))
-            interval = f" ± {half:.2%}" if len(runs) >= compare.LEAST_SEEDS else ""
+        grouped = recipes.by_recipe(records)
+        for first, (name, runs, goal) in enumerate(zip(grouped, grouped.values(),
+                                                       goals(study, grouped))):
+            mean, half = effects.mean_interval(recipes.final_values(runs))
+            interval = f" ± {half:.2%}" if len(runs) >= recipes.LEAST_SEEDS else ""
             missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
             rows.append(["" if first else study, name, len(runs), f"{mean:.2%}{interval}",
                          goal + missed])
@@ -185,7 +189,7 @@ def decided_pairs(studies: dict[str, list[dict]]) -> str:
     """How many differences are larger than chance, and in which studies."""
     decided, pairs = {}, 0
     for study, records in studies.items():
-        differences = compare.pairwise_differences(records)
+        differences = effects.pairwise_differences(records)
         pairs += len(differences)
         if here := sum(not pair.low <= 0 <= pair.high for pair in differences):
             decided[study] = here
@@ -222,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", nargs="*")
-    figures.set_up()
+    looks.set_up()
     for study in parser.parse_args().studies:
         print(f"{study}: {keep_records(study)} records kept")
     saved, studies = load_saved(), load_studies()

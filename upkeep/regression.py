@@ -18,7 +18,7 @@ from readme import write_page
 
 from coursepack.files import ROOT
 
-TRAINING, STEPS = "coursepack/training.py", "coursepack/steps.py"
+TRAINING, STEPS = "coursepack/train/loop.py", "coursepack/train/updates.py"
 MUTANTS = {  # what is broken: file, what stands there, what is put there
     "L1 dropped": (STEPS, "torch._foreach_sign(parameters), pull)",
                    "torch._foreach_sign(parameters), 0.0)"),
@@ -45,9 +45,9 @@ MUTANTS = {  # what is broken: file, what stands there, what is put there
     "epsilon twice as large": ("model.py", "LAYERS[norm].arguments(channels, size, groups))",
                                "LAYERS[norm].arguments(channels, size, groups), eps=2e-5)"),
     "L2 on the gains of the norms, too": (
-        TRAINING, "        extra += steps.take_step(",
-        "        steps.add_penalty([w for name, w in model.named_parameters() if "
-        'name.endswith("norm.weight")], 0, recipe.l2)\n        extra += steps.take_step('),
+        TRAINING, "        extra += updates.take_step(",
+        "        updates.add_penalty([w for name, w in model.named_parameters() if "
+        'name.endswith("norm.weight")], 0, recipe.l2)\n        extra += updates.take_step('),
     "test images moved": (TRAINING, "to_input(part, data, weight.dtype)", "to_input(part, data, "
                           'weight.dtype, batches.random_affine(len(part), "rotate+shift"))'),
     "columns of training and test swapped": (

@@ -4,8 +4,10 @@ Everything here is a library's: scipy for Tukey's and Dunnett's tests, statsmode
 of variance and Holm's correction. A run that diverged has no response: it is counted, not averaged.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,11 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 
-from coursepack.compare import LEAST_SEEDS, mean_interval
+from coursepack.runs.recipes import LEAST_SEEDS, by_recipe, final_values
+from coursepack.runs.records import listed
 
 LEVEL = 0.95
+NEW_SEEDS, NEW_IMAGES = "95 % interval, new seeds", "95 % interval, new test images"
 
 
 def by_point(table: pd.DataFrame, response: str, by: Sequence[str]) -> pd.DataFrame:
@@ -189,3 +193,135 @@ def seeds_needed(difference: float, spread: float, power: float = 0.8, level: fl
     if test.power(size, 2, level) >= power:
         return 2
     return int(np.ceil(np.max(test.solve_power(size, alpha=level, power=power))))
+
+
+# ------------------------------------------------------------------ runs of recipe notebooks
+def accuracy_interval(share: float, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a share seen in count trials (Wilson 1927)."""
+    low, high = stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
+    return float(low), float(high)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis, and half the width of its confidence interval (Student 1908).
+
+    The interval is that of the mean over all seeds, judged by these; infinite for a single value.
+    """
+    count = len(values)
+    if count < 2:
+        return values[0], np.full_like(values[0], np.inf)
+    return values.mean(0), stats.t.ppf((1 + level) / 2, count - 1) * stats.sem(values)
+
+
+def results_table(records: Sequence[dict]) -> pd.DataFrame:
+    """A row for each recipe: final values, as means over its seeds, and two intervals of accuracy.
+
+    NEW_SEEDS: where the mean of all seeds may lie, on these test images; see mean_interval(),
+    blank below three seeds. NEW_IMAGES: where the accuracy of these networks on all images like
+    these test images may lie; see accuracy_interval().
+    """
+    rows = {}
+    for name, runs in by_recipe(records).items():
+        accuracy = final_values(runs)
+        mean, half = mean_interval(accuracy)
+        seeds = share_range(mean - half, mean + half) if len(runs) >= LEAST_SEEDS else ""
+        images = share_range(*accuracy_interval(float(mean), runs[0]["data"]["test_size"]))
+        each = [f"{value:.2%}" for value in accuracy]
+        best = np.mean([max(e["test_accuracy"] for e in run["epochs"]) for run in runs])
+        rows[name] = {
+            "parameters": f"{runs[0]['parameter_count']:,}", "seeds": len(runs),
+            "final test accuracy": f"{mean:.2%}", NEW_SEEDS: seeds, NEW_IMAGES: images,
+            "each seed": ", ".join(each) if len(each) < 8 else f"{min(each)} to {max(each)}",
+            "final training accuracy": f"{final_values(runs, 'accuracy').mean():.2%}",
+            "final penalty": f"{final_values(runs, 'penalty').mean():.4f}",
+            "weights below 0.001": f"{np.mean([run['near_zero'] for run in runs]):.1%}",
+            "best epoch, on the test set": f"{best:.2%}",
+        }
+    return pd.DataFrame(rows).T
+
+
+def share_range(low: float, high: float) -> str:
+    """From one share to another, as far as they are possible."""
+    return f"{max(low, 0):.2%} to {min(high, 1):.2%}"
+
+
+class Difference(NamedTuple):
+    """Recipe minus other recipe, in final test accuracy."""
+
+    recipe: str
+    other: str
+    seeds: int  # of recipe
+    other_seeds: int
+    mean: float
+    low: float  # of an interval for the mean; all pairs' intervals hold together in 95 %
+    high: float
+
+    def __str__(self) -> str:
+        """A finding, in words that say no more than the runs support."""
+        seeds = f"({self.seeds} and {self.other_seeds} seeds)"
+        if self.low <= 0 <= self.high:
+            return (f"{self.recipe} and {self.other}: undecided, from {100 * self.low:+z.2f} to "
+                    f"{100 * self.high:+z.2f} percentage points {seeds}.")
+        word = "higher" if self.mean > 0 else "lower"
+        least, most = sorted((abs(self.low), abs(self.high)))
+        return (f"{self.recipe} ends {word} than {self.other}, by {100 * least:.2f} to "
+                f"{100 * most:.2f} percentage points {seeds}.")
+
+
+@functools.cache  # it takes a moment
+def tukey_width(recipes: int, freedom: int) -> float:
+    """Half the width of Tukey's 95 % intervals, in standard errors of a difference."""
+    return stats.studentized_range.ppf(0.95, recipes, freedom) / 2**0.5
+
+
+def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
+    """Every recipe with three seeds or more against every other, by Tukey's method.
+
+    Their 95 % intervals hold together (Tukey 1949; Kramer 1956 for unequal numbers of seeds). This
+    assumes runs that are independent, accuracies that are roughly normal, and one variance for all
+    recipes, which is pooled over them. Nothing is paired by seed: a seed gives two recipes the
+    same batches, but on these data their accuracies do not go up and down together. An accuracy
+    is a count of images, so the standard error of a difference is at least one of them.
+    """
+    recipes = {name: final_values(runs) for name, runs in by_recipe(records).items()
+               if len(runs) >= LEAST_SEEDS}
+    if len(recipes) < 2:
+        return []
+    freedom = sum(len(values) - 1 for values in recipes.values())
+    variance = sum(((v - v.mean()) ** 2).sum() for v in recipes.values()) / freedom
+    width = tukey_width(len(recipes), freedom)
+    found = []
+    for (name, values), (other, others) in itertools.combinations(recipes.items(), 2):
+        error = np.sqrt(variance * (1 / len(values) + 1 / len(others)))
+        half = width * max(error, 1 / records[0]["data"]["test_size"])
+        mean = values.mean() - others.mean()
+        found.append(Difference(name, other, len(values), len(others), float(mean),
+                                float(mean - half), float(mean + half)))
+    return found
+
+
+def findings(records: Sequence[dict]) -> list[str]:
+    """What the runs say about differences between recipes: at least one sentence."""
+    recipes, found = by_recipe(records), pairwise_differences(records)
+    few = [name for name, runs in recipes.items() if len(runs) < LEAST_SEEDS]
+    enough = [name for name in recipes if name not in few]
+    sentences = [str(difference) for difference in found]
+    if len(enough) == 1:
+        sentences.append(f"{enough[0]}: no other recipe with three seeds to compare it with.")
+    if few:
+        sentences.append(f"{listed(few, 20)}: fewer than three seeds, no statement.")
+    return sentences
+
+
+def mcnemar_test(run: dict, other: dict) -> tuple[int, int, float]:
+    """Do two trained networks err equally often on the same test images? (McNemar 1947.)
+
+    Of the images that only one of them gets wrong: how many only the first does, how many only
+    the other, and how likely a split as uneven is if each were a coin toss, by the exact test.
+    This compares two networks, not recipes: two seeds of one recipe often differ as clearly.
+    """
+    wrong, wrong_other = set(run["misclassified"]), set(other["misclassified"])
+    only, only_other = len(wrong - wrong_other), len(wrong_other - wrong)
+    if only + only_other == 0:
+        return 0, 0, 1.0
+    return only, only_other, float(stats.binomtest(only, only + only_other).pvalue)

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack import checkpoints, files, mistakes, steps
-from coursepack.data import Dataset
-from coursepack.mistakes import Misclassified
-from coursepack.recipe import PLACES, Recipe, check_parameters, with_defaults
+from coursepack import files
+from coursepack.data.datasets import Dataset
+from coursepack.runs import mistakes
+from coursepack.runs.mistakes import Misclassified
+from coursepack.train import checkpoints, updates
+from coursepack.train.recipe import PLACES, Recipe, check_parameters, with_defaults
 from model import Net, count
 
 SCHEMA, MISTAKES = 1, "misclassified.npz"
@@ -59,7 +61,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "epochs": history,
         "misclassified": errors["index"].tolist(),
         "calibration": mistakes.find_calibration(probabilities, data),
-        "near_zero": share_near_zero(steps.penalized_parameters(model, recipe.penalize)),
+        "near_zero": share_near_zero(updates.penalized_parameters(model, recipe.penalize)),
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     folder = recipe.run_dir

@@ -1,0 +1,1 @@
+"""Images and labels: what reads a file, and the named data sets."""

@@ -1,0 +1,108 @@
+"""Runs as recipes: those that differ in their seed alone, and what may be compared."""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from coursepack.runs.records import listed
+from coursepack.train.recipe import ALIKE, PLACES
+from model import ARCHITECTURES, LAYERS, check_norm
+
+LEAST_SEEDS = 3  # of a recipe, for a statement about it
+OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not its recipe
+
+
+def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> None:
+    """Raise ValueError unless the runs agree in all but their recipes: data, epochs, rate ...
+
+    factors: parameters of ALIKE in which they may differ. The message names every value's runs.
+    """
+    for part in ALIKE:
+        if part not in factors:
+            check_alike(part, records, lambda record, part=part: record["parameters"][part])
+    check_alike("the data set", records, lambda record: record["data"]["name"])
+    check_alike("the sample or the full data", records, lambda record: "the sample"
+                if record["data"]["source"] == "sample" else "the full data")
+    check_alike("the classes", records, lambda record: ", ".join(record["data"]["classes"])[:99])
+    check_alike("the number of test images", records, lambda record: record["data"]["test_size"])
+    if not {"train_size", "holdout"} & {*factors}:
+        check_alike("the number of training images", records,
+                    lambda record: record["data"]["train_size"])
+        known = [record for record in records if record["data"].get("content")]  # not of old ones
+        check_alike("the images (not the same images)", known,
+                    lambda record: record["data"]["content"])
+
+
+def check_alike(what: str, records: Sequence[dict], value_of: Callable[[dict], object]) -> None:
+    """Raise ValueError unless value_of() is the same for all runs."""
+    runs: dict[object, list[str]] = {}
+    for record in records:
+        runs.setdefault(value_of(record), []).append(record["parameters"]["run_name"])
+    if len(runs) > 1:
+        values = ", ".join(f"{value!r} ({listed(names)})" for value, names in runs.items())
+        factor = f", or name {what} among the factors" if what in ALIKE else ""
+        raise ValueError(f"These runs differ in {what}: {values}. "
+                         f"Run them again with the same, leave some out{factor}.")
+
+
+def norm_name(norm: str) -> str:
+    """What a normalization is called in tables and figures."""
+    return LAYERS[norm].short if norm in LAYERS else "no norm"
+
+
+def recipe_title(record: dict) -> str:
+    """Short name of a run, such as "BN + L1 + L2" or "GN(2) + L1"."""
+    p = record["parameters"]
+    norm = check_norm(p["norm"])
+    name = norm_name(norm) + (f"({p['groups']})" if norm == "group" else "")
+    return " + ".join([name] + ["L1"] * (p["l1"] > 0) + ["L2"] * (p["l2"] > 0))
+
+
+def acting(parameters: dict[str, object]) -> dict[str, object]:
+    """The parameters that make a recipe: those that do something, spelled in one way."""
+    norm, spec = check_norm(parameters["norm"]), ARCHITECTURES.get(parameters["arch"])
+    order = parameters["order"] or (spec.order if spec else "")
+    idle = [*OWN, *["groups"] * (norm != "group"), *["layer_affine"] * (norm != "layer")]
+    spelled = parameters | {"norm": norm, "order": order}
+    return {name: value for name, value in spelled.items() if name not in idle}
+
+
+def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
+    """The runs of each recipe: those that differ in their seed alone. Keys are names for people.
+
+    Recipes of the same title, see recipe_title(), are told apart by the parameters that differ.
+    What runs as a rule agree in, ALIKE, stands in every name if it differs between any of them.
+    Raises ValueError for a seed given twice.
+    """
+    recipes: dict[str, list[dict]] = {}
+    for record in records:
+        key = json.dumps(acting(record["parameters"]), sort_keys=True)
+        recipes.setdefault(key, []).append(record)
+    groups = [sorted(runs, key=lambda run: run["parameters"]["seed"]) for runs in recipes.values()]
+    shared = [acting(runs[0]["parameters"]) for runs in groups]
+    titles = [recipe_title(runs[0]) for runs in groups]
+    named = {}
+    for runs, mine, title in zip(groups, shared, titles):
+        check_seeds(runs)
+        twins = [other for other, name in zip(shared, titles) if name == title]
+        differ = [part for part in mine if any(
+            mine[part] != other[part] for other in (shared if part in ALIKE else twins))]
+        values = [str(mine[k]).lower() if type(mine[k]) is bool else mine[k] for k in differ]
+        named[", ".join([title, *(f"{k} {value}" for k, value in zip(differ, values))])] = runs
+    return named
+
+
+def check_seeds(runs: Sequence[dict]) -> None:
+    """Raise ValueError unless the runs of a recipe, sorted by seed, are of one seed each."""
+    for one, two in itertools.pairwise(run["parameters"] for run in runs):
+        if one["seed"] == two["seed"]:
+            raise ValueError(f"{one['run_name']} and {two['run_name']} are one recipe with one "
+                             f"seed, {one['seed']}, and would count as two. Leave one out, or run "
+                             "it again with another seed.")
+
+
+def final_values(runs: Sequence[dict], key: str = "test_accuracy") -> np.ndarray:
+    """A value of the last epoch of each run."""
+    return np.array([run["epochs"][-1][key] for run in runs])

@@ -1,0 +1,1 @@
+"""Pictures: looks, graphs by epoch, pictures of what is computed, charts of tables."""

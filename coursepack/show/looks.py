@@ -1,0 +1,40 @@
+"""The looks of all pictures: a colour and a line of its own for each norm, and the theme."""
+
+from typing import NamedTuple
+
+import seaborn as sns
+
+from coursepack import threads
+from coursepack.runs.recipes import norm_name
+
+
+class Look(NamedTuple):
+    short: str
+    colour: str
+    line: str | tuple  # matplotlib's style
+
+
+STYLES = {  # Okabe and Ito's colours, which colour-blind people can tell apart, and a line for each
+    "batch": ("#0072B2", "-"),
+    "group": ("#D55E00", "--"),
+    "layer": ("#009E73", "-."),
+    "instance": ("#CC79A7", ":"),
+    "rms": ("#E69F00", (0, (6, 1, 1, 1, 1, 1))),
+    "none": ("#555555", (0, (1, 3))),
+}
+LOOKS = {norm: Look(norm_name(norm), *style)
+         for norm, style in STYLES.items()}
+
+
+def set_up() -> None:
+    """What a process needs before its first tensor (see threads) and its first figure: the theme.
+
+    Importing a module of the course changes nothing in the process; this does, once.
+    """
+    threads.set_up_torch()
+    sns.set_theme(style="whitegrid", rc={
+        "figure.dpi": 110, "savefig.dpi": 150, "savefig.bbox": "tight",
+        "font.size": 13, "axes.labelsize": 13,
+        "axes.titlesize": 15, "axes.titlelocation": "left", "xtick.labelsize": 12,
+        "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False,
+    })

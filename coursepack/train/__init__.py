@@ -1,0 +1,1 @@
+"""One recipe on its way: its parameters, batches, updates, checkpoints, the loop."""
