@@ -8,10 +8,12 @@ import sys
 import nbformat
 import numpy as np
 import torch
+from hypothesis import strategies as st
 
 from coursepack.files import ROOT
 from coursepack.train import batches, loop
-from coursepack.train.recipe import Recipe, with_defaults
+from coursepack.train.recipe import CHOICES, OPTIMIZERS, RANGES, Recipe, with_defaults
+from model import ARCHITECTURES, NORMS, check_norm, keeps_shape
 
 SMALL = {"epochs": 1, "train_size": 400, "device": "cpu"}  # for notebooks
 
@@ -57,6 +59,40 @@ def make_recipe(folder, **changes):
     small = {"data_dir": str(folder), "runs_dir": str(folder / "runs"), "device": "cpu",
              "augment": "none", "epochs": 1, "batch_size": 64}
     return Recipe(**small | changes)
+
+
+def numbers(name):
+    """Strategy: what parameter name may be by its range, in its type."""
+    least, below = next((least, below) for other, least, below in RANGES if other == name)
+    if type(getattr(Recipe, name)) is int:
+        return st.integers(least, min(below, 2**53) - 1)
+    return st.floats(least, min(below, 1e30), exclude_max=True, allow_subnormal=False)
+
+
+@st.composite
+def recipes(draw, **fixed):
+    """Strategy: every kind of Recipe that is accepted; fixed: parameters as they have to be."""
+    drawn = {name: draw(numbers(name)) for name, *_ in RANGES}
+    drawn |= {name: draw(st.sampled_from(some)) for name, some in CHOICES.items()}
+    drawn |= {"dataset": "mnist_sample", "arch": draw(st.sampled_from(list(ARCHITECTURES))),
+              "norm": draw(st.sampled_from([*NORMS, "BN", "gn"])),
+              "groups": draw(st.sampled_from([1, 2])),
+              "layer_affine": draw(st.sampled_from(["element", "channel"])),
+              "order": draw(st.sampled_from(["", "norm-act-drop", "drop-norm-act"])),
+              "augment": draw(st.sampled_from(["none", "rotate", "rotate+shift+flip"])),
+              "run_name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", fullmatch=True))}
+    drawn |= fixed
+    drawn["skip"] = fixed.get("skip", draw(st.booleans()) and any(
+        keeps_shape(ARCHITECTURES[drawn["arch"]])))
+    if check_norm(drawn["norm"]) != "group" and "groups" not in fixed:
+        drawn["groups"] = draw(numbers("groups"))  # idle
+    if drawn["l2_step"] == "learning_rate":  # what each of these goes together with
+        drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": OPTIMIZERS[0]}
+    if drawn["l1_step"] == "proximal":
+        drawn["optimizer"] = OPTIMIZERS[0]
+    if not drawn["train_size"]:
+        drawn["subset_seed"] = 0
+    return Recipe(**drawn)
 
 
 def fit(data, recipe):
