@@ -30,8 +30,8 @@ from coursepack.lab.rows import (
     describe_table, load_records, load_table, train_beside, try_out, wrap,
 )
 from coursepack.lab.effects import (
-    accuracy_interval, against, all_pairs, by_point, describe_differences, findings, mcnemar_test,
-    paired_against, readable_p, readable_shares, results_table, seeds_needed, slope,
+    accuracy_interval, by_point, describe_differences, dunnett, findings, mcnemar_test,
+    paired_t_tests, readable_p, readable_shares, results_table, seeds_needed, slope, tukey,
     variance_table, welch_at,
 )
 

@@ -42,7 +42,7 @@ def test_a_point_of_which_all_runs_diverged_has_no_mean():
 
 def test_tukeys_intervals_are_those_of_the_studentized_range():
     table = made_table({"batch": 0.9, "group": 0.93, "layer": 0.9})
-    found = effects.all_pairs(table, "test_accuracy", "norm")
+    found = effects.tukey(table, "test_accuracy", "norm")
     groups = [runs["test_accuracy"].to_numpy() for _, runs in table.groupby("norm", sort=False)]
     pooled = np.mean([values.var(ddof=1) for values in groups])
     half = stats.studentized_range.ppf(0.95, 3, 12) / np.sqrt(2) * np.sqrt(2 * pooled / 5)
@@ -55,25 +55,25 @@ def test_tukeys_intervals_are_those_of_the_studentized_range():
 
 def test_dunnetts_intervals_are_narrower_than_tukeys_and_reach_the_same_difference():
     table = made_table({"batch": 0.9, "group": 0.93, "layer": 0.9, "instance": 0.8})
-    found = effects.against(table, "test_accuracy", "norm", "batch")
-    tukey = effects.all_pairs(table, "test_accuracy", "norm").set_index(["of", "to"])
+    found = effects.dunnett(table, "test_accuracy", "norm", "batch")
+    tukey = effects.tukey(table, "test_accuracy", "norm").set_index(["of", "to"])
     for row in found.to_dict("records"):
         other = tukey.loc[("batch", row["of"])]
         assert row["difference"] == pytest.approx(-other["difference"])
         assert row["high"] - row["low"] < other["high"] - other["low"]
         assert row["difference"] == pytest.approx((row["high"] + row["low"]) / 2, abs=1e-3)
-    again = effects.against(table, "test_accuracy", "norm", "batch")
+    again = effects.dunnett(table, "test_accuracy", "norm", "batch")
     pd.testing.assert_frame_equal(found, again)
     with pytest.raises(ValueError, match=says("norm='rms'", "batch, group")):
-        effects.against(table, "test_accuracy", "norm", "rms")
+        effects.dunnett(table, "test_accuracy", "norm", "rms")
 
 
-@pytest.mark.parametrize("method", ["all_pairs", "against"])
+@pytest.mark.parametrize("method", ["tukey", "dunnett"])
 def test_equal_norms_are_told_apart_in_about_five_of_a_hundred_studies(method):
     said = 0
     for start in range(100):
         table = made_table({"batch": 0.9, "group": 0.9, "layer": 0.9}, start=start)
-        own = ["batch"] if method == "against" else []
+        own = ["batch"] if method == "dunnett" else []
         found = getattr(effects, method)(table, "test_accuracy", "norm", *own)
         said += (found["says"] != "undecided").any()
     assert 1 <= said <= 12  # of 100
@@ -85,7 +85,7 @@ def test_pairs_are_of_the_same_seed_and_hold_together():
     table["test_accuracy"] += 0.05 * np.sin(table["seed"])
     shuffled = table.sample(frac=1, random_state=0)
     shuffled.loc[shuffled["norm"] == "dropout", "status"] = "diverged"
-    found = effects.paired_against(shuffled, "test_accuracy", "norm", "none").set_index("of")
+    found = effects.paired_t_tests(shuffled, "test_accuracy", "norm", "none").set_index("of")
     assert {*found.index} == {"L1", "L2"}
     wide = table.pivot(index="seed", columns="norm", values="test_accuracy")
     tests = {way: stats.ttest_rel(wide[way], wide["none"]) for way in ("L1", "L2")}
@@ -105,7 +105,7 @@ def test_a_difference_that_holds_alone_but_not_together_is_undecided():
     table = pd.DataFrame([{"way": way, "seed": seed, "status": "finished",
                            "y": mean + (way != "none") * noise[seed]}
                           for way, mean in means.items() for seed in range(10)])
-    found = effects.paired_against(table, "y", "way", "none").set_index("of")
+    found = effects.paired_t_tests(table, "y", "way", "none").set_index("of")
     assert found.loc["a", "low"] > 0
     assert found.loc["a", "p"] > 0.05
     assert found.loc["a", "says"] == "undecided"
@@ -114,7 +114,7 @@ def test_a_difference_that_holds_alone_but_not_together_is_undecided():
 def test_a_control_without_runs_is_named():
     table = made_table({"none": 0.9, "L1": 0.9})
     with pytest.raises(ValueError, match=says("norm='L3'", "L1, none")):
-        effects.paired_against(table, "test_accuracy", "norm", "L3")
+        effects.paired_t_tests(table, "test_accuracy", "norm", "L3")
 
 
 def test_a_slope_is_the_power_that_was_put_in():

@@ -62,7 +62,7 @@ def describe_differences(found: pd.DataFrame, where: str = "") -> str:
                      for row in found.to_dict("records"))
 
 
-def all_pairs(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
+def tukey(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
     """Differences between all levels of a factor, with intervals that hold together (Tukey)."""
     groups = samples(table, response, among)
     found = stats.tukey_hsd(*groups.values())
@@ -72,7 +72,7 @@ def all_pairs(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
         for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2)])
 
 
-def against(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
+def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
     """Differences of each level of a factor to one of them, holding together (Dunnett)."""
     groups = samples(table, response, among)
     if control not in groups:
@@ -88,7 +88,7 @@ def against(table: pd.DataFrame, response: str, among: str, control: object) -> 
                         for level, low, high in zip(others, limits.low, limits.high)])
 
 
-def paired_against(table: pd.DataFrame, response: str, among: str, control: object,
+def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: object,
                    by: str = "seed") -> pd.DataFrame:
     """Differences of each level of a factor to one of them, run by run of the same seed.
 

@@ -11,7 +11,7 @@ from coursepack.train.recipe import ALIKE, PLACES
 from model import ARCHITECTURES, LAYERS, check_norm
 
 LEAST_SEEDS = 3  # of a recipe, for a statement about it
-OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not its recipe
+RUNS_OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not its recipe
 
 
 def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> None:
@@ -19,9 +19,9 @@ def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> No
 
     factors: parameters of ALIKE in which they may differ. The message names every value's runs.
     """
-    for part in ALIKE:
-        if part not in factors:
-            check_alike(part, records, lambda record, part=part: record["parameters"][part])
+    for name in ALIKE:
+        if name not in factors:
+            check_alike(name, records, lambda record, name=name: record["parameters"][name])
     check_alike("the data set", records, lambda record: record["data"]["name"])
     check_alike("the sample or the full data", records, lambda record: "the sample"
                 if record["data"]["source"] == "sample" else "the full data")
@@ -57,16 +57,17 @@ def recipe_title(record: dict) -> str:
     p = record["parameters"]
     norm = check_norm(p["norm"])
     name = norm_name(norm) + (f"({p['groups']})" if norm == "group" else "")
-    return " + ".join([name] + ["L1"] * (p["l1"] > 0) + ["L2"] * (p["l2"] > 0))
+    penalties = [key.upper() for key in ("l1", "l2") if p[key] > 0]
+    return " + ".join([name, *penalties])
 
 
-def acting(parameters: dict[str, object]) -> dict[str, object]:
-    """The parameters that make a recipe: those that do something, spelled in one way."""
+def recipe_of(parameters: dict[str, object]) -> dict[str, object]:
+    """Of a run's parameters those that make its recipe: what does nothing there is left out."""
     norm, spec = check_norm(parameters["norm"]), ARCHITECTURES.get(parameters["arch"])
     order = parameters["order"] or (spec.order if spec else "")
-    idle = [*OWN, *["groups"] * (norm != "group"), *["layer_affine"] * (norm != "layer")]
-    spelled = parameters | {"norm": norm, "order": order}
-    return {name: value for name, value in spelled.items() if name not in idle}
+    of_one_norm = {"groups": "group", "layer_affine": "layer"}
+    return {name: value for name, value in (parameters | {"norm": norm, "order": order}).items()
+            if name not in RUNS_OWN and of_one_norm.get(name, norm) == norm}
 
 
 def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
@@ -78,17 +79,17 @@ def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
     """
     recipes: dict[str, list[dict]] = {}
     for record in records:
-        key = json.dumps(acting(record["parameters"]), sort_keys=True)
+        key = json.dumps(recipe_of(record["parameters"]), sort_keys=True)
         recipes.setdefault(key, []).append(record)
     groups = [sorted(runs, key=lambda run: run["parameters"]["seed"]) for runs in recipes.values()]
-    shared = [acting(runs[0]["parameters"]) for runs in groups]
+    shared = [recipe_of(runs[0]["parameters"]) for runs in groups]
     titles = [recipe_title(runs[0]) for runs in groups]
     named = {}
     for runs, mine, title in zip(groups, shared, titles):
         check_seeds(runs)
         twins = [other for other, name in zip(shared, titles) if name == title]
-        differ = [part for part in mine if any(
-            mine[part] != other[part] for other in (shared if part in ALIKE else twins))]
+        differ = [k for k in mine if any(
+            mine[k] != other[k] for other in (shared if k in ALIKE else twins))]
         values = [str(mine[k]).lower() if type(mine[k]) is bool else mine[k] for k in differ]
         named[", ".join([title, *(f"{k} {value}" for k, value in zip(differ, values))])] = runs
     return named
