@@ -1,12 +1,17 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
 import json
+import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
 from helpers import first, fit, make_recipe, no_network
+from started import Started
 
 from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
@@ -14,6 +19,11 @@ from coursepack.runs.records import load_run, save_run
 from coursepack.show import looks
 
 looks.set_up()
+PROFILE = hypothesis.settings(max_examples=20, deadline=None, derandomize=True, database=None,
+                              suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile("few", PROFILE)
+hypothesis.settings.register_profile("many", PROFILE, max_examples=500)
+hypothesis.settings.load_profile("many" if os.environ.get("FUZZ") else "few")  # make fuzz
 
 
 def pytest_collection_modifyitems(items):
@@ -45,6 +55,33 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="session")
 def few(digits):
     return first(digits, 300, 520)
+
+
+@pytest.fixture(scope="session")
+def some_digits(digits, tmp_path_factory):
+    """A folder with 400 of the digits as mnist.npz."""
+    folder = tmp_path_factory.mktemp("data")
+    np.savez(folder / "mnist.npz", x_train=digits.train_images[:400, 0].numpy(),
+             y_train=digits.train_labels[:400].numpy(), x_test=digits.test_images[:100, 0].numpy(),
+             y_test=digits.test_labels[:100].numpy())
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path_factory):
+    """start(function, arguments ..., VARIABLE=value): a process that does it, see started.py."""
+    folder, started = tmp_path_factory.mktemp("started"), []
+
+    def start_one(do, *arguments, **environment):
+        started.append(Started(folder / f"{len(started)}.txt", do, arguments,
+                               os.environ | environment))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        if one.process.is_alive():
+            one.send(signal.SIGKILL)
+        one.process.join(20)
 
 
 @pytest.fixture(scope="session")
