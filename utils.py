@@ -11,13 +11,15 @@ from coursepack.threads import pick_device
 # -- data: the named datasets
 from coursepack.data.datasets import load_dataset
 
-# -- train: the parameters of a run; batches; what a step does to weights; network and loop
+# -- train: what a step does to weights; the parameters of a run; batches; network and loop
+from coursepack.train.updates import decay, penalized_parameters, penalty, rate_for_l2, shrink
 from coursepack.train.recipe import (
     Recipe, by_hand_parameters, live_parameters, summary_parameters,
 )
 from coursepack.train.batches import apply_affine, random_affine, to_input
-from coursepack.train.updates import decay, penalized_parameters, penalty, rate_for_l2, shrink
-from coursepack.train.loop import build_model, evaluate, predict, probe, train
+from coursepack.train.loop import (
+    build_model, evaluate, predict, probe, train, train_beside,
+)
 
 # -- runs: what a run leaves behind; its mistakes; runs of one recipe
 from coursepack.runs.mistakes import calibration_error, shared_mistakes
@@ -26,9 +28,7 @@ from coursepack.runs.recipes import by_recipe, check_comparable, recipe_title
 
 # -- lab: what can be measured in a network; experiments of many runs; what their tables say
 from coursepack.lab.measures import batch_statistics, pooled_rank, sparsity
-from coursepack.lab.rows import (
-    describe_table, load_records, load_table, train_beside, try_out, wrap,
-)
+from coursepack.lab.rows import describe_table, load_records, load_table, try_out, wrap
 from coursepack.lab.effects import (
     accuracy_interval, by_point, describe_differences, dunnett, findings, mcnemar_test,
     paired_t_tests, readable_p, readable_shares, results_table, seeds_needed, slope, tukey,

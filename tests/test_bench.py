@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from coursepack.data.datasets import load_dataset
 from coursepack.show.looks import LOOKS
-from coursepack.train import batches, loop, updates
+from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 from model import Net, count
 
@@ -39,7 +39,7 @@ def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm):
     choices |= {"l1": 1e-3, "l2": 1e-2, "batch_size": 60}
     recipe = Recipe(**choices, device="cpu", runs_dir=str(tmp_path))
     ours, theirs = (loop.build_model(recipe, data).double() for _ in range(2))
-    row = loop.train_epoch(ours, data, recipe, updates.make_optimizer(ours, recipe), epoch=1)
+    row = loop.train_epoch(ours, data, recipe, loop.make_optimizer(ours, recipe), epoch=1)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=recipe.lr, weight_decay=recipe.l2,
                                 momentum=recipe.momentum, nesterov=True)
     inputs = batches.to_input(data.train_images, data, torch.float64)

@@ -18,7 +18,7 @@ import pytest
 import study
 import torch
 import yaml
-from helpers import without_seconds
+from helpers import set_free, without_seconds
 from hypothesis import strategies as st
 
 from coursepack.data.datasets import SAMPLE, load_dataset
@@ -26,7 +26,7 @@ from coursepack.files import ROOT
 from coursepack.lab import effects
 from coursepack.runs import recipes
 from coursepack.runs.records import RECIPES, load_record, load_run, save_run
-from coursepack.train import checkpoints, loop
+from coursepack.train import loop
 from coursepack.train.recipe import PENALIZE, SCHEDULES, Recipe
 from model import ARCHITECTURES, NORMS, Net
 
@@ -118,7 +118,7 @@ def check_run(recipe, data):
     """A run ends; it resumes as if undisturbed; what it saves agrees with itself."""
     beside = dataclasses.replace(recipe, runs_dir=recipe.runs_dir + "/undisturbed")
     expected, undisturbed = train(beside, data)
-    checkpoints.release(beside)
+    set_free(beside)
     model, history = train(recipe, data, interrupt=max(1, len(undisturbed) // 2))
     assert json.dumps(without_seconds(history)) == json.dumps(without_seconds(undisturbed))
     record = save_run(model, data, recipe, history)
@@ -145,7 +145,7 @@ def test_random_recipe_is_refused_by_name_or_runs(pictures, values):
             return
         said, _ = refusal(check_run, recipe, data)
         assert not said or "diverged" in said, said
-        checkpoints.release(recipe)
+        set_free(recipe)
 
 
 # --------------------------------------------------------------------- records and study files

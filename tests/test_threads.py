@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import arrays, first, fit, make_recipe, without_seconds
+from helpers import arrays, first, fit, make_recipe, set_free, without_seconds
 from torch import nn
 
 from coursepack import threads
 from coursepack.data.datasets import load_dataset
 from coursepack.lab import rows
-from coursepack.train import checkpoints, loop
+from coursepack.train import loop
 
 
 @pytest.fixture
@@ -113,8 +113,8 @@ def numbers_of_a_run(data, folder):
     """All that a run computes: data, history, mistakes, the probe, and a run beside it."""
     recipe = make_recipe(folder, arch="mnist_8k", augment="rotate+shift", l1=1e-4, dropout=0.1)
     model, history = fit(data, recipe)
-    checkpoints.release(recipe)
-    trained, beside = rows.train_beside(data, recipe)
+    set_free(recipe)
+    trained, beside = loop.train_beside(data, recipe)
     np.savez(folder / "tiny.npz", **arrays())
     return [load_dataset("tiny", str(folder)).std.tolist(), without_seconds(history),
             loop.predict(model, data).tolist(), beside,

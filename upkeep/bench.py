@@ -44,7 +44,7 @@ from coursepack import files, threads
 from coursepack.data.datasets import Dataset, load_dataset
 from coursepack.runs.records import RECIPES
 from coursepack.show import looks
-from coursepack.train import batches, loop, updates
+from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 
 PARTS = ("speed", "profile", "growth", "busy", "notebooks", "goal")
@@ -75,7 +75,7 @@ def run_pack(data: Dataset, recipe: Recipe) -> dict:
 def run_limit(data: Dataset, recipe: Recipe) -> dict:
     """Forward, backward and optimizer step on one fixed batch, as often as an epoch has batches."""
     net = loop.build_model(recipe, data).to(memory_format=torch.channels_last)
-    optimizer = updates.make_optimizer(net, recipe)
+    optimizer = loop.make_optimizer(net, recipe)
     x = batches.to_input(data.train_images[: recipe.batch_size], data)
     labels = data.train_labels[: recipe.batch_size]
     started = time.perf_counter()

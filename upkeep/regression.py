@@ -32,9 +32,9 @@ MUTANTS = {  # what is broken: file, what stands there, what is put there
     "layer norm in place of group norm": ("model.py", '"num_groups": g,', '"num_groups": 1,'),
     "twice the groups": ("model.py", '"num_groups": g,', '"num_groups": 2 * g,'),
     "eval() missing": (TRAINING, "    model.eval()\n", ""),
-    "learning rate 10 % higher": (STEPS, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
-    "momentum changed": (STEPS, "momentum=recipe.momentum,", "momentum=0.85,"),
-    "Nesterov left out": (STEPS, "nesterov=recipe.momentum > 0", "nesterov=False"),
+    "learning rate 10 % higher": (TRAINING, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
+    "momentum changed": (STEPS, "momentum=momentum,", "momentum=0.85,"),
+    "Nesterov left out": (STEPS, "nesterov=momentum > 0", "nesterov=False"),
     "seed changed": (TRAINING, "torch.manual_seed(recipe.seed)\n    return",
                      "torch.manual_seed(recipe.seed + 1)\n    return"),
     "test loss a sum over batches": (TRAINING, "loss = F.nll_loss(log_probabilities.double(), "
@@ -45,15 +45,15 @@ MUTANTS = {  # what is broken: file, what stands there, what is put there
     "epsilon twice as large": ("model.py", "LAYERS[norm].arguments(channels, size, groups))",
                                "LAYERS[norm].arguments(channels, size, groups), eps=2e-5)"),
     "L2 on the gains of the norms, too": (
-        TRAINING, "        extra += updates.take_step(",
+        TRAINING, "        extra += take_step(",
         "        updates.add_penalty([w for name, w in model.named_parameters() if "
-        'name.endswith("norm.weight")], 0, recipe.l2)\n        extra += updates.take_step('),
+        'name.endswith("norm.weight")], 0, recipe.l2)\n        extra += take_step('),
     "test images moved": (TRAINING, "to_input(part, data, weight.dtype)", "to_input(part, data, "
                           'weight.dtype, batches.random_affine(len(part), "rotate+shift"))'),
     "columns of training and test swapped": (
-        TRAINING, 'row["test_loss"], row["test_accuracy"] = evaluate(model, data)',
-        'row["test_loss"], row["test_accuracy"] = row["loss"], row["accuracy"]\n'
-        '    row["loss"], row["accuracy"] = evaluate(model, data)'),
+        TRAINING, '            row["test_loss"], row["test_accuracy"] = evaluate(model, data)',
+        '            row["test_loss"], row["test_accuracy"] = row["loss"], row["accuracy"]\n'
+        '            row["loss"], row["accuracy"] = evaluate(model, data)'),
 }
 MACHINES = {  # what is different: environment variables, or an edit as above
     "1 thread": {"OMP_NUM_THREADS": "1"},

@@ -3,10 +3,9 @@
 import io
 import itertools
 import json
-import math
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,43 +18,14 @@ from coursepack.data.datasets import Dataset, content_checksum, take_part
 from coursepack.lab import measures
 from coursepack.runs import records
 from coursepack.threads import pick_device
-from coursepack.train import checkpoints, loop, updates
+from coursepack.train import checkpoints, loop
 from coursepack.train.recipe import PLACES, Recipe
-from model import Net
 
 TABLES = Path("results")  # results/<study>.csv
 OWN = ("seed", "subset_seed", "run_name", *PLACES)  # what a run has, and not its study
 EXPECTED = "Expected before it ran: "  # printed before a study's expectation
 LAST = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
 SAME = ("factors", "common", "data", "measure")  # what the rows of a table have to agree in
-
-
-@threads.own_torch()
-def train_beside(data: Dataset, recipe: Recipe,
-                 watch: Callable[[Net], dict[str, float]] = lambda model: {},
-                 ) -> tuple[Net, list[dict[str, float]]]:
-    """Train a recipe with nothing written and nothing printed: its network, and a row per epoch.
-
-    data: the part that is trained on, as Recipe's train_size and the rest have left it. watch: what
-    it says of the network after an epoch joins the epoch's row. A run that diverges ends there.
-    """
-    model = loop.build_model(recipe, data)
-    device = next(model.parameters()).device
-    data = data.to(device)
-    if device.type == "cpu":
-        model.to(memory_format=torch.channels_last)
-        torch.set_num_threads(threads.THREADS)
-    optimizer, history = updates.make_optimizer(model, recipe), []
-    for epoch in range(1, recipe.epochs + 1):
-        row = loop.train_epoch(model, data, recipe, optimizer, epoch)
-        history.append(row | watch(model))
-        if diverged(row):
-            break
-    return model, history
-
-
-def diverged(row: dict[str, float]) -> bool:
-    return not (row["loss"] <= loop.DIVERGED and math.isfinite(row["penalty"]))
 
 
 @threads.own_torch()
@@ -68,9 +38,9 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     started = time.perf_counter()
     data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
     data = data.to(pick_device(recipe.device))
-    model, history = train_beside(data, recipe)
+    model, history = loop.train_beside(data, recipe)
     test, last = loop.evaluate(model, data), history[-1]
-    finished = not diverged(last) and test[0] <= loop.DIVERGED
+    finished = not loop.diverged(last) and test[0] <= loop.DIVERGED
     row: dict[str, object] = {"status": "finished" if finished else "diverged",
                               "epoch": len(history)}
     if finished:

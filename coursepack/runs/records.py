@@ -65,15 +65,12 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     }
     weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     folder = recipe.run_dir
-    checkpoints.hold(recipe)
-    try:
+    with checkpoints.locked(recipe):
         move_aside(folder, record)
         files.replace_file(folder / "model.pt", functools.partial(torch.save, weights))
         files.replace_file(folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
         write_record(folder / "record.json", record)
         checkpoints.checkpoint_file(recipe, run).unlink(missing_ok=True)
-    finally:
-        checkpoints.release(recipe)
     return record
 
 

@@ -1,12 +1,15 @@
 """An unfinished run: what it is of, who may write to it, and going on after an interruption."""
 
+import contextlib
 import functools
 import json
 import sys
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import NamedTuple
 
 import filelock
 import torch
@@ -17,9 +20,9 @@ from coursepack.data.datasets import Dataset, describe_data
 from coursepack.train.recipe import PLACES, Recipe
 
 CODE = ("model.py", *(f"coursepack/{room}.py" for room in (
-    "files", "threads", "data/sources", "data/datasets", "train/recipe", "train/batches",
-    "train/updates", "train/loop")))
-LOCKS: dict[Path, filelock.FileLock] = {}  # of the runs that this process is training
+    "files", "threads", "data/sources", "data/datasets", "train/updates", "train/recipe",
+    "train/batches", "train/loop")))
+LOCKS: dict[Path, filelock.FileLock] = {}  # of runs of this process, until saved
 
 
 def identity(recipe: Recipe, data: Dataset) -> dict[str, object]:
@@ -46,13 +49,16 @@ def checkpoint_file(recipe: Recipe, run: dict[str, object]) -> Path:
     return recipe.run_dir / f"unfinished-{zlib.crc32(text.encode()):08x}.pt"
 
 
-def hold(recipe: Recipe) -> None:
-    """Keep other processes from training this run, until release() or the end of this process.
+@contextlib.contextmanager
+def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
+    """Keep other processes from writing to this run's folder meanwhile.
 
-    Raises PermissionError that names the run if another one is training it.
+    until_saved: and from then on, until the same run is locked without it, or this process ends.
+    But an error or an interruption always sets the run free: then another process may go on.
+    Raises PermissionError that names the run if another process is training it.
     """
     folder = recipe.run_dir
-    lock = LOCKS.setdefault(folder, filelock.FileLock(folder / ".lock"))
+    lock = LOCKS.get(folder, filelock.FileLock(folder / ".lock"))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
@@ -60,19 +66,45 @@ def hold(recipe: Recipe) -> None:
                               f"{folder}. Wait for its end, or choose another run_name.") from error
     except NotImplementedError:  # a file system without locks: as good as it gets there
         pass
+    LOCKS[folder] = lock
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not (done and until_saved):
+            LOCKS.pop(folder, lock).release(force=True)
 
 
-def release(recipe: Recipe) -> None:
-    """Let other processes train this run again."""
-    if lock := LOCKS.pop(recipe.run_dir, None):
-        lock.release(force=True)
+class Visit(NamedTuple):
+    """A run on its way, see visit()."""
+
+    history: list[dict[str, float]]  # a row for each finished epoch
+    threads: int  # how many the run began with
+    left: range  # the epochs, counted from 1, that are left to do
+    keep: Callable[[dict[str, float]], None]  # takes a finished epoch: the run goes on after it
 
 
-def save_checkpoint(file: Path, run: dict[str, object], model: nn.Module,
-                    optimizer: torch.optim.Optimizer, history: list[dict[str, float]]) -> None:
-    state = {"run": run, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-             "history": history, "threads": torch.get_num_threads()}
-    files.replace_file(file, functools.partial(torch.save, state))
+@contextlib.contextmanager
+def visit(recipe: Recipe, data: Dataset, model: nn.Module,
+          optimizer: torch.optim.Optimizer) -> Iterator[Visit]:
+    """A run as an interruption left it, if there was one, model and optimizer too; else its start.
+
+    It is locked, and stays so after its last epoch until it is saved.
+    """
+    files.check_writable("runs_dir", recipe.run_dir)
+    with locked(recipe, until_saved=True):
+        run = identity(recipe, data)
+        file = checkpoint_file(recipe, run)
+        history, used = resume(file, run, model, optimizer)
+
+        def keep(row: dict[str, float]) -> None:
+            history.append(row)
+            state = {"run": run, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                     "history": history, "threads": torch.get_num_threads()}
+            files.replace_file(file, functools.partial(torch.save, state))
+
+        yield Visit(history, used, range(len(history) + 1, recipe.epochs + 1), keep)
 
 
 def resume(file: Path, run: dict[str, object], model: nn.Module,
@@ -101,5 +133,5 @@ def resume(file: Path, run: dict[str, object], model: nn.Module,
         raise ValueError(f"{file} cannot be continued: {why}. Remove it, and the run begins anew; "
                          "or choose another run_name.") from error
     print(f"This run was interrupted: continuing after epoch {len(history)}, with {used} "
-          f"thread{'s' * (used != 1)} as before.")
+          f"{'thread' if used == 1 else 'threads'} as before.")
     return history, used

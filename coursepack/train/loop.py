@@ -1,14 +1,15 @@
-"""The training loop and its parts: one epoch, evaluation, all epochs."""
+"""Training: a network, a step and an epoch of it, all epochs, with and without a trace; tests."""
 
 import math
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from coursepack import files, threads
+from coursepack import threads
 from coursepack.data.datasets import Dataset
 from coursepack.threads import pick_device
 from coursepack.train import batches, checkpoints, updates
@@ -37,6 +38,7 @@ def build_model(recipe: Recipe, data: Dataset) -> Net:
     return Net(**recipe.network(), classes=len(data.classes)).to(pick_device(recipe.device))
 
 
+# ------------------------------------------------------------------------- an epoch and a step
 def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
                 epoch: int, bar: tqdm | None = None) -> dict[str, float]:
     """Train for one epoch (counted from 1). Returns means over its images, as they were trained.
@@ -49,15 +51,16 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     data = data.to(parameters[0].device)
     images = len(data.train_labels)
     per_epoch = math.ceil(images / recipe.batch_size)
-    step = (epoch - 1) * per_epoch
+    step, steps = (epoch - 1) * per_epoch, recipe.epochs * per_epoch
+    schedule = updates.SCHEDULES[recipe.schedule]
     outputs, targets, extra = [], [], 0.0
     for x, labels in batches.training_batches(data, recipe, parameters[0].dtype):
-        rate = updates.learning_rate(step, recipe.epochs * per_epoch, per_epoch, recipe)
-        log_probabilities = model(x)  # (batch, classes)
-        loss = F.nll_loss(log_probabilities, labels)
+        rate = schedule(recipe.lr, step, steps, per_epoch)
+        log_probabilities = model(x)  # (N, classes), of x (N, C, H, W)
+        loss = F.nll_loss(log_probabilities, labels)  # (), a mean; labels (N,)
         optimizer.zero_grad()
-        loss.backward()
-        extra += updates.take_step(optimizer, parameters, rate, recipe) * len(labels)
+        loss.backward()  # each parameter w of the network has w.grad, of its own shape
+        extra += take_step(optimizer, parameters, rate, recipe) * len(labels)
 
         outputs.append(log_probabilities.detach())  # counted after the epoch, all at once
         targets.append(labels)
@@ -68,6 +71,133 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     return {"loss": loss, "penalty": float(extra) / images, "accuracy": accuracy, "lr": rate}
 
 
+def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
+              recipe: Recipe) -> Tensor:
+    """One step down the gradients that backward() has left. Returns the value of the penalty, ().
+
+    parameters: those that L1 and L2 act on.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if recipe.l2_step == "learning_rate":  # the weights of the second group have it in place of L2
+        free = optimizer.param_groups[1]
+        free["lr"], free["grown"] = updates.rate_for_l2(rate, recipe.l2, free.get("grown", 1.0))
+        parameters = [w for w in parameters if not updates.is_one_of(w, free["params"])]
+    value = updates.add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)
+    if recipe.weight_decay:
+        updates.decay(parameters, rate * recipe.weight_decay)
+    optimizer.step()
+    if recipe.l1_step == "proximal":
+        updates.shrink(parameters, rate * recipe.l1 / (1 - recipe.momentum))
+    return value
+
+
+def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer of all parameters of a model; see take_step for the second group."""
+    free = updates.scale_free_weights(model) if recipe.l2_step == "learning_rate" else []
+    others = [w for w in model.parameters() if not updates.is_one_of(w, free)]
+    groups = [{"params": group} for group in (others, free) if group]
+    return updates.OPTIMIZERS[recipe.optimizer](groups, recipe.lr, recipe.momentum)
+
+
+# --------------------------------------------------------------------------------- all epochs
+def train_epochs(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
+                 epochs: Iterable[int], after: Callable[[dict[str, float], float], object],
+                 bar: tqdm | None = None) -> None:
+    """Train for these epochs. After each, after(row, seconds) is given what train_epoch returned.
+
+    What after() adds to the row counts as well: the epoch in which training diverges is the last.
+    """
+    for epoch in epochs:
+        started = time.perf_counter()
+        row = train_epoch(model, data, recipe, optimizer, epoch, bar)
+        after(row, time.perf_counter() - started)
+        if diverged(row):
+            break
+
+
+def diverged(row: dict[str, float]) -> bool:
+    """Has an epoch, or its test if there was one, a loss that is no training any more?"""
+    losses = row["loss"] + row.get("test_loss", 0.0)
+    return not (losses <= DIVERGED and math.isfinite(row["penalty"]))  # NaN is not <= anything
+
+
+def place(model: Net, data: Dataset) -> Dataset:
+    """The data on the network's device, once and not in each epoch; there the network is prepared.
+
+    On a CPU its channels are last in memory: the same mathematics, and faster.
+    """
+    device = next(model.parameters()).device
+    if device.type == "cpu":
+        model.to(memory_format=torch.channels_last)
+    return data.to(device)
+
+
+@threads.own_torch()
+def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
+    """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
+
+    After each epoch a checkpoint is written to the run's folder. Called again after an
+    interruption, with the same recipe and data, it goes on after the last finished epoch, and on a
+    CPU the history is bit for bit that of an undisturbed run: it keeps its number of threads.
+    Raises PermissionError if the folder cannot be written or another process is training this run,
+    ValueError for a broken checkpoint, FloatingPointError if training diverges.
+    """
+    optimizer = make_optimizer(model, recipe)
+    with checkpoints.visit(recipe, data, model, optimizer) as run:
+        data = place(model, data)
+        if data.train_labels.device.type == "cpu":
+            threads.fix_threads(run.threads)
+        per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
+        bar = tqdm(total=recipe.epochs * per_epoch, initial=len(run.history) * per_epoch,
+                   unit="batch", mininterval=1)
+
+        def after(row: dict[str, float], seconds: float) -> None:
+            started = time.perf_counter()
+            row["test_loss"], row["test_accuracy"] = evaluate(model, data)
+            row |= {"train_seconds": seconds, "test_seconds": time.perf_counter() - started,
+                    "threads": torch.get_num_threads()}
+            if diverged(row):
+                raise FloatingPointError(
+                    f"training diverged: in epoch {len(run.history) + 1} the loss is "
+                    f"{row['loss']:.4g}, that of the test images {row['test_loss']:.4g}, the "
+                    f"penalty {row['penalty']:.4g}. Choose an lr below {recipe.lr}, or a smaller "
+                    "l1 or l2.")
+            run.keep(row)
+            report_epoch(run.history, recipe.epochs)
+
+        train_epochs(model, data, recipe, optimizer, run.left, after, bar)
+        bar.close()
+    return run.history
+
+
+def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
+    """Print a line about the last epoch of a history."""
+    row = history[-1]
+    print(f"epoch {len(history):2}/{epochs}  loss {row['loss']:.4f} + penalty "
+          f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
+          f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
+
+
+@threads.own_torch()
+def train_beside(data: Dataset, recipe: Recipe,
+                 watch: Callable[[Net], dict[str, float]] = lambda model: {},
+                 ) -> tuple[Net, list[dict[str, float]]]:
+    """Train a recipe with nothing written and nothing printed: its network, and a row per epoch.
+
+    data: the part that is trained on, as Recipe's train_size and the rest have left it. watch: what
+    it says of the network after an epoch joins the epoch's row. A run that diverges ends there.
+    """
+    model, history = build_model(recipe, data), []
+    data = place(model, data)
+    if data.train_labels.device.type == "cpu":
+        torch.set_num_threads(threads.THREADS)
+    train_epochs(model, data, recipe, make_optimizer(model, recipe), range(1, recipe.epochs + 1),
+                 after=lambda row, seconds: history.append(row | watch(model)))
+    return model, history
+
+
+# --------------------------------------------------------------------------------------- tests
 @threads.own_torch()
 @torch.no_grad()
 def predict(model: Net, data: Dataset) -> Tensor:
@@ -97,74 +227,6 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
 
 
 @threads.own_torch()
-def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
-    """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
-
-    After each epoch a checkpoint is written to the run's folder. Called again after an
-    interruption, with the same recipe and data, it goes on after the last finished epoch, and on a
-    CPU the history is bit for bit that of an undisturbed run: it keeps its number of threads.
-    Raises PermissionError if the folder cannot be written or another process is training this run,
-    ValueError for a broken checkpoint, FloatingPointError if training diverges.
-    """
-    files.check_writable("runs_dir", recipe.run_dir)
-    checkpoints.hold(recipe)
-    try:
-        return train_epochs(model, data, recipe)
-    except BaseException:  # an interruption, too: then another process may go on
-        checkpoints.release(recipe)
-        raise
-
-
-def train_epochs(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
-    """The epochs that a run lacks, each with its checkpoint; see train()."""
-    device = next(model.parameters()).device
-    run = checkpoints.identity(recipe, data)
-    data = data.to(device)  # once, and not in each epoch
-    if device.type == "cpu":  # the same mathematics, and faster
-        model.to(memory_format=torch.channels_last)
-    optimizer = updates.make_optimizer(model, recipe)
-    checkpoint = checkpoints.checkpoint_file(recipe, run)
-    history, used = checkpoints.resume(checkpoint, run, model, optimizer)
-    if device.type == "cpu":
-        threads.fix_threads(used)
-    per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
-    bar = tqdm(total=recipe.epochs * per_epoch, initial=len(history) * per_epoch, unit="batch",
-               mininterval=1)
-    for epoch in range(len(history) + 1, recipe.epochs + 1):
-        history.append(train_and_test(model, data, recipe, optimizer, epoch, bar))
-        checkpoints.save_checkpoint(checkpoint, run, model, optimizer, history)
-        report_epoch(history, recipe.epochs)
-    bar.close()
-    return history
-
-
-def train_and_test(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
-                   epoch: int, bar: tqdm | None = None) -> dict[str, float]:
-    """One epoch of training, then a test: a row of the history. Raises FloatingPointError."""
-    started = time.perf_counter()
-    row = train_epoch(model, data, recipe, optimizer, epoch, bar)
-    trained = time.perf_counter()
-    row["test_loss"], row["test_accuracy"] = evaluate(model, data)
-    row["train_seconds"], row["test_seconds"] = trained - started, time.perf_counter() - trained
-    row["threads"] = torch.get_num_threads()
-    losses = row["loss"] + row["test_loss"]
-    if not (losses <= DIVERGED and math.isfinite(row["penalty"])):  # NaN is not <= anything
-        raise FloatingPointError(
-            f"training diverged: in epoch {epoch} the loss is {row['loss']:.4g}, that of the test "
-            f"images {row['test_loss']:.4g}, the penalty {row['penalty']:.4g}. "
-            f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
-    return row
-
-
-def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
-    """Print a line about the last epoch of a history."""
-    row = history[-1]
-    print(f"epoch {len(history):2}/{epochs}  loss {row['loss']:.4f} + penalty "
-          f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
-          f"{row['test_loss']:.4f}, accuracy {row['test_accuracy']:.2%}", flush=True)
-
-
-@threads.own_torch()
 def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Five steps and one test in float64 on the CPU: the same numbers on every machine.
 
@@ -176,6 +238,6 @@ def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
     speckle = torch.randint(32, few.train_images.shape, dtype=torch.uint8)
     few = few._replace(train_images=few.train_images.maximum(speckle))
     model = build_model(recipe, few).cpu().double()
-    row = train_epoch(model, few, recipe, updates.make_optimizer(model, recipe), epoch=1)
+    row = train_epoch(model, few, recipe, make_optimizer(model, recipe), epoch=1)
     row["test_loss"], row["test_accuracy"] = evaluate(model, few)
     return row

@@ -13,12 +13,9 @@ import torch
 from coursepack import files, threads
 from coursepack.data import datasets
 from coursepack.files import check_choice
+from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, SCHEDULES
 from model import Net, check_groups
 
-PENALIZE = ("weights", "all")
-SCHEDULES = ("one_cycle", "step", "constant")
-L1_STEPS, L2_STEPS = ("subgradient", "proximal"), ("gradient", "learning_rate")
-OPTIMIZERS = ("sgd", "adamw")
 AUGMENTS = ("rotate", "shift", "flip")
 NETWORK = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip",
            "norm_batch")  # model.Net's
@@ -26,6 +23,11 @@ LABORATORY = ("subset_seed", "label_noise", "norm_batch", "l1_step", "l2_step", 
               "weight_decay")  # parameters that no notebook has
 CHOICES = {"penalize": PENALIZE, "schedule": SCHEDULES, "l1_step": L1_STEPS, "l2_step": L2_STEPS,
            "optimizer": OPTIMIZERS}
+GOES_WITH = (  # a value, and the only values of other parameters with which it does what it is for
+    ("l2_step", "learning_rate",
+     {"optimizer": "sgd", "momentum": 0.0, "l1": 0.0, "penalize": "weights"}),
+    ("l1_step", "proximal", {"optimizer": "sgd"}),
+)
 PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
 # Parameters in which runs have to agree before their results can be compared.
 ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
@@ -148,16 +150,11 @@ def check_parameters(parameters: dict[str, object]) -> None:
 
 def check_combination(parameters: dict[str, object]) -> None:
     """Raise ValueError for what is possible alone, but not together."""
-    needs = {}
-    if parameters["l2_step"] == "learning_rate":  # whose rate is known for these alone
-        needs = {"optimizer": "sgd", "momentum": 0.0, "l1": 0.0, "penalize": "weights"}
-    elif parameters["l1_step"] == "proximal":
-        needs = {"optimizer": "sgd"}
-    for name, needed in needs.items():
-        if parameters[name] != needed:
-            step = "l2_step=learning_rate" if len(needs) > 1 else "l1_step=proximal"
-            raise ValueError(f"{step} with {name}={parameters[name]!r} is not known to do what it "
-                             f"is for. Choose {name}={needed!r}, or another {step[:7]}.")
+    for step, value, needs in GOES_WITH:
+        for name, needed in needs.items() if parameters[step] == value else ():
+            if parameters[name] != needed:
+                raise ValueError(f"{step}={value} with {name}={parameters[name]!r} is not known to "
+                                 f"do what it is for. Choose {name}={needed!r}, or another {step}.")
     if parameters["subset_seed"] and not parameters["train_size"]:
         raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
                          "train_size=0 takes all. Choose a train_size, or subset_seed=0.")

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from coursepack.files import check_choice
-from coursepack.train.recipe import PENALIZE, Recipe
 from model import Net
+
+PENALIZE = ("weights", "all")
+L1_STEPS, L2_STEPS = ("subgradient", "proximal"), ("gradient", "learning_rate")
 
 
 def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Tensor]:
@@ -68,24 +70,30 @@ def decay(parameters: Sequence[Tensor], share: float) -> None:
         w.mul_(1 - share)
 
 
-def learning_rate(step: int, steps: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Learning rate of a step, counted from 0, of the recipe's schedule.
+# A learning rate lr by schedule, at a step of all steps, counted from 0. To add one, add its row.
+def one_cycle(lr: float, step: int, steps: int, steps_per_epoch: int) -> float:
+    """Up from lr / 25 to lr in the first 30 %, then down to almost 0, along half cosines.
 
-    one_cycle: up from lr / 25 to lr in the first 30 %, then down to almost 0, along half cosines
-    (Smith and Topin 2017, https://arxiv.org/abs/1708.07120; numbers as in torch's OneCycleLR).
-    step: a tenth after every 6 epochs. constant: lr.
+    Smith and Topin 2017, https://arxiv.org/abs/1708.07120; numbers as in torch's OneCycleLR.
     """
-    if recipe.schedule == "constant":
-        return recipe.lr
-    if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** (step // steps_per_epoch // 6)
-    first, last = recipe.lr / 25, recipe.lr / 25e4
+    first, last = lr / 25, lr / 25e4
     top, end = 0.3 * steps - 1, steps - 1
     if step <= top:
-        start, stop, share = first, recipe.lr, step / top
+        start, stop, share = first, lr, step / top
     else:
-        start, stop, share = recipe.lr, last, (step - top) / (end - top)
+        start, stop, share = lr, last, (step - top) / (end - top)
     return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2
+
+
+def a_tenth_every_six_epochs(lr: float, step: int, steps: int, steps_per_epoch: int) -> float:
+    return lr * 0.1 ** (step // steps_per_epoch // 6)
+
+
+def constant(lr: float, step: int, steps: int, steps_per_epoch: int) -> float:
+    return lr
+
+
+SCHEDULES = {"one_cycle": one_cycle, "step": a_tenth_every_six_epochs, "constant": constant}
 
 
 def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
@@ -116,36 +124,15 @@ def is_one_of(tensor: Tensor, others: Sequence[Tensor]) -> bool:
     return any(tensor is other for other in others)
 
 
-def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
-    """Gradient descent with Nesterov momentum (Sutskever et al. 2013) on a model's parameters.
-
-    adamw is Adam (Kingma and Ba 2014, https://arxiv.org/abs/1412.6980); its decay is decay().
-    """
-    if recipe.optimizer == "adamw":
-        return torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=(recipe.momentum, 0.999),
-                                fused=True)
-    free = scale_free_weights(model) if recipe.l2_step == "learning_rate" else []
-    others = [w for w in model.parameters() if not is_one_of(w, free)]
-    return torch.optim.SGD([{"params": part} for part in (others, free) if part], lr=recipe.lr,
-                           momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+# An optimizer of groups of parameters. To add one, add its row.
+def sgd(groups: list[dict], lr: float, momentum: float) -> torch.optim.Optimizer:
+    """Gradient descent with Nesterov momentum (Sutskever et al. 2013)."""
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
-def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
-              recipe: Recipe) -> Tensor:
-    """One step down the gradients that backward() has left. Returns the value of the penalty.
+def adamw(groups: list[dict], lr: float, momentum: float) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba 2014, https://arxiv.org/abs/1412.6980); its decay is decay()."""
+    return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999), fused=True)
 
-    parameters: those that L1 and L2 act on.
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    if recipe.l2_step == "learning_rate":  # the weights of the second group have it in place of L2
-        free = optimizer.param_groups[1]
-        free["lr"], free["grown"] = rate_for_l2(rate, recipe.l2, free.get("grown", 1.0))
-        parameters = [w for w in parameters if not is_one_of(w, free["params"])]
-    value = add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)
-    if recipe.weight_decay:
-        decay(parameters, rate * recipe.weight_decay)
-    optimizer.step()
-    if recipe.l1_step == "proximal":
-        shrink(parameters, rate * recipe.l1 / (1 - recipe.momentum))
-    return value
+
+OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
