@@ -1,205 +1,241 @@
-"""What tables say, against numbers from textbooks, simulations and other libraries."""
+"""What tables and records say, against numbers from textbooks and other libraries."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import says
+from helpers import make_record, several_seeds
+from hypothesis import given
+from hypothesis import strategies as st
+from mlxtend.evaluate import mcnemar
+from refused import is_ours
 from scipy import stats
 
+from coursepack.files import ROOT
 from coursepack.lab import effects
+from coursepack.runs import recipes
+from coursepack.runs.records import load_record
 
 
-def made_table(means, spread=0.01, seeds=5, start=0):
+def made_table(means, spread=0.01, seeds=5, start=0, levels="norm"):
+    """A row for each seed of each level, with a response y about the level's mean."""
     draw = np.random.default_rng(start)
     return pd.DataFrame([
-        {"norm": norm, "lr": 0.1, "seed": seed, "status": "finished",
-         "test_accuracy": mean + spread * draw.standard_normal()}
-        for norm, mean in means.items() for seed in range(seeds)])
+        {levels: level, "lr": 0.1, "seed": seed, "status": "finished",
+         "y": mean + spread * draw.standard_normal()}
+        for level, mean in means.items() for seed in range(seeds)])
 
 
-def test_points_have_students_interval_and_their_failures():
-    table = made_table({"batch": 0.9, "none": 0.5})
-    table.loc[[7, 8, 9], "status"] = "diverged"
-    table.loc[[7, 8, 9], "test_accuracy"] = np.nan
-    batch, none = effects.by_point(table, "test_accuracy", ["norm"]).to_dict("records")
-    values = table["test_accuracy"][:5].to_numpy()
-    expected = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
-    assert (batch["low"], batch["high"]) == pytest.approx(expected)
-    assert (batch["runs"], batch["failed"]) == (5, 0)
-    assert (none["runs"], none["failed"]) == (5, 3)
-    assert none["mean"] == pytest.approx(table["test_accuracy"][5:7].mean())
-    assert np.isnan(none["low"])  # two runs have no interval
+# ------------------------------------------------------------- any subset of a study's runs
+NORMS, ORDERS, SEEDS = ["batch", "group", "layer"], ["first", "last"], [1, 2, 3]
 
 
-def test_a_point_of_which_all_runs_diverged_has_no_mean():
-    table = made_table({"none": 0.5}).assign(status="diverged", test_accuracy=np.nan)
-    [point] = effects.by_point(table, "test_accuracy", ["norm", "lr"]).to_dict("records")
-    assert point["failed"] == point["runs"] == 5
-    assert np.isnan(point["mean"])
+@st.composite
+def subsets(draw):
+    """Some runs of a small study: a few absent, diverged or alike; or all of some levels."""
+    norms, orders, seeds = (draw(st.lists(st.sampled_from(levels), min_size=1, unique=True))
+                            for levels in (NORMS, ORDERS, SEEDS))
+    numbers = np.random.default_rng(draw(st.integers(0, 99))).normal(0.9, 0.05, 18)
+    digits, rows = draw(st.sampled_from([15, 15, 1, 0])), []
+    spoilt = draw(st.dictionaries(st.integers(0, 17), st.sampled_from(["diverged", "absent"]),
+                                  max_size=draw(st.sampled_from([0, 2, 18]))))
+    for i, (norm, order, seed) in enumerate(itertools.product(norms, orders, seeds)):
+        status, y = spoilt.get(i, "finished"), round(numbers[i], digits)
+        rows.append({"norm": norm, "order": order, "seed": seed, "size": 2.0 ** seed,
+                     "status": status, "y": y if status == "finished" else np.nan})
+    table = pd.DataFrame(rows)
+    return table[table["status"] != "absent"]
 
 
-def test_tukeys_intervals_are_those_of_the_studentized_range():
-    table = made_table({"batch": 0.9, "group": 0.93, "layer": 0.9})
-    found = effects.tukey(table, "test_accuracy", "norm")
-    groups = [runs["test_accuracy"].to_numpy() for _, runs in table.groupby("norm", sort=False)]
-    pooled = np.mean([values.var(ddof=1) for values in groups])
-    half = stats.studentized_range.ppf(0.95, 3, 12) / np.sqrt(2) * np.sqrt(2 * pooled / 5)
-    for row in found.to_dict("records"):
-        assert row["high"] - row["difference"] == pytest.approx(half, rel=1e-5)
-    says_of = {(row["of"], row["to"]): row["says"] for row in found.to_dict("records")}
-    assert says_of == {("batch", "group"): "lower", ("batch", "layer"): "undecided",
-                       ("group", "layer"): "higher"}
+def asked(function, *arguments):
+    """What a function finds, or None where it refuses, which it does in words of ours."""
+    try:
+        found = function(*arguments)
+    except ValueError as error:
+        if not is_ours(error):
+            raise
+        return None
+    if isinstance(found, pd.DataFrame) and "low" in found:
+        assert np.isfinite(found.select_dtypes("number")).all(axis=None)
+        assert found["difference"].between(found["low"], found["high"]).all()
+        assert (found.loc[found["low"] * found["high"] < 0, "says"] == "undecided").all()
+    return found
 
 
-def test_dunnetts_intervals_are_narrower_than_tukeys_and_reach_the_same_difference():
-    table = made_table({"batch": 0.9, "group": 0.93, "layer": 0.9, "instance": 0.8})
-    found = effects.dunnett(table, "test_accuracy", "norm", "batch")
-    tukey = effects.tukey(table, "test_accuracy", "norm").set_index(["of", "to"])
-    for row in found.to_dict("records"):
-        other = tukey.loc[("batch", row["of"])]
-        assert row["difference"] == pytest.approx(-other["difference"])
-        assert row["high"] - row["low"] < other["high"] - other["low"]
-        assert row["difference"] == pytest.approx((row["high"] + row["low"]) / 2, abs=1e-3)
-    again = effects.dunnett(table, "test_accuracy", "norm", "batch")
-    pd.testing.assert_frame_equal(found, again)
-    with pytest.raises(ValueError, match=says("norm='rms'", "batch, group")):
-        effects.dunnett(table, "test_accuracy", "norm", "rms")
+def values_of(good, by):
+    return {level: runs["y"].to_numpy() for level, runs in good.groupby(by, sort=False)}
 
 
-@pytest.mark.parametrize("method", ["tukey", "dunnett"])
-def test_equal_norms_are_told_apart_in_about_five_of_a_hundred_studies(method):
-    said = 0
-    for start in range(100):
-        table = made_table({"batch": 0.9, "group": 0.9, "layer": 0.9}, start=start)
-        own = ["batch"] if method == "dunnett" else []
-        found = getattr(effects, method)(table, "test_accuracy", "norm", *own)
-        said += (found["says"] != "undecided").any()
-    assert 1 <= said <= 12  # of 100
+@given(table=subsets())
+def test_differences_of_any_runs_are_right_or_refused(table):
+    groups = values_of(table[table["status"] == "finished"], "norm")
+    enough = len(groups) > 1 and min(map(len, groups.values())) > 1
+    tukey, dunnett = (asked(function, table, "y", "norm", *control) for function, *control in
+                      ((effects.tukey,), (effects.dunnett, "batch")))
+    assert (tukey is not None) == enough
+    assert (dunnett is not None) == (enough and "batch" in groups)
+    for found in (tukey, dunnett):
+        if found is not None:
+            one, two = ([groups[level] for level in found[side]] for side in ("of", "to"))
+            means = [a.mean() - b.mean() for a, b in zip(one, two)]
+            assert found["difference"].to_list() == pytest.approx(means)
+            errors = np.sqrt([1 / len(a) + 1 / len(b) for a, b in zip(one, two)])
+            half = (found["high"] - found["low"]) / 2 / errors
+            assert half.to_list() == pytest.approx([half.mean()] * len(half), rel=0.01)
 
 
-def test_pairs_are_of_the_same_seed_and_hold_together():
-    """Images that make all runs of a seed better or worse do not count; Holm's p-values do."""
-    table = made_table({"none": 0.9, "L1": 0.9, "L2": 0.92, "dropout": 0.9}, 0.002, 8, start=1)
-    table["test_accuracy"] += 0.05 * np.sin(table["seed"])
-    shuffled = table.sample(frac=1, random_state=0)
-    shuffled.loc[shuffled["norm"] == "dropout", "status"] = "diverged"
-    found = effects.paired_t_tests(shuffled, "test_accuracy", "norm", "none").set_index("of")
-    assert {*found.index} == {"L1", "L2"}
-    wide = table.pivot(index="seed", columns="norm", values="test_accuracy")
-    tests = {way: stats.ttest_rel(wide[way], wide["none"]) for way in ("L1", "L2")}
-    for way, test in tests.items():
-        assert found.loc[way, ["low", "high"]].to_list() == pytest.approx(
-            list(test.confidence_interval(0.95)))
-    small, large = sorted(test.pvalue for test in tests.values())
-    assert sorted(found["p"]) == pytest.approx(sorted([2 * small, max(2 * small, large)]))
-    assert found.loc["L2", "says"] == "higher"
-    assert found.loc["L1", "says"] == "undecided"
+@given(table=subsets())
+def test_paired_differences_of_any_runs_are_right_or_refused(table):
+    for _, runs in table.groupby("order"):
+        good = runs[runs["status"] == "finished"]
+        wide = good.pivot(index="seed", columns="norm", values="y")
+        pairs = {norm: wide[["batch", norm]].dropna().T.to_numpy() for norm in wide
+                 if "batch" in wide and norm != "batch"}
+        found = asked(effects.paired_t_tests, runs, "y", "norm", "batch")
+        assert (found is not None) == (pairs != {} and all(len(p[0]) > 1 for p in pairs.values()))
+        for row in [] if found is None else found.to_dict("records"):
+            first, other = pairs[row["of"]]
+            assert row["difference"] == pytest.approx((other - first).mean())
+            if np.ptp(other - first) > 1e-9:
+                low, high = stats.ttest_rel(other, first).confidence_interval(0.95)
+                assert (row["low"], row["high"]) == pytest.approx((low, high))
+    if table.duplicated(["norm", "seed"]).any() and (table["status"] == "finished").all():
+        assert asked(effects.paired_t_tests, table, "y", "norm", "batch") is None
 
 
-def test_a_difference_that_holds_alone_but_not_together_is_undecided():
+@given(table=subsets())
+def test_two_levels_at_each_of_another_are_right_or_refused(table):
+    good = table[table["status"] == "finished"]
+    cells = values_of(good, ["norm", "order"])
+    enough = all((norm, order) in cells and len(cells[norm, order]) > 1
+                 for norm in table["norm"].unique() for order in ORDERS)
+    found = asked(effects.welch_at, table, "y", "order", "norm")
+    assert (found is not None) == (enough and len(good) > 0)
+    for row in [] if found is None else found.to_dict("records"):
+        first, last = cells[row["norm"], "first"], cells[row["norm"], "last"]
+        assert (row["of"], row["to"]) == ("first", "last")
+        assert row["difference"] == pytest.approx(first.mean() - last.mean())
+        if np.ptp(first) + np.ptp(last) > 1e-9:
+            limits = stats.ttest_ind(first, last, equal_var=False).confidence_interval(0.95)
+            assert (row["low"], row["high"]) == pytest.approx((limits.low, limits.high))
+
+
+@given(table=subsets(), block=st.sampled_from(["", "seed"]))
+def test_shares_of_any_runs_are_those_of_a_balanced_table_or_refused(table, block):
+    good = table[table["status"] == "finished"]
+    crossed = ["norm", "order", *([block] if block else [])]
+    counts, levels = good.groupby(crossed).size(), [good[name].nunique() for name in crossed]
+    balanced = len(counts) == np.prod(levels) and counts.nunique() == 1 and min(levels) > 1
+    varies = len(good) > 0 and np.ptp(good["y"]) > 0
+    found = asked(effects.variance_table, table, "y", ["norm", "order"], block)
+    assert (found is not None) == (balanced and varies and (block != "" or counts.min() > 1))
+    if found is not None:
+        found = found.set_index("source")
+        about = good["y"] - good["y"].mean()
+        for name, count in zip(crossed, levels):
+            means = about.groupby(good[name]).transform("mean")
+            assert found.loc[name, "share"] == pytest.approx((means**2).sum() / (about**2).sum(),
+                                                             abs=1e-9)
+            assert found.loc[name, "freedom"] == count - 1
+        assert found["share"].sum() == pytest.approx(1)
+        assert found["freedom"].sum() == len(good) - 1
+
+
+@given(table=subsets())
+def test_points_and_powers_of_any_runs_are_right_or_refused(table):
+    points = effects.by_point(table, "y", ["norm", "order"])
+    assert points["runs"].sum() == len(table)
+    for point in points.to_dict("records"):
+        runs = table[(table["norm"] == point["norm"]) & (table["order"] == point["order"])]
+        values = runs["y"].dropna()
+        assert (point["runs"], point["failed"]) == (len(runs), len(runs) - len(values))
+        assert point["mean"] == pytest.approx(values.mean(), nan_ok=True)
+        if len(values) < 3:
+            assert np.isnan(point["low"])
+        elif np.ptp(values) > 0:
+            low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+            assert (point["low"], point["high"]) == pytest.approx((low, high))
+    good = table[table["y"] > 0]
+    found = asked(effects.slope, table, "y", "size")
+    assert (found is not None) == (len(good) > 2 and good["size"].nunique() > 1)
+    if found:
+        assert found[0] == pytest.approx(np.polyfit(np.log(good["size"]), np.log(good["y"]), 1)[0])
+        assert found[1] <= found[0] <= found[2]
+
+
+# ----------------------------------------------------------------- numbers from elsewhere
+def test_tukeys_intervals_are_scipys_and_say_what_differs():
+    table = made_table({"batch": 0.9, "group": 0.93, "layer": 0.9}).drop(index=[0, 13])
+    found = effects.tukey(table, "y", "norm")
+    expected = stats.tukey_hsd(*values_of(table, "norm").values()).confidence_interval()
+    for row, (i, j) in zip(found.to_dict("records"), itertools.combinations(range(3), 2)):
+        assert (row["low"], row["high"]) == pytest.approx((expected.low[i, j], expected.high[i, j]))
+    assert found["says"].to_list() == ["lower", "undecided", "higher"]
+
+
+@pytest.mark.parametrize(("levels", "seeds", "width"), [(3, 5, 2.50), (3, 11, 2.32), (5, 3, 2.89)])
+def test_dunnetts_widths_are_those_of_his_table(levels, seeds, width):
+    """Dunnett 1964, table II, two-sided at 5 %: 12, 30 and 10 degrees of freedom."""
+    table = made_table(dict.fromkeys(range(levels), 0.9), seeds=seeds)
+    found = effects.dunnett(table, "y", "norm", 0)
+    pooled = np.mean([values.var(ddof=1) for values in values_of(table, "norm").values()])
+    half = (found["high"] - found["low"]) / 2 / np.sqrt(2 * pooled / seeds)
+    assert half.to_list() == pytest.approx([width] * (levels - 1), abs=0.006)
+    pd.testing.assert_frame_equal(found, effects.dunnett(table, "y", "norm", 0))  # no new draw
+
+
+def test_equal_recipes_are_called_different_in_one_study_of_twenty_at_most():
+    rng, wrong = np.random.default_rng(5), 0
+    for _ in range(300):
+        records = several_seeds(dict.fromkeys(("batch", "group", "layer"), 0.9), 0.01, 5, rng)
+        wrong += any("ends" in sentence for sentence in effects.findings(records))
+    assert 0.02 < wrong / 300 <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_p_values_hold_together_and_decide_whatever_one_interval_says():
     draw = np.random.default_rng(3).standard_normal(10)
     noise = (draw - draw.mean()) / draw.std(ddof=1)
     means = {"none": 0.0, "a": 0.8, "b": 0.1, "c": 0.1}  # p of a: 0.032, times three
-    table = pd.DataFrame([{"way": way, "seed": seed, "status": "finished",
-                           "y": mean + (way != "none") * noise[seed]}
-                          for way, mean in means.items() for seed in range(10)])
+    table = made_table(means, spread=0, seeds=10, levels="way")
+    table["y"] += (table["way"] != "none") * noise[table["seed"]]
     found = effects.paired_t_tests(table, "y", "way", "none").set_index("of")
     assert found.loc["a", "low"] > 0
-    assert found.loc["a", "p"] > 0.05
+    assert found.loc["a", "p"] == pytest.approx(3 * stats.ttest_1samp(noise + 0.8, 0).pvalue)
     assert found.loc["a", "says"] == "undecided"
-
-
-def test_a_control_without_runs_is_named():
-    table = made_table({"none": 0.9, "L1": 0.9})
-    with pytest.raises(ValueError, match=says("norm='L3'", "L1, none")):
-        effects.paired_t_tests(table, "test_accuracy", "norm", "L3")
-
-
-def test_a_slope_is_the_power_that_was_put_in():
-    draw = np.random.default_rng(0)
-    l2 = np.repeat([1e-3, 1e-2, 1e-1], 5)
-    table = pd.DataFrame({"l2": l2, "status": "finished",
-                          "length": 3 * l2**-0.25 * np.exp(0.01 * draw.standard_normal(15))})
-    power, low, high = effects.slope(table, "length", "l2")
-    assert low < -0.25 < high
-    assert high - low < 0.02
-    exact = stats.linregress(np.log(l2), np.log(table["length"]))
-    assert power == pytest.approx(exact.slope)
+    table["y"] += 3 * (table["way"] == "a")
+    assert effects.paired_t_tests(table, "y", "way", "none")["says"][0] == "higher"
 
 
 def test_a_block_takes_its_share_out_of_the_rest():
     table = pd.concat([made_table({"batch": 0.9, "none": 0.905}, spread=0.002, seeds=10, start=lr)
                        .assign(lr=lr) for lr in (0, 1)])
-    table["test_accuracy"] += 0.05 * np.sin(table["seed"])
-    without = effects.variance_table(table, "test_accuracy", ["norm", "lr"]).set_index("source")
-    blocked = effects.variance_table(table, "test_accuracy", ["norm", "lr"], "seed")
-    blocked = blocked.set_index("source")
-    assert blocked.loc["seed", "freedom"] == 9
+    table["y"] += 0.05 * np.sin(table["seed"])
+    without, blocked = (effects.variance_table(table, "y", ["norm", "lr"], block)
+                        .set_index("source") for block in ("", "seed"))
     assert blocked.loc["norm", "share"] == pytest.approx(without.loc["norm", "share"])
     assert blocked.loc["norm", "p"] < 1e-3 < without.loc["norm", "p"]
+    F = stats.f_oneway(*values_of(table, "norm").values())  # of norm alone, against all the rest
+    alone = effects.variance_table(table, "y", ["norm"]).set_index("source")
+    assert alone.loc["norm", "p"] == pytest.approx(F.pvalue)
 
 
-def test_analysis_of_variance_finds_what_was_put_in():
-    draw = np.random.default_rng(0)
-    rows = [{"norm": norm, "l1": l1, "l2": l2, "seed": seed, "status": "finished",
-             "test_loss": {"batch": 0.0, "group": 1.0}[norm] + 2 * (l1 > 0) + draw.normal(0, 0.1)}
-            for norm, l1, l2, seed in itertools.product(["batch", "group"], [0, 1e-4], [0, 5e-4],
-                                                        range(10))]
-    found = effects.variance_table(pd.DataFrame(rows), "test_loss", ["norm", "l1", "l2"])
-    found = found.set_index("source")
-    assert found.loc["l1", "share"] == pytest.approx(0.79, abs=0.03)
-    assert found.loc["norm", "share"] == pytest.approx(0.2, abs=0.03)
-    assert found["share"].sum() == pytest.approx(1)
-    assert found.loc["l2", "p"] > 0.01
-    assert found.loc["norm x l1", "p"] > 0.01
-    assert found.loc["l1", "p"] < 1e-10
-    assert found.loc["Residual", "freedom"] == 72
+def test_runs_that_are_all_alike_need_no_test():
+    """Whole numbers of images make equal runs; then a difference is one, and equal is undecided."""
+    table = made_table({"a": 1.0, "b": 0.1, "c": 0.1}, spread=0)
+    for found in (effects.tukey(table, "y", "norm"), effects.dunnett(table, "y", "norm", "b"),
+                  effects.paired_t_tests(table, "y", "norm", "b")):
+        equal = found["difference"].abs() < 1e-9
+        assert (found["says"] == np.where(equal, "undecided", np.where(
+            found["difference"] > 0, "higher", "lower"))).all()
+    [found] = effects.welch_at(table[table["norm"] < "c"], "y", "norm", "lr").to_dict("records")
+    assert (found["difference"], found["says"]) == (0.9, "higher")
 
 
-def test_shares_are_shown_in_percent_and_without_a_p_where_nothing_is_tested():
-    shown = effects.readable_shares(pd.DataFrame({
-        "source": ["norm", "lr", "norm x lr", "Residual"], "freedom": [1, 1, 1, 8],
-        "share": [0.5, 0.125, 0.25, 0.125], "p": [1e-9, 0.0312, 1e-4, np.nan]}))
-    assert shown["share"].to_list() == ["50.0%", "12.5%", "25.0%", "12.5%"]
-    assert shown["p"].to_dict() == {"norm": "< 0.0001", "lr": "0.0312", "norm x lr": "0.0001",
-                                    "Residual": ""}
-
-
-def test_differences_are_said_in_points():
-    found = effects.differences([("batch", "group", 0.005, 0.0041, 0.0074),
-                                 ("batch", "layer", 0.0, -0.01, 0.01)])
-    assert effects.describe_differences(found, "2 images: ").splitlines() == [
-        "2 images: batch minus group: +0.41 to +0.74 points, higher",
-        "2 images: batch minus layer: -1.00 to +1.00 points, undecided"]
-
-
-def test_two_levels_at_each_of_another_are_welchs_test_and_hold_together():
-    one = made_table({"a": 0.9, "b": 0.95}, spread=0.01).assign(l1=0.1)
-    two = made_table({"a": 0.9, "b": 0.9}, spread=0.01, start=1).assign(l1=0.2)
-    table = pd.concat([two, one])
-    found = effects.welch_at(table, "test_accuracy", "norm", "l1")
-    assert found["l1"].tolist() == [0.1, 0.2]
-    assert found["says"].tolist() == ["lower", "undecided"]
-    a, b = (one.loc[one["norm"] == norm, "test_accuracy"] for norm in "ab")
-    test = stats.ttest_ind(a, b, equal_var=False)
-    assert found["p"][0] == pytest.approx(2 * test.pvalue)  # Holm's, the smaller of two
-    limits = test.confidence_interval(0.95)
-    assert (found["low"][0], found["high"][0]) == pytest.approx((limits.low, limits.high))
-
-
-@pytest.mark.parametrize(("a", "b", "expected"), [(1.0, 0.0, "higher"), (0.0, 0.0, "undecided")])
-def test_runs_that_are_all_alike_need_no_test(a, b, expected):
-    table = made_table({"a": a, "b": b}, spread=0).assign(l1=0.1)
-    [found] = effects.welch_at(table, "test_accuracy", "norm", "l1").to_dict("records")
-    assert (found["difference"], found["says"]) == (a - b, expected)
-
-
-def test_a_slope_leaves_out_what_has_no_logarithm():
+def test_slope_leaves_out_what_has_no_logarithm():
     table = pd.DataFrame({"x": [1.0, 2.0, 4.0, 8.0, 16.0], "y": [1.0, 4.0, 16.0, 64.0, 0.0],
                           "status": "finished"})
-    assert effects.slope(table, "y", "x")[0] == pytest.approx(2)
+    assert effects.slope(table, "y", "x") == pytest.approx((2, 2, 2))
 
 
 @pytest.mark.parametrize(("difference", "spread", "power", "seeds"), [
@@ -211,16 +247,105 @@ def test_seeds_needed_are_those_of_power_tables(difference, spread, power, seeds
     assert effects.seeds_needed(difference, spread, power) == seeds
 
 
-def test_that_many_seeds_find_the_difference_as_often_as_was_asked():
-    rng = np.random.default_rng(0)
-    seeds = effects.seeds_needed(1.0, 1.0)
-    a, b = rng.normal(0, 1, (4000, seeds)), rng.normal(1, 1, (4000, seeds))
-    found = (stats.ttest_ind(a, b, axis=1).pvalue < 0.05).mean()
-    assert found == pytest.approx(0.8, abs=0.03)
+def test_shares_and_differences_are_shown_in_percent_and_points():
+    shown = effects.readable_shares(pd.DataFrame({
+        "source": ["norm", "lr", "norm x lr", "Residual"], "freedom": [1, 1, 1, 8],
+        "share": [0.5, 0.125, 0.25, 0.125], "p": [1e-9, 0.0312, 1e-4, np.nan]}))
+    assert shown["share"].to_list() == ["50.0%", "12.5%", "25.0%", "12.5%"]
+    assert shown["p"].to_list() == ["< 0.0001", "0.0312", "0.0001", ""]
+    found = effects.differences([("batch", "group", 0.005, 0.0041, 0.0074),
+                                 ("batch", "layer", 0.0, -0.01, 0.01)])
+    assert effects.describe_differences(found, "2 images: ").splitlines() == [
+        "2 images: batch minus group: +0.41 to +0.74 points, higher",
+        "2 images: batch minus layer: -1.00 to +1.00 points, undecided"]
 
 
-@pytest.mark.parametrize("wrong", [{"difference": 0.0}, {"spread": -1.0}, {"power": 1.0},
-                                   {"level": 0.9}, {"spread": float("nan")}])
-def test_impossible_questions_about_seeds_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        effects.seeds_needed(**{"difference": 1.0, "spread": 1.0} | wrong)
+# ------------------------------------------------------------------ runs of recipe notebooks
+def test_equal_accuracies_still_leave_one_test_image_open():
+    """Two seeds with equal differences were "higher, by 0.03 to 0.03"."""
+    records = [make_record(norm, seed, accuracy) for seed in (1, 2, 3)
+               for norm, accuracy in (("batch", 0.99), ("layer", 0.987))]
+    [difference] = effects.pairwise_differences(records)
+    width = stats.t.ppf(0.975, 4)  # of two groups, Tukey's is Student's
+    assert difference[2:] == pytest.approx((3, 3, 0.003, 0.003 - width / 1000,
+                                            0.003 + width / 1000))
+
+
+@pytest.mark.parametrize(("numbers", "sentence"), [
+    ((3, 5, 0.001, 0.0004, 0.0016), "BN ends higher than LN, by 0.04 to 0.16 percentage points "
+                                    "(3 and 5 seeds)."),
+    ((3, 5, -0.001, -0.0016, -0.0004), "BN ends lower than LN, by 0.04 to 0.16 percentage points "
+                                       "(3 and 5 seeds)."),
+    ((3, 3, 0.0001, -0.0005, 0.0007), "BN and LN: undecided, from -0.05 to +0.07 percentage points "
+                                      "(3 and 3 seeds)."),
+])
+def test_sentence_claims_a_difference_only_where_the_interval_leaves_out_zero(numbers, sentence):
+    assert str(effects.Difference("BN", "LN", *numbers)) == sentence
+
+
+@pytest.mark.parametrize(("seeds", "said"), [
+    ({"batch": 1, "layer": 2}, ["BN; LN: fewer than three seeds, no statement."]),
+    ({"batch": 3}, ["BN: no other recipe with three seeds to compare it with."]),
+    ({"batch": 3, "layer": 2}, ["BN: no other recipe with three seeds to compare it with.",
+                                "LN: fewer than three seeds, no statement."]),
+    ({"batch": 3, "layer": 3}, ["BN ends higher than LN, by 79.42 to 79.98 percentage points "
+                                "(3 and 3 seeds)."]),  # and they have no seed in common
+], ids=str)
+def test_fewer_than_three_seeds_support_no_statement(seeds, said):
+    records = [make_record(norm, seed, {"batch": 0.9, "layer": 0.1}[norm] + seed / 1000)
+               for start, (norm, count) in enumerate(seeds.items())
+               for seed in range(3 * start, 3 * start + count)]
+    assert effects.findings(records) == said
+
+
+@pytest.mark.parametrize("sizes", [(0, 0, 0), (5, 3, 1), (40, 12, 2), (0, 30, 5), (7, 0, 9)])
+def test_mcnemar_is_mlxtends(sizes):
+    both, only, only_other = sizes
+    wrong = set(range(both + only))
+    other = set(range(both)) | set(range(500, 500 + only_other))
+    records = [make_record("batch", 1, 0.9, wrong), make_record("layer", 1, 0.9, other)]
+    p = 1.0
+    if only + only_other:
+        table = np.array([[1000 - both - only - only_other, only_other], [only, both]])
+        p = min(1, mcnemar(table, exact=True)[1])
+    assert effects.mcnemar_test(*records) == (only, only_other, pytest.approx(p))
+
+
+def test_mcnemar_separates_networks_of_one_recipe():
+    """Four of nine pairs, says notebook 04: so it says nothing about recipes."""
+    paths = sorted((ROOT / "results" / "best_cifar").glob("*.json"))
+    grouped = recipes.by_recipe([load_record(path) for path in paths])
+    p_values = [effects.mcnemar_test(*pair)[2] for runs in grouped.values()
+                for pair in itertools.combinations(runs, 2)]
+    assert (sum(p < 0.05 for p in p_values), len(p_values)) == (4, 9)
+
+
+def test_table_gives_means_over_seeds_and_both_intervals():
+    records = [make_record("batch", seed, accuracy)
+               for seed, accuracy in ((1, 0.980), (2, 0.982), (3, 0.984))]
+    table = effects.results_table([*records, *(make_record("layer", seed, 0.9 + seed / 1000)
+                                               for seed in (4, 5))])
+    row = table.loc["BN"]
+    assert (row["seeds"], row["final test accuracy"]) == (3, "98.20%")
+    half = stats.t.ppf(0.975, 2) * 0.002 / np.sqrt(3)
+    assert row[effects.NEW_SEEDS] == f"{0.982 - half:.2%} to {0.982 + half:.2%}"
+    low, high = effects.accuracy_interval(0.982, 1000)
+    assert row[effects.NEW_IMAGES] == f"{low:.2%} to {high:.2%}"
+    assert row["each seed"] == "98.00%, 98.20%, 98.40%"
+    assert row["weights below 0.001"] == "25.0%"
+    assert row["best epoch, on the test set"] == "99.20%"  # the records' own epochs
+    assert table.loc["LN", effects.NEW_SEEDS] == ""  # below three seeds
+    runs = [make_record("batch", seed, 0.9 + seed / 1000) for seed in range(20)]
+    assert effects.results_table(runs).loc["BN", "each seed"] == "90.00% to 91.90%"
+    low, high = effects.accuracy_interval(0.9943, 10_000)
+    assert (round(low, 4), round(high, 4)) == (0.9926, 0.9956)  # Wilson's, of the write-up's best
+
+
+@pytest.mark.parametrize(("accuracies", "seeds", "images"), [
+    ((0.001, 0.0, 0.009), "0.00% to", "0.10% to"), ((1.0, 1.0, 0.99), "to 100.00%", "to 99.9"),
+    ((1.0, 1.0, 1.0), "100.00% to 100.00%", "99.62% to 100.00%")], ids=str)
+def test_intervals_end_where_accuracies_do(accuracies, seeds, images):
+    runs = [make_record("batch", seed, value) for seed, value in enumerate(accuracies)]
+    row = effects.results_table(runs).loc["BN"]
+    assert seeds in row[effects.NEW_SEEDS]
+    assert images in row[effects.NEW_IMAGES]

@@ -1,12 +1,14 @@
 """What the table of a study says: means with intervals, and differences that are beyond chance.
 
-Everything here is a library's: scipy for Tukey's and Dunnett's tests, statsmodels for the analysis
-of variance and Holm's correction. A run that diverged has no response: it is counted, not averaged.
+The distributions and Dunnett's test are scipy's, Holm's correction and the analysis of variance
+statsmodels'. A run that diverged has no response: it is counted, not averaged. Where runs are
+missing that a function needs, it refuses and names them; it never guesses.
 """
 
 import functools
 import itertools
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from coursepack.runs.recipes import LEAST_SEEDS, by_recipe, final_values
 from coursepack.runs.records import listed
 
 LEVEL = 0.95
+NOTHING = 1e-9  # a difference below it is rounding
 NEW_SEEDS, NEW_IMAGES = "95 % interval, new seeds", "95 % interval, new test images"
 
 
@@ -31,28 +34,48 @@ def by_point(table: pd.DataFrame, response: str, by: Sequence[str]) -> pd.DataFr
     """
     rows = []
     for point, runs in table.groupby(list(by), sort=False, dropna=False):
-        values = runs.loc[runs["status"] == "finished", response].to_numpy(float)
+        values = with_response(runs, response)[response].to_numpy(float)
         mean = values.mean() if len(values) else np.nan
         half = mean_interval(values, LEVEL)[1] if len(values) >= LEAST_SEEDS else np.nan
-        rows.append(dict(zip(by, point)) | {
-            "runs": len(runs), "failed": len(runs) - len(values), "mean": mean,
-            "low": mean - half, "high": mean + half})
-    return pd.DataFrame(rows)
+        rows.append((*point, len(runs), len(runs) - len(values), mean, mean - half, mean + half))
+    return pd.DataFrame(rows, columns=[*by, "runs", "failed", "mean", "low", "high"])
 
 
-def samples(table: pd.DataFrame, response: str, among: str) -> dict[object, np.ndarray]:
-    """The values of a response at each level of a factor, of runs that finished."""
-    good = table[table["status"] == "finished"]
-    return {level: runs[response].to_numpy(float)
-            for level, runs in good.groupby(among, sort=False)}
+def with_response(table: pd.DataFrame, response: str) -> pd.DataFrame:
+    """The runs that finished and have a response."""
+    return table[(table["status"] == "finished") & table[response].notna()]
 
 
-def differences(rows: list[tuple[object, object, float, float, float]]) -> pd.DataFrame:
+def samples(table: pd.DataFrame, response: str, among: str,
+            *control: object) -> dict[object, np.ndarray]:
+    """The values of a response at each level of a factor; a level of failed runs alone is none.
+
+    Raises ValueError unless there are two levels, each with two values, and the control's.
+    """
+    found = {level: runs[response].to_numpy(float) for level, runs in
+             with_response(table, response).groupby(among, sort=False, dropna=False)}
+    there = ", ".join(f"{level} ({len(values)})" for level, values in found.items()) or "none"
+    if missing := [level for level in control if level not in found]:
+        raise ValueError(f"{among}={missing[0]!r} has no finished run. There are: {there}.")
+    if len(found) < 2 or min(map(len, found.values())) < 2:
+        raise ValueError(f"Differences in {response} take two levels of {among} or more, each with "
+                         f"two finished runs. There are: {there}. Add runs, or leave a level out.")
+    return found
+
+
+def differences(rows: Iterable[tuple[object, object, float, float, float]]) -> pd.DataFrame:
     """Differences as a table; what an interval that holds zero says is undecided."""
     table = pd.DataFrame(rows, columns=["of", "to", "difference", "low", "high"])
-    table["says"] = np.where(table["low"] > 0, "higher",
-                             np.where(table["high"] < 0, "lower", "undecided"))
+    table["says"] = np.where(table["low"] > NOTHING, "higher",
+                             np.where(table["high"] < -NOTHING, "lower", "undecided"))
     return table
+
+
+def hold_together(found: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
+    """Differences with their p-values, corrected (Holm 1979), which decide what each one says."""
+    found = found.assign(p=multipletests(p_values, method="holm")[1])
+    found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
+    return found
 
 
 def describe_differences(found: pd.DataFrame, where: str = "") -> str:
@@ -64,28 +87,21 @@ def describe_differences(found: pd.DataFrame, where: str = "") -> str:
 
 def tukey(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
     """Differences between all levels of a factor, with intervals that hold together (Tukey)."""
-    groups = samples(table, response, among)
-    found = stats.tukey_hsd(*groups.values())
-    limits = found.confidence_interval(LEVEL)
-    return differences([
-        (one, two, found.statistic[i, j], limits.low[i, j], limits.high[i, j])
-        for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2)])
+    return differences(tukey_intervals(samples(table, response, among)))
 
 
 def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
     """Differences of each level of a factor to one of them, holding together (Dunnett)."""
-    groups = samples(table, response, among)
-    if control not in groups:
-        raise ValueError(f"{among}={control!r} has no finished run. There are: "
-                         f"{', '.join(map(str, groups))}.")
+    groups = samples(table, response, among, control)
     others = [level for level in groups if level != control]
     draw = np.random.default_rng(0)  # its integral is computed by random points
-    found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
-                          rng=draw)
+    with warnings.catch_warnings(action="ignore"):  # of a p-value, where runs are all alike
+        found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
+                              rng=draw)
     limits = found.confidence_interval(LEVEL)
     means = {level: values.mean() for level, values in groups.items()}
-    return differences([(level, control, means[level] - means[control], low, high)
-                        for level, low, high in zip(others, limits.low, limits.high)])
+    return differences((level, control, means[level] - means[control], low, high)
+                       for level, low, high in zip(others, limits.low, limits.high))
 
 
 def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: object,
@@ -93,21 +109,24 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
     """Differences of each level of a factor to one of them, run by run of the same seed.
 
     Each with its own 95 % interval (Student); p is that of the t test, corrected so that all of
-    them hold together (Holm 1979), and decides what the difference says.
+    them hold together (Holm 1979), and decides what the difference says. Raises ValueError for a
+    level that has no two seeds in common with the control, or two runs of one seed.
     """
-    good = table[table["status"] == "finished"].pivot(index=by, columns=among, values=response)
-    if control not in good:
-        raise ValueError(f"{among}={control!r} has no finished run. There are: "
-                         f"{', '.join(map(str, good.columns))}.")
-    rows, p_values = [], []
-    for level in [level for level in table[among].unique() if level in good and level != control]:
+    groups, good = samples(table, response, among, control), with_response(table, response)
+    if good.duplicated([by, among]).any():
+        raise ValueError(f"A {by} has two runs of one {among}. Choose runs that differ in {among} "
+                         f"and {by} alone, or the factor that tells them apart as by.")
+    good, rows, p_values = good.pivot(index=by, columns=among, values=response), [], []
+    for level in [level for level in table[among].unique() if level in groups and level != control]:
         values = (good[level] - good[control]).dropna().to_numpy(float)
+        if len(values) < 2:
+            raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished runs "
+                             f"of the same {by}. Add runs, or leave this level out.")
         mean, half = mean_interval(values, LEVEL)
         rows.append((level, control, mean, mean - half, mean + half))
-        p_values.append(stats.ttest_1samp(values, 0).pvalue)
-    found = differences(rows).assign(p=multipletests(p_values, method="holm")[1])
-    found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
-    return found
+        p_values.append(stats.ttest_1samp(values, 0).pvalue if np.ptp(values) > NOTHING
+                        else float(abs(mean) < NOTHING))
+    return hold_together(differences(rows), p_values)
 
 
 def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.DataFrame:
@@ -116,37 +135,57 @@ def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.Data
     Intervals are Welch's, 95 % each; p is corrected so that all of them hold together (Holm 1979),
     and decides what a difference says. Where all runs of a level are alike, a difference is one.
     """
-    rows, p_values = [], []
-    for level, runs in table.groupby(at):
-        groups = samples(runs, response, among)
-        if len(groups) != 2:
-            continue
-        (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
-        if np.ptp(first) + np.ptp(second) < 1e-9:  # nothing varies: there is nothing to test
-            fixed = first[0] - second[0]
-            rows.append((level, (one, two, fixed, fixed, fixed)))
-            p_values.append(float(abs(fixed) < 1e-9))
-            continue
-        test = stats.ttest_ind(first, second, equal_var=False)
-        low, high = test.confidence_interval(LEVEL)
-        rows.append((level, (one, two, first.mean() - second.mean(), low, high)))
-        p_values.append(test.pvalue)
-    found = differences([row for _, row in rows])
-    found.insert(0, at, [level for level, _ in rows])
-    found["p"] = multipletests(p_values, method="holm")[1]
-    found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
+    if len(samples(table, response, among)) > 2:
+        raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
+                         f"{at} is tested.")
+    rows, p_values, places = [], [], []
+    for place, runs in table.groupby(at):
+        (one, first), (two, second) = sorted(samples(runs, response, among).items(),
+                                             key=lambda item: str(item[0]))
+        low = high = first[0] - second[0]
+        p = float(abs(low) < NOTHING)
+        if np.ptp(first) + np.ptp(second) > NOTHING:  # else nothing varies, and there is no test
+            test = stats.ttest_ind(first, second, equal_var=False)
+            (low, high), p = test.confidence_interval(LEVEL), test.pvalue
+        places.append(place)
+        rows.append((one, two, first.mean() - second.mean(), low, high))
+        p_values.append(p)
+    found = hold_together(differences(rows), p_values)
+    found.insert(0, at, places)
     return found
 
 
 def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
     """The power b of y ~ x^b by least squares on logarithms, with its 95 % interval (Student).
 
-    Runs with a zero, which has no logarithm, are left out.
+    Runs with a zero, which has no logarithm, are left out. Raises ValueError below three others.
     """
     good = table[(table["status"] == "finished") & (table[[x, y]] > 0).all(axis=1)]
+    if len(good) < 3 or good[x].nunique() < 2:
+        raise ValueError(f"A power of {x} takes three finished runs with {x} and {y} above 0, and "
+                         f"two values of {x}: there are {len(good)}, of {good[x].nunique()}.")
     line = stats.linregress(np.log(good[x]), np.log(good[y]))
-    half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * line.stderr
+    error = np.nan_to_num(line.stderr)  # nan if nothing varies
+    half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * error
     return line.slope, line.slope - half, line.slope + half
+
+
+def check_balance(good: pd.DataFrame, response: str, crossed: Sequence[str], least: int) -> None:
+    """Raise ValueError unless all cells of crossed factors have as many runs, and so many.
+
+    Only then are the sums of squares of the factors the parts of one total.
+    """
+    levels, counts = {name: good[name].unique() for name in crossed}, good.value_counts([*crossed])
+    runs = {cell: counts.get(cell, 0) for cell in itertools.product(*levels.values())} or {(): 0}
+    cell = min(runs, key=runs.get)
+    if min(map(len, levels.values())) < 2 or runs[cell] < max(least, *runs.values()):
+        here = ", ".join(f"{len(some)} of {name}" for name, some in levels.items())
+        raise ValueError(f"Shares of the variation take two levels of each factor (there are "
+                         f"{here}) and as many runs with a {response} in every cell, {least} or "
+                         f"more: that of {', '.join(map(str, cell))} has {runs[cell]}, another "
+                         f"{max(runs.values())}. Add runs, or leave a level out.")
+    if np.ptp(good[response]) == 0:
+        raise ValueError(f"All runs have the same {response}: there is no variation to share out.")
 
 
 def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
@@ -155,8 +194,11 @@ def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
 
     Share is that of the sum of squares (type II); p is that of the F test. block: what runs share
     that is not asked about, such as the seed that draws their images; it crosses with no factor.
+    Raises ValueError unless all combinations have as many finished runs.
     """
-    good = table[table["status"] == "finished"].rename(columns={response: "response_"})
+    good = with_response(table, response)
+    check_balance(good, response, [*factors, block] if block else factors, 1 if block else 2)
+    good = good.rename(columns={response: "response_"})
     crossed = " * ".join(f"C({name})" for name in factors)
     apart = f" + C({block})" if block else ""
     fitted = models.ols(f"response_ ~ {crossed}{apart}", good).fit()
@@ -269,35 +311,43 @@ class Difference(NamedTuple):
 
 
 @functools.cache  # it takes a moment
-def tukey_width(recipes: int, freedom: int) -> float:
+def tukey_width(groups: int, freedom: int) -> float:
     """Half the width of Tukey's 95 % intervals, in standard errors of a difference."""
-    return stats.studentized_range.ppf(0.95, recipes, freedom) / 2**0.5
+    return stats.studentized_range.ppf(LEVEL, groups, freedom) / 2**0.5
+
+
+def tukey_intervals(groups: dict[object, np.ndarray], least_error: float = 0.0,
+                    ) -> list[tuple[object, object, float, float, float]]:
+    """For all pairs of groups: both names, the difference of their means, low and high.
+
+    Their 95 % intervals hold together (Tukey 1949; Kramer 1956 for groups of unequal size), with
+    one variance, which is pooled. least_error: below it no standard error of a difference goes.
+    """
+    freedom = sum(len(values) - 1 for values in groups.values())
+    variance = sum(((v - v.mean()) ** 2).sum() for v in groups.values()) / freedom
+    width, rows = tukey_width(len(groups), freedom), []
+    for (one, first), (two, second) in itertools.combinations(groups.items(), 2):
+        error = np.sqrt(variance * (1 / len(first) + 1 / len(second)))
+        mean, half = first.mean() - second.mean(), width * max(error, least_error)
+        rows.append((one, two, float(mean), float(mean - half), float(mean + half)))
+    return rows
 
 
 def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
     """Every recipe with three seeds or more against every other, by Tukey's method.
 
-    Their 95 % intervals hold together (Tukey 1949; Kramer 1956 for unequal numbers of seeds). This
-    assumes runs that are independent, accuracies that are roughly normal, and one variance for all
-    recipes, which is pooled over them. Nothing is paired by seed: a seed gives two recipes the
-    same batches, but on these data their accuracies do not go up and down together. An accuracy
-    is a count of images, so the standard error of a difference is at least one of them.
+    This assumes runs that are independent, accuracies that are roughly normal, and one variance for
+    all recipes. Nothing is paired by seed: a seed gives two recipes the same batches, but on these
+    data their accuracies do not go up and down together. An accuracy is a count of images, so the
+    standard error of a difference is at least one of them.
     """
     recipes = {name: final_values(runs) for name, runs in by_recipe(records).items()
                if len(runs) >= LEAST_SEEDS}
     if len(recipes) < 2:
         return []
-    freedom = sum(len(values) - 1 for values in recipes.values())
-    variance = sum(((v - v.mean()) ** 2).sum() for v in recipes.values()) / freedom
-    width = tukey_width(len(recipes), freedom)
-    found = []
-    for (name, values), (other, others) in itertools.combinations(recipes.items(), 2):
-        error = np.sqrt(variance * (1 / len(values) + 1 / len(others)))
-        half = width * max(error, 1 / records[0]["data"]["test_size"])
-        mean = values.mean() - others.mean()
-        found.append(Difference(name, other, len(values), len(others), float(mean),
-                                float(mean - half), float(mean + half)))
-    return found
+    least_error = 1 / records[0]["data"]["test_size"]
+    return [Difference(one, two, len(recipes[one]), len(recipes[two]), *found)
+            for one, two, *found in tukey_intervals(recipes, least_error)]
 
 
 def findings(records: Sequence[dict]) -> list[str]:
