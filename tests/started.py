@@ -1,104 +1,89 @@
-"""A process of a user, for tests: started at once, waited for by what it says, and disturbed.
+"""A process of a user, for tests: waited for by what it says, and disturbed.
 
 Each is a fork of a server that has imported PyTorch and the course: it starts in milliseconds.
 """
 
-import importlib
 import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
 
 import psutil
 from refused import is_ours
 
 from coursepack.files import ROOT
 
-WELL, REFUSED, BROKEN = 0, 3, 4  # how a process ends: as it should, by an error of ours, by another
-SERVER = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-SERVER.set_forkserver_preload(["helpers", "coursepack.runs.records", "started"])
+WELL, REFUSED, BROKEN = 0, 3, 4  # how it ends: as it should, by an error of ours, by another
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["test_survival", "test_refusals"])
 
 
-def perform(module: str, name: str, arguments: tuple, changes: dict, said: Path,
-            environment: dict[str, str]) -> None:
-    """In the process: do it, all that is said into a file; the last line is the result or error."""
-    for number, file in enumerate((os.devnull, said, said)):
-        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
+def perform(do: Callable, arguments: tuple, said: Path, environment: dict[str, str]) -> None:
+    """In the process: do it, with all that is said in a file; its last line is the outcome."""
+    for number in (1, 2):
+        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    status = BROKEN
     try:
-        print(getattr(importlib.import_module(module), name)(*arguments, **changes))
-        status = WELL
+        status, outcome = WELL, do(*arguments)
     except BaseException as error:
         status = REFUSED if is_ours(error) else BROKEN
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
+        outcome = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    print(outcome, flush=True)
+    os._exit(status)
 
 
 class Started:
-    """A process that does a function of a test file."""
+    """A process that does a function of a module."""
 
-    def __init__(self, said: Path, do: Callable, *arguments: object, **changes: object):
+    def __init__(self, said: Path, do: Callable, arguments: tuple, environment: dict[str, str]):
+        said.touch()
         self.said = said
-        environment = dict(os.environ) | changes.pop("environment", {})
-        self.process = SERVER.Process(target=perform, args=(
-            do.__module__, do.__name__, arguments, changes, said, environment))
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+            forkserver.ensure_running()  # which looks for what it imports nowhere else
+        self.process = SERVER.Process(target=perform, args=(do, arguments, said, environment))
         self.process.start()
 
     @property
     def text(self) -> str:
         """All that it has said."""
-        return self.said.read_text(encoding="utf-8", errors="replace") if self.said.exists() else ""
-
-    @property
-    def last(self) -> str:
-        return (self.text.strip().splitlines() or [""])[-1]
+        return self.said.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, there: str | Callable[[], object], seconds: float = 120) -> "Started":
-        """Wait until it has said these words, or until there is something. Fails if it ends."""
-        end = time.monotonic() + seconds
+        """Wait until it has said these words, or until there is something."""
         found = there if callable(there) else lambda: there in self.text
+        end = time.monotonic() + seconds
         while not found():
-            assert self.process.is_alive(), f"it ended before {there}: {self.text[-3000:]}"
-            assert time.monotonic() < end, f"no {there} in {seconds} seconds: {self.text[-3000:]}"
+            alive = self.process.is_alive() and time.monotonic() < end
+            assert alive, f"it ended, or waiting did, before {there}: {self.text[-3000:]}"
             time.sleep(0.005)
         return self
 
-    def send(self, number: int, family: bool = False) -> "Started":
-        """Send it a signal, or it and all that it has started, as in a power cut."""
+    def send(self, number: int) -> "Started":
+        """Send it a signal; SIGKILL to all that it has started, too, as in a power cut."""
         process = psutil.Process(self.process.pid)
-        members = process.children(recursive=True) if family else []
+        members = process.children(recursive=True) if number == signal.SIGKILL else []
         for member in [process, *members]:
             member.send_signal(number)
-        if number == signal.SIGKILL:
-            psutil.wait_procs(members, timeout=20)
+        psutil.wait_procs(members, timeout=20)
         return self
 
-    def end(self, status: int | None = WELL, seconds: float = 300) -> str:
-        """Wait for its end, which has to be this one (None: no good one); what it has said."""
+    def end(self, *statuses: int, seconds: float = 300) -> str:
+        """Wait for its end, which has to be one of these; what it has said."""
         self.process.join(seconds)
-        code, text = self.process.exitcode, self.text
-        assert (code == status if status is not None else code), f"ended by {code}: {text[-3000:]}"
-        return text
+        code = self.process.exitcode
+        assert code in (statuses or (WELL,)), f"it ended by {code}: {self.text[-3000:]}"
+        return self.text
 
-    def refuses(self, *words: object) -> str:
-        """Its message, which has to be ours, with these words in it."""
-        self.end(REFUSED)
-        missing = [word for word in words if str(word) not in self.last]
-        assert not missing, f"{missing} missing in: {self.last}"
-        return self.last
-
-    def stop(self) -> None:
-        """Kill what is left of it."""
-        if self.process.is_alive():
-            self.send(signal.SIGKILL, family=True)
-        self.process.join(20)
+    def refuses(self, *words: object) -> None:
+        """Wait for its end, which has to be a message of ours with these words."""
+        last = self.end(REFUSED).splitlines()[-1]
+        assert all(str(word) in last for word in words), f"not all of {words} in: {last}"

@@ -2,7 +2,6 @@
 
 import importlib
 
-import numpy as np
 import pytest
 from refused import is_ours
 
@@ -10,16 +9,6 @@ from coursepack.files import ROOT
 
 TABLES = sorted(path.stem for path in (ROOT / "tests").glob("refused_*.py"))
 CASES = [case for table in TABLES for case in importlib.import_module(table).CASES]
-
-
-@pytest.fixture(scope="session")
-def some_digits(digits, tmp_path_factory):
-    """A folder with 400 of the digits as mnist.npz."""
-    folder = tmp_path_factory.mktemp("data")
-    np.savez(folder / "mnist.npz", x_train=digits.train_images[:400, 0].numpy(),
-             y_train=digits.train_labels[:400].numpy(), x_test=digits.test_images[:100, 0].numpy(),
-             y_test=digits.test_labels[:100].numpy())
-    return folder
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}: {case.what}"[:120])
