@@ -185,11 +185,13 @@ class Dropout(nn.Dropout):
         if not self.training or x.device.type != "cpu":
             return super().forward(x)
         levels = 2**16
-        dropped = min(round(self.p * levels), levels - 1)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        bits = words.view(torch.int16)[: x.numel()]  # uniform on -levels / 2 ... levels / 2 - 1
-        gain = (bits >= dropped - levels // 2).to(x.dtype) * (levels / (levels - dropped))
-        return x * gain.as_strided(x.shape, torch.empty_like(x, device="meta").stride())
+        dropped = min(round(self.p * levels), levels - 1)  # of the levels: at most all but one
+        words = torch.empty(math.ceil(x.numel() / 4), dtype=torch.int64).random_(-(2**63), None)
+        draws = words.view(torch.int16)[: x.numel()]  # 4 a word, -levels / 2 to levels / 2 - 1
+        kept = draws >= dropped - levels // 2
+        gain = kept.to(x.dtype) * (levels / (levels - dropped))  # in the order of x in memory ...
+        as_x = torch.empty_like(x, device="meta").stride()  # ... and seen by x's axes
+        return x * gain.as_strided(x.shape, as_x)
 
 
 POOLS = {"maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d}
@@ -365,20 +367,23 @@ class Net(nn.Module):
             able = [name for name, spec in ARCHITECTURES.items() if any(keeps_shape(spec))]
             raise ValueError(f"skip=True needs a block that keeps the shape of its input; {arch} "
                              f"has none. Choose skip=False, or arch from: {', '.join(able)}.")
-        make = {  # what may come after a convolution, for channels and size
-            "act": lambda *_: nn.ReLU(inplace=True),  # no gradient needs its input
-            "drop": lambda *_: (nn.Dropout2d if spec.dropout_maps else Dropout)(dropout),
-            "norm": lambda *shape: make_norm(norm, *shape, groups, layer_affine, norm_batch),
-        }
-        absent = ["drop"] * (dropout == 0) + ["norm"] * (norm == "none")
-        block = [part for part in order.split("-") if part not in absent]
+
+        def make(part: str, channels: int, size: int) -> nn.Module:
+            if part == "act":
+                return nn.ReLU(inplace=True)  # no gradient needs its input
+            if part == "drop":
+                return nn.Dropout2d(dropout) if spec.dropout_maps else Dropout(dropout)
+            return make_norm(norm, channels, size, groups, layer_affine, norm_batch)
+
+        there = {"act": True, "drop": dropout > 0, "norm": norm != "none"}
+        block = [part for part in order.split("-") if there[part]]
         last_conv = max(i for i, row in enumerate(spec.rows) if row.layer == "conv")
         self.layers, channels = nn.Sequential(), spec.image[0]
         for i, (row, keeps) in enumerate(zip(spec.rows, keeps_shape(spec))):
             row = row._replace(channels=classes) if i == last_conv else row
             shape = row.channels, receptive_field(arch)[i].size_out
             parts = {"block": block, "act": ["act"], "": []}[row.after]
-            after = {part: make[part](*shape) for part in parts}
+            after = {part: make(part, *shape) for part in parts}
             self.layers.append(make_block(row, channels, spec.bias, after, skip and keeps))
             channels = row.channels
 
@@ -435,17 +440,17 @@ def count(model: nn.Module, batch_size: int = 1) -> Counts:
 
 def count_means(layer: nn.Module, batch_size: int) -> int:
     """How many means a normalization computes for a batch; 0 for any other layer."""
-    groups = getattr(layer, "num_groups", 1)
     for norm, row in LAYERS.items():
         if isinstance(layer, row.kind):
+            groups = layer.num_groups if isinstance(layer, nn.GroupNorm) else 1
+            parts = math.ceil(batch_size / layer.images) if isinstance(layer, SubBatchNorm) else 1
             lengths = batch_size, groups, len(layer.weight) // groups  # N, G, C / G
-            parts = math.ceil(batch_size / getattr(layer, "images", batch_size))
             return parts * math.prod(n for axis, n in enumerate(lengths) if axis not in AXES[norm])
     return 0
 
 
 def multiply_adds(model: nn.Module, arch: str) -> int:
     """Multiply-adds of the convolutions, for one image: weights times positions."""
-    positions = [field.size_out**2 for field in receptive_field(arch)]
-    convolutions = [getattr(block, "conv", None) for block in model.layers]
-    return sum(c.weight.numel() * p for c, p in zip(convolutions, positions) if c is not None)
+    return sum(block.conv.weight.numel() * field.size_out**2
+               for block, field in zip(model.layers, receptive_field(arch))
+               if hasattr(block, "conv"))

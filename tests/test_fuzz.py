@@ -55,7 +55,7 @@ POSSIBLE = {
     "l1": floats(0, 1), "l2": floats(0, 1), "penalize": st.sampled_from(PENALIZE),
     "epochs": st.integers(1, 3), "batch_size": st.integers(1, 40),
     "lr": floats(1e-9, 1e3), "momentum": floats(0, 0.99),
-    "schedule": st.sampled_from(SCHEDULES), "seed": st.integers(0, 10**9 - 1),
+    "schedule": st.sampled_from([*SCHEDULES]), "seed": st.integers(0, 10**9 - 1),
     "run_name": st.sampled_from(["run", "n" * 100]),
 }
 

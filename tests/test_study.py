@@ -236,8 +236,8 @@ def test_a_study_asks_of_its_runs_what_the_summary_asks():
     """Both read one list."""
     cells = json.loads((ROOT / "notebooks" / "04_summary.ipynb").read_bytes())["cells"]
     assert any("utils.check_comparable(records" in "".join(cell["source"]) for cell in cells)
-    for part in study.ALIKE:
-        records = [make_record("batch", 1, 0.9, **dict.fromkeys(study.ALIKE, 1)) for _ in "ab"]
+    for part in study.MUST_AGREE:
+        records = [make_record("batch", 1, 0.9, **dict.fromkeys(study.MUST_AGREE, 1)) for _ in "ab"]
         recipes.check_comparable(records)
         records[1]["parameters"] |= {part: 2, "norm": "layer"}
         with pytest.raises(ValueError, match=f"differ in {part}"):

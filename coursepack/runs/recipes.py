@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from coursepack.runs.records import listed
-from coursepack.train.recipe import ALIKE, PLACES
+from coursepack.train.recipe import MUST_AGREE, PLACES
 from model import ARCHITECTURES, LAYERS, check_norm
 
 LEAST_SEEDS = 3  # of a recipe, for a statement about it
@@ -17,9 +17,9 @@ RUNS_OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not i
 def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> None:
     """Raise ValueError unless the runs agree in all but their recipes: data, epochs, rate ...
 
-    factors: parameters of ALIKE in which they may differ. The message names every value's runs.
+    factors: parameters of MUST_AGREE in which they may differ. A message names each value's runs.
     """
-    for name in ALIKE:
+    for name in MUST_AGREE:
         if name not in factors:
             check_alike(name, records, lambda record, name=name: record["parameters"][name])
     check_alike("the data set", records, lambda record: record["data"]["name"])
@@ -42,7 +42,7 @@ def check_alike(what: str, records: Sequence[dict], value_of: Callable[[dict], o
         runs.setdefault(value_of(record), []).append(record["parameters"]["run_name"])
     if len(runs) > 1:
         values = ", ".join(f"{value!r} ({listed(names)})" for value, names in runs.items())
-        factor = f", or name {what} among the factors" if what in ALIKE else ""
+        factor = f", or name {what} among the factors" if what in MUST_AGREE else ""
         raise ValueError(f"These runs differ in {what}: {values}. "
                          f"Run them again with the same, leave some out{factor}.")
 
@@ -74,7 +74,7 @@ def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
     """The runs of each recipe: those that differ in their seed alone. Keys are names for people.
 
     Recipes of the same title, see recipe_title(), are told apart by the parameters that differ.
-    What runs as a rule agree in, ALIKE, stands in every name if it differs between any of them.
+    What runs as a rule agree in, MUST_AGREE, stands in every name if it differs between any two.
     Raises ValueError for a seed given twice.
     """
     recipes: dict[str, list[dict]] = {}
@@ -89,7 +89,7 @@ def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
         check_seeds(runs)
         twins = [other for other, name in zip(shared, titles) if name == title]
         differ = [k for k in mine if any(
-            mine[k] != other[k] for other in (shared if k in ALIKE else twins))]
+            mine[k] != other[k] for other in (shared if k in MUST_AGREE else twins))]
         values = [str(mine[k]).lower() if type(mine[k]) is bool else mine[k] for k in differ]
         named[", ".join([title, *(f"{k} {value}" for k, value in zip(differ, values))])] = runs
     return named

@@ -20,7 +20,7 @@ def random_affine(count: int, augment: str) -> Tensor:
     parts = augmentations(augment)
     angle = torch.empty(count).uniform_(-1, 1) * math.radians(7 if "rotate" in parts else 0)
     shift = torch.empty(count, 2).uniform_(-1, 1) * (0.2 if "shift" in parts else 0)  # width is 2
-    sign = 1 - 2 * torch.randint(2, (count,)) * ("flip" in parts)
+    sign = 1 - torch.randint(2, (count,)) * (2 if "flip" in parts else 0)
     rows = [angle.cos() * sign, -angle.sin(), shift[:, 0], angle.sin() * sign, angle.cos(),
             shift[:, 1]]
     return torch.stack(rows, 1).view(count, 2, 3)

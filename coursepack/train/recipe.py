@@ -5,7 +5,8 @@ import contextlib
 import math
 import re
 import textwrap
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -19,19 +20,14 @@ from model import Net, check_groups
 AUGMENTS = ("rotate", "shift", "flip")
 NETWORK = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip",
            "norm_batch")  # model.Net's
-LABORATORY = ("subset_seed", "label_noise", "norm_batch", "l1_step", "l2_step", "optimizer",
-              "weight_decay")  # parameters that no notebook has
-CHOICES = {"penalize": PENALIZE, "schedule": SCHEDULES, "l1_step": L1_STEPS, "l2_step": L2_STEPS,
-           "optimizer": OPTIMIZERS}
 GOES_WITH = (  # a value, and the only values of other parameters with which it does what it is for
     ("l2_step", "learning_rate",
      {"optimizer": "sgd", "momentum": 0.0, "l1": 0.0, "penalize": "weights"}),
     ("l1_step", "proximal", {"optimizer": "sgd"}),
 )
 PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
-# Parameters in which runs have to agree before their results can be compared.
-ALIKE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
-         "schedule")
+MUST_AGREE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
+              "schedule")  # parameters in which runs are alike, or they are not compared
 SUMMARY = {  # the parameters of notebook 04
     "runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int, "columns": int,
 }
@@ -42,13 +38,15 @@ LIVE = {  # those of notebooks 05 and 06
 }
 KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes"}
 MOST = {"shown": 100, "columns": 20}  # more images would take more memory than anybody's eyes
-RANGES = (  # parameter, least value, and what it must stay below
-    ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
-    ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
-    ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
-    ("subset_seed", 0, 10**9), ("label_noise", 0, 1), ("norm_batch", 0, math.inf),
-    ("weight_decay", 0, math.inf),
-)
+
+
+def varied(default: object, least: float = 0, below: float = math.inf,
+           among: Collection[str] = ()) -> Field:
+    """A field of Recipe that studies vary and no notebook has: a number's range, a text's choices.
+
+    Such a field is all that a new parameter of studies needs here.
+    """
+    return field(default=default, metadata={"range": (least, below), "among": tuple(among)})
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,13 @@ class Recipe:
     run_name: str = "run"
     runs_dir: str = "runs"
     # -- laboratory
-    subset_seed: int = 0  # draws the train_size images; 0: the first so many
-    label_noise: float = 0.0  # share of the training labels that are replaced by another class
-    norm_batch: int = 0  # images that share batch norm's statistics; 0: the whole batch
-    l1_step: str = "subgradient"  # or proximal: after each step, towards zero and never past it
-    l2_step: str = "gradient"  # or learning_rate: the growing rate that does the same
-    optimizer: str = "sgd"  # or adamw
-    weight_decay: float = 0.0  # decoupled from the gradient
+    subset_seed: int = varied(0, 0, 10**9)  # draws the train_size images; 0: the first so many
+    label_noise: float = varied(0.0, 0, 1)  # share of the labels replaced by another class
+    norm_batch: int = varied(0)  # images that share batch norm's statistics; 0: the whole batch
+    l1_step: str = varied("subgradient", among=L1_STEPS)
+    l2_step: str = varied("gradient", among=L2_STEPS)  # learning_rate: a rate that does the same
+    optimizer: str = varied("sgd", among=OPTIMIZERS)
+    weight_decay: float = varied(0.0)  # decoupled from the gradient
 
     @classmethod
     def from_notebook(cls, variables: dict[str, object]) -> "Recipe":
@@ -98,9 +96,8 @@ class Recipe:
         return cls(**notebook_parameters(variables, {f.name: f.type for f in fields(cls)}))
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = in_kind(field.name, getattr(self, field.name), field.type)
-            object.__setattr__(self, field.name, value)
+        for f in fields(self):
+            object.__setattr__(self, f.name, in_kind(f.name, getattr(self, f.name), f.type))
         check_parameters(asdict(self))
         files.find_folder("runs_dir", self.runs_dir)
         datasets.find_dataset(self.dataset, self.data_dir)
@@ -115,24 +112,35 @@ class Recipe:
         return files.find_folder("runs_dir", self.runs_dir) / self.run_name
 
     def __str__(self) -> str:
-        shown = [field.name for field in fields(self) if field.name not in (*PLACES, *LABORATORY)
-                 or field.name in LABORATORY and getattr(self, field.name) != field.default]
+        shown = [f.name for f in fields(self) if f.name not in (*PLACES, *LABORATORY)
+                 or f.name in LABORATORY and getattr(self, f.name) != f.default]
         values = [f"{name}={getattr(self, name)!r}" for name in shown]
         return textwrap.fill(", ".join(values), 76, break_on_hyphens=False)
 
 
+LABORATORY = {f.name: f for f in fields(Recipe) if f.metadata}
+CHOICES = {"penalize": PENALIZE, "schedule": tuple(SCHEDULES)} | {
+    name: f.metadata["among"] for name, f in LABORATORY.items() if f.type is str}
+RANGES = (  # parameter, least value, and what it must stay below
+    ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
+    ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
+    ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
+    *((name, *f.metadata["range"]) for name, f in LABORATORY.items() if f.type in (int, float)),
+)
+
+
 def with_defaults(parameters: dict[str, object]) -> dict[str, object]:
     """The parameters of a record, with Recipe's defaults for those that are younger than it."""
-    return {field.name: field.default for field in fields(Recipe)} | parameters
+    return {f.name: f.default for f in fields(Recipe)} | parameters
 
 
 def check_parameters(parameters: dict[str, object]) -> None:
     """Raise ValueError unless they are Recipe's, of its types, and possible on every machine."""
-    known = {field.name: field for field in fields(Recipe)}
+    kinds = {f.name: f.type for f in fields(Recipe)}
     for name, value in parameters.items():
-        field = known[check_choice("parameter", name, known)]
-        if type(value) is not field.type:
-            raise wrong_kind(name, value, field.type)
+        kind = kinds[check_choice("parameter", name, kinds)]
+        if type(value) is not kind:
+            raise wrong_kind(name, value, kind)
     for name, least, below in RANGES:
         files.check_range(name, parameters[name], least, below)
     for name, allowed in CHOICES.items():
@@ -178,9 +186,11 @@ def in_kind(name: str, value: object, kind: type) -> object:
             return int(float(value))
         if kind is bool and type(value) is str:
             return ("false", "true").index(value.lower()) == 1
-    raw = (f" On papermill's command line, -r {name} passes one as it is written, where -p {name} "
-           "makes a number of 001.") * (kind is str)
-    raise ValueError(f"{wrong_kind(name, value, kind)}{raw}")
+    error = wrong_kind(name, value, kind)
+    if kind is str:
+        raise ValueError(f"{error} On papermill's command line, -r {name} passes one as it is "
+                         f"written, where -p {name} makes a number of 001.")
+    raise error
 
 
 def wrong_kind(name: str, value: object, kind: type) -> ValueError:
@@ -247,7 +257,7 @@ def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[st
         files.check_range(name, variables[name], 1, most + 1)
     factors = split_names("factors", variables["factors"]) if variables["factors"] else []
     for factor in factors:
-        check_choice("factors", factor, [part for part in ALIKE if part != "dataset"])
+        check_choice("factors", factor, [name for name in MUST_AGREE if name != "dataset"])
     return split_names("runs", variables["runs"]), factors
 
 
