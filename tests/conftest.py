@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import first, fit, make_recipe, no_network
@@ -92,6 +93,13 @@ def finished(tmp_path_factory, few):
     model, history = fit(few, recipe)
     record = save_run(model, few, recipe, history)
     return recipe, record, load_run(recipe.run_dir.parent, recipe.run_name)[1]
+
+
+@pytest.fixture
+def figures_closed():
+    """Figures that a test draws are gone after it."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture
