@@ -1,15 +1,21 @@
 """What several test files use: small recipes, data and records."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
+import pandas as pd
 import torch
 from hypothesis import strategies as st
 
+import exercises
+import model
+import utils
 from coursepack.files import ROOT
 from coursepack.train import batches, checkpoints, loop
 from coursepack.train.recipe import CHOICES, RANGES, Recipe, with_defaults
@@ -142,6 +148,47 @@ def make_record(norm, seed, accuracy, wrong=(), **parameters):
             "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000,
                      "classes": list("0123456789")},
             "misclassified": sorted(wrong), "near_zero": 0.25}
+
+
+def write_run(folder, record, classes=10):
+    """A finished run of make_record(): as many of its 1,000 blank test images are wrong."""
+    count = round((1 - record["epochs"][-1]["test_accuracy"]) * 1000)
+    rng = np.random.default_rng(record["parameters"]["seed"])
+    label, index = rng.integers(classes, size=count), rng.permutation(1000)[:count]
+    for row in record["epochs"]:
+        row |= {"train_seconds": 0.4, "test_seconds": 0.1, "threads": 1}
+        row |= {key: min(max(row[key], 0.0), 1.0) for key in ("accuracy", "test_accuracy")}
+        row |= {key: max(row[key], 0.0) for key in ("loss", "test_loss")}
+    record |= {"schema": 1, "seconds": 1.0, "misclassified": index.tolist(), "environment": {
+        "python": "3", "torch": "2", "device": "cpu", "threads": 1}, "calibration": [
+        {"above": 0.9, "images": 1000, "confidence": 0.9, "accuracy": 1 - count / 1000}]}
+    record["data"] |= {"classes": [f"class {i}" for i in range(classes)]}
+    place = folder / record["parameters"]["run_name"]
+    place.mkdir(parents=True)
+    (place / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    np.savez(place / "misclassified.npz", index=index, image=np.zeros((count, 1, 28, 28), np.uint8),
+             label=label, prediction=(label + 1) % classes, probability=np.full(count, 0.9),
+             label_probability=np.full(count, 0.1))
+    return place
+
+
+def run_cells(notebook, last="", **parameters):
+    """Run a notebook's code cells in this process, with papermill's parameters; its variables.
+
+    last: the id of the cell to end with. The setup is left out: it would look for the course.
+    """
+    [file] = (ROOT / "notebooks").glob(f"{notebook}*.ipynb")
+    injected = "\n".join(["# Parameters", *(f"{k} = {v!r}" for k, v in parameters.items())])
+    scope = {"In": [injected], "ROOT": ROOT, "plt": plt, "np": np, "pd": pd, "torch": torch,
+             "exercises": exercises, "model": model, "utils": utils}
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and cell["id"] != "setup":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), scope)
+        if cell["id"] == "parameters":
+            exec(injected, scope)
+        if cell["id"] == last:
+            break
+    return scope
 
 
 def several_seeds(means, spread, seeds, rng):

@@ -46,8 +46,8 @@ def with_response(table: pd.DataFrame, response: str) -> pd.DataFrame:
     return table[(table["status"] == "finished") & table[response].notna()]
 
 
-def samples(table: pd.DataFrame, response: str, among: str,
-            *control: object) -> dict[object, np.ndarray]:
+def samples(table: pd.DataFrame, response: str, among: str, *control: object,
+            where: str = "") -> dict[object, np.ndarray]:
     """The values of a response at each level of a factor; a level of failed runs alone is none.
 
     Raises ValueError unless there are two levels, each with two values, and the control's.
@@ -58,8 +58,8 @@ def samples(table: pd.DataFrame, response: str, among: str,
     if missing := [level for level in control if level not in found]:
         raise ValueError(f"{among}={missing[0]!r} has no finished run. There are: {there}.")
     if len(found) < 2 or min(map(len, found.values())) < 2:
-        raise ValueError(f"Differences in {response} take two levels of {among} or more, each with "
-                         f"two finished runs. There are: {there}. Add runs, or leave a level out.")
+        raise ValueError(f"Differences in {response} take two levels of {among}, with two finished "
+                         f"runs or more. There are{where}: {there}. Add runs, or leave one out.")
     return found
 
 
@@ -99,8 +99,7 @@ def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> 
         found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
                               rng=draw)
     limits = found.confidence_interval(LEVEL)
-    means = {level: values.mean() for level, values in groups.items()}
-    return differences((level, control, means[level] - means[control], low, high)
+    return differences((level, control, groups[level].mean() - groups[control].mean(), low, high)
                        for level, low, high in zip(others, limits.low, limits.high))
 
 
@@ -138,20 +137,19 @@ def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.Data
     if len(samples(table, response, among)) > 2:
         raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
                          f"{at} is tested.")
-    rows, p_values, places = [], [], []
+    rows, p_values = {}, []
     for place, runs in table.groupby(at):
-        (one, first), (two, second) = sorted(samples(runs, response, among).items(),
-                                             key=lambda item: str(item[0]))
+        groups = samples(runs, response, among, where=f" at {at}={place!r}")
+        (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
         low = high = first[0] - second[0]
         p = float(abs(low) < NOTHING)
         if np.ptp(first) + np.ptp(second) > NOTHING:  # else nothing varies, and there is no test
             test = stats.ttest_ind(first, second, equal_var=False)
             (low, high), p = test.confidence_interval(LEVEL), test.pvalue
-        places.append(place)
-        rows.append((one, two, first.mean() - second.mean(), low, high))
+        rows[place] = (one, two, first.mean() - second.mean(), low, high)
         p_values.append(p)
-    found = hold_together(differences(rows), p_values)
-    found.insert(0, at, places)
+    found = hold_together(differences(rows.values()), p_values)
+    found.insert(0, at, list(rows))
     return found
 
 

@@ -108,28 +108,25 @@ def load_misclassified(file: Path, classes: int) -> Misclassified:
     try:
         with np.load(file, allow_pickle=False) as archive:
             errors = Misclassified(**archive)
+        check_arrays(errors, classes)
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile,
             zlib.error) as error:
         raise ValueError(f"{file} is no file of misclassified images: {error}. "
                          "Run its recipe notebook again.") from error
-    if problem := array_problem(errors, classes):
-        raise ValueError(f"{file} is no file of misclassified images: {problem}. "
-                         "Run its recipe notebook again.")
     return errors
 
 
-def array_problem(errors: Misclassified, classes: int) -> str:
-    """What is wrong with the arrays of a file; or ""."""
-    if errors.image.dtype != np.uint8 or errors.image.ndim != 4:
-        return f"its image is {errors.image.dtype} of shape {errors.image.shape}, not N x C x H x W"
-    for name, part in errors._asdict().items():
-        if part.ndim == 0 or len(part) != len(errors.image):
-            return f"its {name} is not one each of {len(errors.image)} images"
-    kinds = [("index", "iu", np.inf), ("label", "iu", classes), ("prediction", "iu", classes),
-             ("probability", "f", 1.001), ("label_probability", "f", 1.001)]  # rounded up
-    for name, kind, limit in kinds:
-        part = getattr(errors, name)
-        fits = part.dtype.kind in kind and part.ndim == 1
-        if not fits or not np.all((part >= 0) & (part < limit)):
-            return f"its {name} is {part.dtype}, or not always from 0 and below {limit}"
-    return ""
+def check_arrays(errors: Misclassified, classes: int) -> None:
+    """Raise ValueError unless the arrays of a file can be those of a run of so many classes."""
+    count = len(errors.image) if errors.image.ndim else 0
+    share = (np.floating, 1, 1.001)  # rounded up
+    expected = {  # array: type, dimensions, and what its values stay below
+        "index": (np.integer, 1, np.inf), "image": (np.uint8, 4, 256),
+        "label": (np.integer, 1, classes), "prediction": (np.integer, 1, classes),
+        "probability": share, "label_probability": share}
+    for name, (kind, dimensions, below) in expected.items():
+        array = getattr(errors, name)
+        fits = np.issubdtype(array.dtype, kind) and array.ndim == dimensions
+        if not fits or len(array) != count or not np.all((array >= 0) & (array < below)):
+            raise ValueError(f"its {name} is {array.dtype} of shape {array.shape}, beside {count} "
+                             f"images, or not always from 0 and below {below}")

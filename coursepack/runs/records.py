@@ -139,10 +139,9 @@ SHAPE = {  # of a record, as https://json-schema.org describes it
         "properties": {"above": SHARE, "images": WHOLE, "confidence": SHARE, "accuracy": SHARE},
     }},
 }
-LATER = ("calibration",)  # what records of before have not
 CHECK = fastjsonschema.compile(  # jsonschema would take as long to import as PyTorch
     {"type": "object", "properties": SHAPE,
-     "required": [name for name in SHAPE if name not in LATER]})
+     "required": [name for name in SHAPE if name != "calibration"]})  # which old records lack
 
 
 def check_record(record: object) -> None:
@@ -239,5 +238,5 @@ def find_runs(names: Sequence[str], runs_dir: str) -> Path:
 
 def listed(names: Sequence[str], most: int = 8) -> str:
     """Names for a sentence, not more than so many."""
-    more = [f"{len(names) - most} more"] * (len(names) > most)
-    return "; ".join([*names[:most], *more])
+    more = f"; {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
