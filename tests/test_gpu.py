@@ -18,15 +18,18 @@ import pytest
 import stand_in
 import torch
 from helpers import fit, make_recipe, without_seconds
-from test_house import ROOMS
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import model
 from coursepack.data.datasets import Dataset
+from coursepack.files import ROOT
 from coursepack.lab import measures
 from coursepack.runs import mistakes, records
 from coursepack.train import batches, checkpoints, loop, updates
+
+ROOMS = [".".join(path.relative_to(ROOT).with_suffix("").parts)
+         for path in (ROOT / "coursepack").glob("**/*.py") if "exercises" not in path.parts]
 
 
 def random_images(arch="mnist_7k", count=30):
@@ -202,10 +205,10 @@ FAULTS = {
     "labels": (
         batches, "training_batches", "data.train_labels[batch]",
         "data.train_labels.cpu()[batch.cpu()]",
-        "loop.py: loss = F.nll_loss(log_probabilities, labels)"),
+        "loop.py: loss = F.nll_loss(log_probabilities, labels)  # (), a mean; labels (N,)"),
     "dropout mask": (
         model, "Dropout", 'not self.training or x.device.type != "cpu"', "not self.training",
-        'model.py: return x * gain.as_strided(x.shape, torch.empty_like(x, device="meta").stride())'
+        'model.py: return x * gain.as_strided(x.shape, as_x)'
     ),
     "mean and std": (
         batches, "to_input", "values.to(x)", "values.to(x.dtype)",
@@ -238,8 +241,9 @@ def test_what_lies_on_the_wrong_device_is_named_with_file_and_line(tmp_path, mon
 
 WAITING = {  # in place of lines of train_epoch's loop
     "optimizer.zero_grad()": "optimizer.zero_grad(), labels.tolist()",
-    "loss.backward()": "loss.backward(), loss.item()",
-    "log_probabilities = model(x)  # (batch, classes)":
+    "loss.backward()  # each parameter w of the network has w.grad, of its own shape":
+        "loss.backward(), loss.item()",
+    "log_probabilities = model(x)  # (N, classes), of x (N, C, H, W)":
         "log_probabilities = model(x) if x.sum() > -1e9 else None",
     "targets.append(labels)": "targets.append(labels.cpu().to(labels))",
     "step += 1": "step += len(labels.nonzero()) > 0",
@@ -255,8 +259,8 @@ def test_what_makes_a_step_wait_is_counted_and_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("room", "name", "change", "where"), [
-    (updates, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"},
-     "updates.py: optimizer.step()"),
+    (loop, "take_step", {"optimizer.step()": "optimizer.step(), value.item()"},
+     "loop.py: optimizer.step()"),
     (batches, "training_batches", {".to(order.device)": ""},
      "batches.py: there = movement.to(x).view(2 * n, 3) @ positions(h, w, x.dtype, x.device)"),
 ], ids=["a step of the weights", "movements left on the CPU"])
@@ -283,7 +287,7 @@ def launches(recipe, images):
     """How many kernels an epoch of so many images starts."""
     data = random_images(count=images)
     net = loop.build_model(recipe, data)
-    optimizer = updates.make_optimizer(net, recipe)
+    optimizer = loop.make_optimizer(net, recipe)
     loop.train_epoch(net, data, recipe, optimizer, 1)  # which also makes what is kept
     with Launches() as mode:
         loop.train_epoch(net, data, recipe, optimizer, 2)
@@ -301,13 +305,18 @@ def test_a_step_of_gn_and_l1_starts_at_most_75_kernels(tmp_path):
 
 # ----------------------------------------------------- every function that takes a network
 def of_training(net, data, recipe, folder):
-    return loop.train_epoch(net, data, recipe, updates.make_optimizer(net, recipe), 1)
+    rows = []
+    loop.train_epochs(net, loop.place(net, data), recipe, loop.make_optimizer(net, recipe), [1],
+                      lambda row, seconds: rows.append(row))
+    return rows[0]
 
 
 def of_checkpoints(net, data, recipe, folder):
-    optimizer, kept = updates.make_optimizer(net, recipe), {"parameters": {"epochs": 1}}
-    checkpoints.save_checkpoint(folder / "kept.pt", kept, net, optimizer, [{"loss": 1.0}])
-    return checkpoints.resume(folder / "kept.pt", kept, net, optimizer)[0][0]
+    optimizer = loop.make_optimizer(net, recipe)
+    with checkpoints.visit(recipe, data, net, optimizer) as run:
+        run.keep({"loss": 1.0})
+    with checkpoints.visit(recipe, data, net, optimizer) as run:
+        return run.history[0]
 
 
 def of_save_run(net, data, recipe, folder):
@@ -319,19 +328,17 @@ def of_save_run(net, data, recipe, folder):
 
 CALLS = {name: lambda net, data, recipe, folder, call=call: call(net, data, recipe)
          for name, call in measures.MEASURES.items()} | {
-    "measure": lambda net, data, recipe, folder: measures.measure(["fit"], net, data, recipe),
+    "measure": lambda net, data, recipe, _: measures.measure(
+        [*measures.MEASURES][:1], net, data, recipe),
     "scores": lambda net, data, *_: measures.scores(net.eval(), data.test_images[:4], data),
     "predict": lambda net, data, *_: loop.predict(net, data),
     "evaluate": lambda net, data, *_: loop.evaluate(net, data),
     "probabilities": lambda net, data, *_: mistakes.probabilities(net, data),
     "penalized_parameters": lambda net, *_: [len(updates.penalized_parameters(net))],
     "scale_free_weights": lambda net, *_: [len(updates.scale_free_weights(net))],
-    "make_optimizer": of_training, "train_epoch": of_training,
+    **dict.fromkeys(("make_optimizer", "train_epoch", "train_epochs", "place"), of_training),
     "train": lambda net, data, recipe, _: loop.train(net, data, recipe)[0],
-    "train_epochs": lambda net, data, recipe, _: loop.train_epochs(net, data, recipe)[0],
-    "train_and_test": lambda net, data, recipe, _: loop.train_and_test(
-        net, data, recipe, updates.make_optimizer(net, recipe), 1),
-    "save_checkpoint": of_checkpoints, "resume": of_checkpoints, "save_run": of_save_run,
+    "visit": of_checkpoints, "resume": of_checkpoints, "save_run": of_save_run,
     "count": lambda net, *_: list(model.count(net, 8)),
     "count_means": lambda net, *_: [model.count_means(net.layers[0], 8)],
     "multiply_adds": lambda net, *_: [model.multiply_adds(net, "mnist_8k")],
@@ -340,7 +347,7 @@ CALLS = {name: lambda net, data, recipe, folder, call=call: call(net, data, reci
 
 def taking_a_network():
     """Functions of model.py and of all rooms with an argument that is a network or a layer."""
-    rooms = [model, *(importlib.import_module(f"coursepack.{room}") for room in ROOMS)]
+    rooms = [model, *(map(importlib.import_module, ROOMS))]
     return {name for room in rooms for name, function in inspect.getmembers(
         room, inspect.isfunction) if function.__module__ == room.__name__ and any(
         argument.annotation in (model.Net, nn.Module)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN = (str(ROOT), str(ROOT / "coursepack"))
+ROOMS = str(ROOT / "coursepack")
 ANSWERS = {  # what PyTorch says where there is such a GPU
     "cuda": {"cuda.is_available": True, "cuda.device_count": 1, "cuda.current_device": 0,
              "cuda.synchronize": None, "cuda.is_current_stream_capturing": False,
@@ -70,7 +70,8 @@ def name_of(function):
 
 def place(frames):
     """The innermost of these frames that is the course's or a notebook's: "file: line of code"."""
-    own = [frame for frame in frames if os.path.dirname(frame.filename) in OWN
+    own = [frame for frame in frames if frame.filename.startswith(ROOMS)
+           or os.path.dirname(frame.filename) == str(ROOT)
            or "ipykernel_" in frame.filename]
     return f"{os.path.basename(own[-1].filename)}: {own[-1].line}" if own else "elsewhere"
 
