@@ -1,6 +1,5 @@
 """Pictures of shared means and of weights: every colour and every number in its place."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import make_record
@@ -10,12 +9,15 @@ from coursepack.runs.mistakes import Misclassified
 from coursepack.show import pictures
 from coursepack.show.looks import LOOKS
 
-NORMS = ("batch", "layer", "group", "instance")
+pytestmark = pytest.mark.usefixtures("figures_closed")
+DIGITS, RECORD = "0123456789", make_record("batch", 1, 0.9)
 
 
-@pytest.mark.parametrize("shape", [(4, 2, 2, 2), (2, 4, 1, 3), (5, 6, 2, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("shape", [(4, 2, 2, 2), (2, 4, 1, 3), (5, 6, 1, 1), (1, 1, 1, 1)])
 def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
-    index = {norm: model.mean_index(shape, norm, 2 if shape[1] % 2 == 0 else 1) for norm in NORMS}
+    groups = 2 if shape[1] % 2 == 0 else 1
+    index = {norm: model.mean_index(shape, norm, groups)
+             for norm in ("batch", "layer", "group", "instance")}
     figure = pictures.plot_means(np.arange(np.prod(shape)).reshape(shape), index)
     for (norm, means), ax in zip(index.items(), figure.axes):
         means = means.numpy().ravel()
@@ -26,18 +28,14 @@ def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
         names = [label.get_text() for label in (*ax.get_xticklabels(), *ax.get_yticklabels())]
         assert names == [*(f"image {i}" for i in range(shape[0])),
                          *(f"channel {i}" for i in range(shape[1]))]
+        x, y = np.transpose([text.get_position() for text in ax.texts]).reshape(2, *shape)
+        assert (np.diff(x, axis=0) > 0).all()  # images to the right
+        assert (np.diff(y, axis=1) < 0).all()  # channels below each other
+        numbers = [int(text.get_text()) for text in ax.texts]
+        assert numbers == list(range(means.size))
 
 
-def test_numbers_stand_in_their_maps():
-    x = np.arange(16).reshape(2, 2, 2, 2)
-    [ax] = pictures.plot_means(x, {"layer": model.mean_index(x.shape, "layer")}).axes[:1]
-    places = {text.get_text(): text.get_position() for text in ax.texts}
-    assert len(places) == 16
-    assert places["8"][0] > places["1"][0] > places["0"][0]  # image 1 is right of image 0
-    assert places["4"][1] < places["2"][1] < places["0"][1]  # channel 1 is below channel 0
-
-
-def test_of_a_large_batch_the_first_part_is_shown_and_said():
+def test_of_a_large_batch_the_first_corner_is_shown_and_said():
     x = np.zeros((32, 16, 8, 8))
     figure = pictures.plot_means(x, {"batch": model.mean_index(x.shape, "batch")})
     assert len(figure.axes[0].patches) == np.prod(pictures.SHOWN)
@@ -51,22 +49,15 @@ def test_weights_of_all_layers_are_inside_the_axes_and_networks_differ():
     networks = {"before": layers, "with": [3 * w for w in layers], "free": [9 * w for w in layers]}
     figure = pictures.plot_weights(networks, ["one", "two", "three"])
     [ax] = figure.axes
-    low, high = ax.get_xlim()
-    assert low < 9 * min(w.min() for w in layers)
-    assert high > 9 * max(w.max() for w in layers)
-    ends = np.concatenate([np.concatenate(part.get_segments()) for part in ax.collections])
-    assert ends[:, 0].max() == 9 * max(w.max() for w in layers)
+    least, most = 9 * min(w.min() for w in layers), 9 * max(w.max() for w in layers)
+    assert ax.get_xlim()[0] < least < most < ax.get_xlim()[1]
+    ends = np.concatenate([np.concatenate(bars.get_segments()) for bars in ax.collections])
+    assert ends[:, 0].max() == most
     medians = [line.get_xdata().tolist() for line in ax.lines]
     assert medians[1] == pytest.approx([3 * np.median(w) for w in layers])
     assert len({line.get_color() for line in ax.lines}) == 3
     assert not {line.get_color() for line in ax.lines} & {look.colour for look in LOOKS.values()}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(networks)
-
-
-def test_networks_of_other_layers_are_refused():
-    with pytest.raises(ValueError, match=r"'free' has 1 layers, and there are 2 names"):
-        pictures.plot_weights({"free": [[1, 2]]}, ["one", "two"])
-    plt.close("all")
 
 
 def calibrated(norm, seed, rows):
@@ -96,38 +87,38 @@ def mistakes(label, prediction):
 
 
 def test_a_run_without_mistakes_is_drawn():
-    record = make_record("batch", 1, 1.0)
-    figure = pictures.plot_misclassified(mistakes([], []), "0123456789", record)
+    figure = pictures.plot_misclassified(mistakes([], []), DIGITS, RECORD)
     assert figure.get_suptitle() == "BN: no mistakes"
-    for classes in ("0123456789", [str(i) for i in range(100)]):
-        figure = pictures.plot_confusions([mistakes([], [])], classes, record)
+    for classes in (DIGITS, [str(i) for i in range(13)]):
+        figure = pictures.plot_confusions([mistakes([], [])], classes, RECORD)
         assert figure.axes[0].get_title(loc="left").startswith("0 mistakes of one run")
         figure.canvas.draw()
 
 
 def test_mixed_up_classes_say_that_an_image_counts_once_a_run():
-    record, wrong = make_record("batch", 1, 0.9), mistakes([3, 3, 5], [8, 8, 3])
-    figure = pictures.plot_confusions([wrong] * 3, "0123456789", record)
+    figure = pictures.plot_confusions([mistakes([3, 3, 5], [8, 8, 3])] * 3, DIGITS, RECORD)
     [ax] = figure.axes
     assert ax.get_title(loc="left") == "9 mistakes of 3 runs, on 3 images"
-    assert sorted(text.get_text() for text in ax.texts) == ["3", "6"]
+    assert {text.get_text(): text.get_position() for text in ax.texts} == {
+        "6": (8.5, 3.5), "3": (3.5, 5.5)}  # said, true
     assert "once for each run" in figure.texts[-1].get_text()
 
 
 def test_of_many_classes_those_that_are_mixed_up_most_are_shown():
     rng, names = np.random.default_rng(0), [f"class {i}" for i in range(100)]
     often = mistakes([40] * 99 + list(rng.permutation(100)), [70] * 99 + list(rng.permutation(100)))
-    [ax] = pictures.plot_confusions([often], names, make_record("batch", 1, 0.9)).axes
+    [ax] = pictures.plot_confusions([often], names, RECORD).axes
     shown = [text.get_text() for text in ax.get_xticklabels()]
     assert len(shown) == 12
     assert {"class 40", "class 70"} <= {*shown}
     assert "12 of 100 classes" in ax.get_title(loc="left")
 
 
-@pytest.mark.parametrize(("share", "said"), [
-    (0.74, "74%"), (0.994, "99%"), (0.9951, "99.51%"), (0.9998, "99.98%"), (0.99994, "99.99%"),
-    (0.99996, "> 99.99%"), (1.0, "> 99.99%")])
-def test_no_mistake_is_said_to_be_certain(share, said):
-    sure = mistakes([3], [8])._replace(probability=np.array([share], np.float32))
-    figure = pictures.plot_misclassified(sure, "0123456789", make_record("batch", 1, 0.9))
-    assert figure.axes[0].get_xlabel() == f"said: 8 ({said})"
+def test_no_mistake_is_said_to_be_certain():
+    said = {0.74: "74%", 0.994: "99%", 0.9951: "99.51%", 0.9998: "99.98%", 0.99994: "99.99%",
+            0.99996: "> 99.99%", 1.0: "> 99.99%"}
+    sure = mistakes([3] * len(said), [8] * len(said))._replace(
+        probability=np.array([*said], np.float32))
+    figure = pictures.plot_misclassified(sure, DIGITS, RECORD)
+    assert [ax.get_xlabel() for ax in figure.axes[:len(said)]] == [
+        f"said: 8 ({share})" for share in said.values()]

@@ -1,32 +1,46 @@
 """Pictures of the tables of studies: a response against a factor, a heat map."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from coursepack.lab.effects import by_point
-from coursepack.show.figures import label_ends, write_below
+from coursepack.show.figures import label_ends, make_logarithmic, plain, write_below
 from coursepack.show.looks import LOOKS, Look
 
 OTHER_LOOKS = (  # for what is not a norm
     Look("", "#222222", "-"), Look("", "#E69F00", "--"), Look("", "#56B4E9", "-."),
     Look("", "#7B3294", ":"), Look("", "#8C6D31", (0, (6, 2, 1, 2))),
     Look("", "#B2182B", (0, (3, 1, 1, 1, 1, 1))))
-RESPONSES = {  # of a table: what it is called, how it is shown, and its limits then
-    "test_accuracy": ("test images classified right (%)", lambda values: 100 * values, (0, 100)),
-    "test_error": ("test images classified wrong (%)", lambda values: 100 * values, (0, 100)),
-    "test_loss": ("test loss (nats)", lambda values: values, (0, np.inf)),
-    "exact_zeros": ("weights that are exactly zero (%)", lambda values: 100 * values, (0, 100)),
-    "near_zeros": ("weights that are near zero (%)", lambda values: 100 * values, (0, 100)),
-    "pruned_accuracy": ("test images right without them (%)", lambda values: 100 * values,
-                        (0, 100)),
+
+
+class Response(NamedTuple):
+    """A column of a table: what it is called, times what it is drawn, and within which limits."""
+
+    label: str
+    times: float = 100  # a share in percent
+    limits: tuple[float, float] = (0, 100)
+
+
+RESPONSES = {
+    "test_accuracy": Response("test images classified right (%)"),
+    "test_error": Response("test images classified wrong (%)"),
+    "test_loss": Response("test loss (nats)", 1, (0, np.inf)),
+    "exact_zeros": Response("weights that are exactly zero (%)"),
+    "near_zeros": Response("weights that are near zero (%)"),
+    "pruned_accuracy": Response("test images right without them (%)"),
 }
+
+
+def response_of(name: str) -> Response:
+    """How a column is drawn: as it is, if no row of RESPONSES says otherwise."""
+    return RESPONSES.get(name, Response(name.replace("_", " "), 1, (-np.inf, np.inf)))
 
 
 def with_errors(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,41 +71,53 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
     are points of which runs diverged, with their number if others did not.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    label, convert, limits = RESPONSES.get(
-        response, (response.replace("_", " "), lambda values: values, (-np.inf, np.inf)))
-    ax.set(xlabel=xlabel or x.replace("_", " "), ylabel=ylabel or label)
+    shown = response_of(response)
     words = [] if pd.api.types.is_numeric_dtype(table[x]) else list(table[x].unique())
-    if words:
-        table = table.assign(**{x: table[x].map(words.index)})
-    points = by_point(table, response, [line, x])
+    if words:  # they stand at 0, 1, 2 ...
+        table, log = table.assign(**{x: table[x].map(words.index)}), log.replace("x", "")
+    points = to_draw(by_point(table, response, [line, x]), shown, "y" in log)
     looks, ends, failures = looks_of(table[line].unique(), names), [], []
-    along = "x" in log and not words
-    for k, (level, part) in enumerate(points.groupby(line, sort=False)):
-        look, part = looks[level], part.sort_values(x)
+    for k, (level, look) in enumerate(looks.items()):
+        means, runs = (rows[rows[line] == level] for rows in (points.sort_values(x), table))
         shift = (k - (len(looks) - 1) / 2) * 0.008  # so that intervals stand side by side
-        mean, low, high = (convert(part[name].to_numpy(float)) for name in ("mean", "low", "high"))
-        if "y" in log:
-            mean = np.where(mean > 0, mean, np.nan)  # zero is below every logarithmic axis
-            low = mean**2 / high  # as many times below the mean as high is above it
-        there = moved(part[x], points[x], shift, along)
-        ax.plot(there, mean, color=look.colour, linestyle=look.line, marker="o", markersize=5,
-                linewidth=2)
-        ax.vlines(there, low.clip(*limits), high.clip(*limits), color=look.colour, linewidth=2,
-                  alpha=0.6)
-        runs = table[table[line] == level]
-        ax.scatter(moved(runs[x], points[x], shift, along), convert(runs[response]), s=9,
-                   color=look.colour, alpha=0.35, linewidths=0)
-        if (good := np.flatnonzero(np.isfinite(mean))).size:
-            ends.append((there.iloc[good[-1]], mean[good[-1]], look.short, look.colour))
-        failures += [(row[x], row["failed"], row["runs"], look) for row in
-                     part[part["failed"] > 0].to_dict("records")]
-    set_scales(ax, points[x].unique(), log if along else log.replace("x", ""))
+        beside, dots = (moved(rows[x], points[x], shift, "x" in log) for rows in (means, runs))
+        ends += draw_line(ax, look, (beside, means["mean"]), (dots, shown.times * runs[response]))
+        ax.vlines(beside, means["low"], means["high"], color=look.colour, linewidth=2, alpha=0.6)
+        failures += [(row[x], row["failed"], row["runs"], look)
+                     for row in means[means["failed"] > 0].to_dict("records")]
+    ax.set(xlabel=xlabel or x.replace("_", " "), ylabel=ylabel or shown.label)
+    for which in log:
+        make_logarithmic(ax, which, 1, 1.5, 2, 3, 5, 7)
+    levels = np.unique(points[x])
     if words:
         room = max(8, 56 // len(words))  # characters
-        ax.set_xticks(range(len(words)), [textwrap.fill(word, room) for word in words])
+        ax.set_xticks(levels, [textwrap.fill(word, room) for word in words])
+    elif len(levels) <= 10:
+        ax.set_xticks(levels, [plain(level) for level in levels])
     mark_failures(ax, failures)
     label_ends(ax, ends)
     return figure
+
+
+def to_draw(points: pd.DataFrame, shown: Response, log: bool) -> pd.DataFrame:
+    """Means and intervals of by_point as they are drawn, on a logarithmic axis or a linear one."""
+    mean, low, high = (shown.times * points[name].to_numpy() for name in ("mean", "low", "high"))
+    if log:
+        mean = np.where(mean > 0, mean, np.nan)  # zero is below every logarithmic axis
+        low = mean**2 / high  # as many times below the mean as high is above it
+    return points.assign(mean=mean, low=low.clip(*shown.limits), high=high.clip(*shown.limits))
+
+
+def draw_line(ax: plt.Axes, look: Look, means: tuple[pd.Series, pd.Series],
+              runs: tuple[pd.Series, pd.Series]) -> list[tuple[float, float, str, str]]:
+    """Means joined by a line, and a pale dot for each run. Both are x and y.
+
+    Returns the line's end, as label_ends takes it; nothing if there is no mean.
+    """
+    ax.plot(*means, color=look.colour, linestyle=look.line, marker="o", markersize=5, linewidth=2)
+    ax.scatter(*runs, s=9, color=look.colour, alpha=0.35, linewidths=0)
+    drawn = [point for point in zip(*means) if np.isfinite(point).all()]
+    return [(*drawn[-1], look.short, look.colour)] if drawn else []
 
 
 def draw_power(figure: plt.Figure, power: float, start: tuple[float, float], end: float,
@@ -123,14 +149,9 @@ def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
     looks, ends = looks_of(table[line].unique(), names), []
     for level, runs in table[table["status"] == "finished"].groupby(line, sort=False):
         means = runs.groupby(along)[[x, y]].mean().sort_index()
-        shown = [RESPONSES[name][1](means[name]) for name in (x, y)]
-        ax.plot(*shown, color=looks[level].colour, linestyle=looks[level].line, marker="o",
-                markersize=5, linewidth=2)
-        ax.scatter(*(RESPONSES[name][1](runs[name]) for name in (x, y)), s=9, alpha=0.35,
-                   color=looks[level].colour, linewidths=0)
-        ends.append((*(values.iloc[-1] for values in shown), looks[level].short,
-                     looks[level].colour))
-    ax.set(xlabel=RESPONSES[x][0], ylabel=RESPONSES[y][0])
+        ends += draw_line(ax, looks[level], *(
+            [response_of(name).times * rows[name] for name in (x, y)] for rows in (means, runs)))
+    ax.set(xlabel=response_of(x).label, ylabel=response_of(y).label)
     label_ends(ax, ends)
     return figure
 
@@ -144,52 +165,31 @@ def looks_of(levels: Sequence[object], names: Mapping[object, str] | None) -> di
     return looks
 
 
-def set_scales(ax: plt.Axes, levels: Sequence[float], log: str) -> None:
-    """Logarithmic axes with plain numbers, and a tick at each level of a factor if they are few."""
-    for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
-        if name in log:
-            ax.set(**{f"{name}scale": "log"})
-            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-            axis.set_minor_locator(NullLocator())
-    if len(levels) <= 10:
-        ax.set_xticks(sorted(levels), [plain(level) for level in sorted(levels)])
-
-
-def plain(number: float) -> str:
-    """A number as short as can be: 0.01, 1e-5."""
-    return f"{number:g}".replace("e-0", "e-")
-
-
 def mark_failures(ax: plt.Axes, failures: Sequence[tuple[float, int, int, Look]]) -> None:
     """Crosses above the axes, a row for each line, where runs diverged."""
-    rows = list(dict.fromkeys(look for *_, look in failures))
+    rows, above = list(dict.fromkeys(look for *_, look in failures)), ax.get_xaxis_transform()
+    beside = {"xycoords": above, "textcoords": "offset points", "va": "center"}
     for x, failed, runs, look in failures:
         y = 1.04 + 0.055 * rows.index(look)
-        ax.plot([x], [y], marker="x", color=look.colour, markersize=7, markeredgewidth=2,
-                transform=ax.get_xaxis_transform(), clip_on=False, linestyle="none")
+        ax.plot(x, y, "x", color=look.colour, markersize=7, markeredgewidth=2, transform=above,
+                clip_on=False)
         if failed < runs:
-            ax.annotate(f"{failed}", (x, y), xycoords=ax.get_xaxis_transform(), fontsize=10,
-                        xytext=(6, 0), textcoords="offset points", va="center", color=look.colour)
+            ax.annotate(str(failed), (x, y), (6, 0), fontsize=10, color=look.colour, **beside)
     if rows:
         first = min(x for x, *_ in failures)
-        ax.annotate("diverged:", (first, 1.04), xycoords=ax.get_xaxis_transform(), fontsize=11,
-                    xytext=(-10, 0), textcoords="offset points", va="center", ha="right",
-                    color="#444444")
+        ax.annotate("diverged:", (first, 1.04), (-10, 0), fontsize=11, color="#444444", ha="right",
+                    **beside)
 
 
-def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "",
-              names: Mapping[object, str] | None = None,
-              convert: Callable[[float], float] = lambda value: 100 * value) -> plt.Figure:
+def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "") -> plt.Figure:
     """The mean of a response at each pair of two factors' levels, as numbers and as colours.
 
     The colours are those of logarithms, so that one bad level does not make all others alike.
     """
     points = by_point(table, response, [y, x])
-    cells = points.pivot(index=y, columns=x, values="mean").map(convert)
+    cells = response_of(response).times * points.pivot(index=y, columns=x, values="mean")
     cells = cells.reindex(index=points[y].unique(), columns=points[x].unique())
     cells.index = [LOOKS[level].short if level in LOOKS else level for level in cells.index]
-    cells.columns = [(names or {}).get(level, level) for level in cells.columns]
     figure, ax = plt.subplots(figsize=(9, 0.9 + 0.55 * len(cells)), layout="constrained")
     sns.heatmap(cells, annot=True, fmt=".1f", cmap="viridis_r", norm=LogNorm(), cbar=False,
                 linewidths=0.5, ax=ax)
@@ -200,12 +200,12 @@ def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "
 
 def add_note(figure: plt.Figure, table: pd.DataFrame,
              marks: str = "a dot each; bars: 95 % interval of the mean") -> None:
-    """A line of small text below a figure: what was trained, and which part is still missing."""
+    """A line of small text below a figure: what was trained, and how many runs are missing."""
     head, common = table.attrs, table.attrs["common"]
-    parts = [head["data"]["name"]]
-    parts += [f"{common[key]:,} {what}" for key, what in (
-        ("train_size", "training images"), ("epochs", "epochs")) if common.get(key)]
-    line = f"{', '.join(parts)}; {table['seed'].nunique()} seeds, {marks}"
+    counts = {"train_size": "training images", "epochs": "epochs"}
+    trained = [f"{common[key]:,} {what}" for key, what in counts.items() if common.get(key)]
+    line = ", ".join([head["data"]["name"], *trained])
+    line += f"; {table['seed'].nunique()} seeds, {marks}"
     if "interval" in marks and figure.axes[0].get_yscale() == "log":
         line += ", equally far up and down"
     if head.get("missing"):

@@ -27,13 +27,13 @@ def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
     """
     from IPython.display import display  # here, because training alone needs no Jupyter
 
-    picture = io.BytesIO()
+    picture, about = io.BytesIO(), {"alt": alt}
     figure.savefig(picture, format="png", dpi=plt.rcParams["figure.dpi"])
     if save:
         save.parent.mkdir(parents=True, exist_ok=True)
         files.replace_file(save, figure.savefig)
+        about["file"] = save.name
     plt.close(figure)
-    about = {"alt": alt} | ({"file": save.name} if save else {})
     display({"image/png": picture.getvalue(), "text/plain": alt}, raw=True,
             metadata={"image/png": about})
 
@@ -42,8 +42,7 @@ def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:
     """Put a line of small text below a figure: what a run was trained on, then text."""
     data = record["data"]
     sample = " of the 5,000-digit SAMPLE, not the full data" if data["source"] == "sample" else ""
-    line = f"{data['name']}, {data['train_size']:,} training images{sample}{text}"
-    write_below(figure, line)
+    write_below(figure, f"{data['name']}, {data['train_size']:,} training images{sample}{text}")
 
 
 def write_below(figure: plt.Figure, line: str) -> None:
@@ -52,38 +51,60 @@ def write_below(figure: plt.Figure, line: str) -> None:
     figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
 
 
-def loss_axis(ax: plt.Axes, low: float, high: float) -> None:
-    """A logarithmic axis from low to high, with numbers at 1, 2 and 5 times powers of ten."""
-    ax.set(yscale="log", ylabel="negative log likelihood (nats)", ylim=(low, high))
-    ax.yaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_locator(plt.NullLocator())
+def plain(number: float, position: int = 0) -> str:
+    """A number as short as can be: 0.01, 1e-5. An axis gives its tick's position, too."""
+    return f"{number:g}".replace("e-0", "e-")
 
 
-def accuracy_axis(ax: plt.Axes, low: float, high: float) -> None:
-    """An axis for shares of errors from low to high, logarithmic, labelled with accuracies."""
-    levels = [10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99]
-    ax.set(yscale="log")
-    ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
-    ax.set(ylabel="images classified right", ylim=(high, low))  # fewer errors, higher
-    ax.yaxis.set_minor_locator(plt.NullLocator())
+def make_logarithmic(ax: plt.Axes, which: str, *steps: float) -> None:
+    """A logarithmic axis ("x" or "y"), with numbers at powers of ten times each of the steps."""
+    ax.set(**{f"{which}scale": "log"})
+    axis = getattr(ax, f"{which}axis")
+    axis.set_major_locator(plt.LogLocator(subs=steps))
+    axis.set_major_formatter(plain)
+    axis.set_minor_locator(plt.NullLocator())
+
+
+class Axis(NamedTuple):
+    """How values are drawn: on a linear axis, or on a logarithmic one, which begins above zero."""
+
+    label: str
+    drawn: Callable[[np.ndarray], np.ndarray] = np.asarray  # what is drawn for values
+    ends: tuple[float, float] = (-np.inf, np.inf)  # of what is drawn: beyond, it is refused
+    begin: float = -np.inf  # less than this is drawn here, and a caption says so
+    percents: tuple[float, ...] = ()  # values that are written beside the axis
+
+    def set_up(self, ax: plt.Axes, low: float, high: float) -> None:
+        """Set the scale, numbers and limits of a graph: from low to high, with a margin."""
+        limits = low - 0.05 * (high - low), high + 0.05 * (high - low)
+        if self.begin > 0:
+            make_logarithmic(ax, "y", 1, 2, 5)
+            limits = low / 1.1, high * 1.1
+        if self.percents:
+            ax.set_yticks(self.drawn(np.divide(self.percents, 100)),
+                          [f"{percent:g} %" for percent in self.percents])
+        if self.drawn(1.0) < self.drawn(0.0):  # large values are above, whatever is drawn for them
+            limits = limits[::-1]
+        ax.set(ylabel=self.label, ylim=limits)
 
 
 class Graph(NamedTuple):
-    """A value of each epoch that can be drawn: its name, and a function that sets its axis."""
+    """A value of each epoch that can be drawn: its name and its axis."""
 
     name: str
-    axis: Callable[[plt.Axes, float, float], None]
+    axis: Axis
 
 
+LOSS = Axis("negative log likelihood (nats)", ends=(0, np.inf), begin=1e-7)
+ACCURACY = Axis(  # logarithmic in the errors
+    "images classified right", lambda accuracy: 1 - accuracy, ends=(0, 1), begin=9.99e-5,
+    percents=(10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99))
 GRAPHS = {
-    "loss": Graph("training loss", loss_axis),
-    "test_loss": Graph("test loss", loss_axis),
-    "accuracy": Graph("training accuracy", accuracy_axis),
-    "test_accuracy": Graph("test accuracy", accuracy_axis),
+    "loss": Graph("training loss", LOSS),
+    "test_loss": Graph("test loss", LOSS),
+    "accuracy": Graph("training accuracy", ACCURACY),
+    "test_accuracy": Graph("test accuracy", ACCURACY),
 }
-
-
 MARKERS = {"o": "○", "s": "□", "v": "▽", "^": "△", "D": "◇", "P": "✚"}  # of recipes of one norm
 
 
@@ -91,67 +112,79 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
     """Epoch by epoch, a line for each recipe and each of some keys of GRAPHS with one axis.
 
     A recipe with several seeds is the line of their mean; from three seeds on, a band is its 95 %
-    interval. Losses are on a logarithmic axis; accuracies on one that is logarithmic in the errors.
-    Recipes of one norm are told apart by large markers. of: for the title, what the runs are of.
+    interval. Recipes of one norm are told apart by large markers. of: for the title, what the runs
+    are of. Raises ValueError for a value that the axis has no place for.
     """
+    axis, *others = {GRAPHS[check_choice("key", key, GRAPHS)].axis for key in keys}
+    if others:
+        raise ValueError(f"{', '.join(keys)} have different axes. Draw a graph for each axis.")
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    axis = GRAPHS[check_choice("key", keys[0], GRAPHS)].axis
-    recipes, drawn, ends, extremes = by_recipe(records), [], [], []
+    recipes, drawn, ends, cut = by_recipe(records), [], [], ""
     norms = [check_norm(runs[0]["parameters"]["norm"]) for runs in recipes.values()]
     for (recipe, runs), norm in zip(recipes.items(), norms):
-        look = LOOKS[norm]
-        marker = list(MARKERS)[drawn.count(norm) % 6] if norms.count(norm) > 1 else ""
+        marker = list(MARKERS)[drawn.count(norm) % len(MARKERS)] if norms.count(norm) > 1 else ""
         drawn.append(norm)
         for key in keys:
-            values = np.array([[e[key] for e in run["epochs"]] for run in runs])
-            if axis is accuracy_axis:
-                values = 1 - values
-            values = np.maximum(values, 1e-4 if axis is accuracy_axis else 1e-7)  # no log of zero
-            width, most = 2.4 if key == keys[-1] else 1.2, 1 if axis is accuracy_axis else np.inf
-            last, *reach = draw_line(ax, values, look, marker, width, most)
+            values = values_of(runs, key)
+            if values.min() < axis.begin:
+                cut = "; what lies beyond the axis is drawn at its end"
+            last = draw_line(ax, np.maximum(values, axis.begin), axis, LOOKS[norm], marker,
+                             2.4 if key == keys[-1] else 1.2)
             name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
             name = f"{MARKERS[marker]} {name}" if marker else name
-            ends.append((values.shape[1], last, name, look.colour))
-            extremes += reach
+            ends.append((values.shape[1], last, name, LOOKS[norm].colour))
     subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()
     ax.set(xlabel="epoch", title=f"{subject}: {of}" if of else subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    axis(ax, min(extremes) / 1.1, max(extremes) * 1.1)
+    axis.set_up(ax, *ax.dataLim.intervaly)
     label_ends(ax, ends)
-    add_caption(figure, records[0], seeds_text(list(recipes.values())))
+    add_caption(figure, records[0], seeds_text(list(recipes.values())) + cut)
     return figure
+
+
+def values_of(runs: Sequence[dict], key: str) -> np.ndarray:
+    """What is drawn for a value of each epoch of some runs, (runs, epochs).
+
+    Raises ValueError for a value that its axis has no place for.
+    """
+    values = np.array([[epoch[key] for epoch in run["epochs"]] for run in runs])
+    drawn, (least, most) = GRAPHS[key].axis.drawn(values), GRAPHS[key].axis.ends
+    for run, epoch in np.argwhere(~((drawn >= least) & (drawn <= most)))[:1]:
+        raise ValueError(f"{key}={values[run, epoch]:g}, of {runs[run]['parameters']['run_name']} "
+                         f"in epoch {epoch + 1}, has no place on an axis from {least:g} to "
+                         f"{most:g}. Give it another axis in figures.GRAPHS.")
+    return drawn
 
 
 def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
     """For a caption: how many runs a line stands for, from the runs of each recipe."""
-    counts = sorted(len(runs) for runs in recipes)
-    if counts[-1] == 1:
+    least, *_, most = sorted(len(runs) for runs in [*recipes, recipes[0]])
+    if most == 1:
         seeds = {run["parameters"]["seed"] for [run] in recipes}
-        seed = f", seed {seeds.pop()}" if len(seeds) == 1 else ""
-        return "; one run each" * (len(recipes) > 1) + seed
-    each = f"{counts[0]} to " * (counts[0] < counts[-1]) + str(counts[-1])
+        each = "; one run each" if len(recipes) > 1 else ""
+        return f"{each}, seed {seeds.pop()}" if len(seeds) == 1 else each
+    each = f"{least} to {most}" if least < most else f"{most}"
     band = ", band: 95 % interval of the mean, equally far up and down"
-    return f"; mean of {each} seeds{band if counts[-1] >= LEAST_SEEDS else ''}"
+    return f"; mean of {each} seeds{band if most >= LEAST_SEEDS else ''}"
 
 
-def draw_line(ax: plt.Axes, values: np.ndarray, look: Look, marker: str, width: float,
-              most: float = np.inf) -> tuple[float, float, float]:
-    """The mean of runs, values (runs, epochs), and, from three on, a band that ends at most there.
+def draw_line(ax: plt.Axes, values: np.ndarray, axis: Axis, look: Look, marker: str,
+              width: float) -> float:
+    """The mean of runs, values (runs, epochs), and, from three on, a band inside the axis' ends.
 
-    The band's lower end is as many times below the mean as the upper one is above it: on a
-    logarithmic axis it never reaches zero. Returns the line's end, and what is drawn lowest and
-    highest.
+    On a logarithmic axis the band's lower end is as many times below the mean as the upper one is
+    above it, so that it never reaches zero. Returns the line's end.
     """
     y, half = mean_interval(values)
-    low = high = y
     epochs = np.arange(1, len(y) + 1)
     if len(values) >= LEAST_SEEDS:
-        low, high = y**2 / (y + half), np.minimum(y + half, most)
-        ax.fill_between(epochs, low, high, color=look.colour, alpha=0.18, linewidth=0)
+        low = y**2 / (y + half) if axis.begin > 0 else y - half
+        ax.fill_between(epochs, *np.clip((low, y + half), *axis.ends), color=look.colour,
+                        alpha=0.18, linewidth=0)
     large = {"marker": marker, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 1.5,
              "markevery": max(1, len(y) // 6)} if marker else {"marker": "o", "markersize": 3}
     ax.plot(epochs, y, linestyle=look.line, color=look.colour, linewidth=width, **large)
-    return y[-1], low.min(), high.max()
+    return y[-1]
 
 
 def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
@@ -162,16 +195,15 @@ def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
     """
     ax.autoscale_view()  # else limits are those of before the last line
     to_axes = ax.transData + ax.transAxes.inverted()
-    ends = sorted(((*to_axes.transform((x, y)), name, colour) for x, y, name, colour in ends),
-                  key=lambda end: end[1])
+    ends = sorted(((*to_axes.transform((x, y)), textwrap.fill(name, 30), colour)
+                   for x, y, name, colour in ends), key=lambda end: end[1])
     wanted = np.array([y for _, y, _, _ in ends])
-    names = [textwrap.fill(name, 30) for _, _, name, _ in ends]
-    heights = np.array([0.02 + 0.055 * len(name.splitlines()) for name in names])
+    heights = np.array([0.02 + 0.055 * len(name.splitlines()) for _, _, name, _ in ends])
     smaller = min(1, 1 / heights.sum())
     heights *= smaller
     pile = np.cumsum(heights) - heights / 2  # each name's middle, if all were piled up from below
     above_pile = isotonic_regression(wanted - pile).x.clip(0, 1 - heights.sum())
-    for height, name, (x, y, _, colour) in zip(pile + above_pile, names, ends):
+    for height, (x, y, name, colour) in zip(pile + above_pile, ends):
         ax.text(1.02, height, name, color=colour, transform=ax.transAxes, va="center",
                 weight="bold", size=smaller * plt.rcParams["font.size"])
         if abs(height - y) > 0.02 or x < 0.9:
@@ -201,10 +233,10 @@ def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[st
     height += 0.1 / max(1, math.ceil(len(images) / columns))  # for the margin of the whole
     figure, axes = axes_grid(len(images), columns, width, height)
     figure.get_layout_engine().set(h_pad=0.08)
-    for i, ax in enumerate(axes):
+    blank = [""] * len(images)
+    for ax, image, over, under in zip(axes, images, above or blank, below or blank):
         ax.set(xticks=[], yticks=[], frame_on=False)
-        image = np.asarray(images[i]).transpose(1, 2, 0)  # (H, W, C); one channel is grey
-        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
-        ax.set_title(above[i] if len(above) else "", color="#00664a", fontsize=12, loc="center")
-        ax.set_xlabel(below[i] if len(below) else "", color="#a04000", fontsize=12)
+        ax.imshow(np.asarray(image).transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)  # (H, W, C)
+        ax.set_title(over, color="#00664a", fontsize=12, loc="center")
+        ax.set_xlabel(under, color="#a04000", fontsize=12)
     return figure

@@ -22,8 +22,7 @@ STYLES = {  # Okabe and Ito's colours, which colour-blind people can tell apart,
     "rms": ("#E69F00", (0, (6, 1, 1, 1, 1, 1))),
     "none": ("#555555", (0, (1, 3))),
 }
-LOOKS = {norm: Look(norm_name(norm), *style)
-         for norm, style in STYLES.items()}
+LOOKS = {norm: Look(norm_name(norm), *style) for norm, style in STYLES.items()}
 
 
 def set_up() -> None:

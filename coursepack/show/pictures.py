@@ -28,18 +28,17 @@ def plot_means(numbers: ArrayLike, index: Mapping[str, ArrayLike]) -> plt.Figure
     shape (model.mean_index). Of a large batch only the first images, channels and positions are
     shown. No two means have one colour.
     """
-    numbers = np.asarray(numbers)
-    part = tuple(slice(most) for most in SHOWN)
-    n, c, h, w = shape = numbers[part].shape
+    whole, corner = np.asarray(numbers), tuple(slice(most) for most in SHOWN)
+    n, c, h, w = whole[corner].shape
     figure, axes = figures.axes_grid(len(index), 2, 0.9 + 0.42 * n * (w + GAP),
                                      1.0 + 0.42 * c * (h + GAP))
     for (norm, means), ax in zip(index.items(), axes):
         means = np.asarray(means)
-        draw_maps(ax, numbers[part], means[part])
+        draw_maps(ax, whole[corner], means[corner])
         ax.set_title(f"{norm} norm: {means.max() + 1} means")
-    if shape != numbers.shape:
+    if (n, c, h, w) != whole.shape:
         figures.write_below(figure, f"The first {n} images, {c} channels and {h} x {w} positions "
-                                    f"of {' x '.join(map(str, numbers.shape))}")
+                                    f"of {' x '.join(map(str, whole.shape))}")
     return figure
 
 
@@ -83,11 +82,11 @@ def plot_weights(networks: Mapping[str, Sequence[ArrayLike]], names: Sequence[st
                              "names. Give the weights of the same layers for each network.")
         colour, marker = NETWORK_LOOKS[k % len(NETWORK_LOOKS)]
         heights = np.arange(len(names)) + 0.24 * (k - (len(networks) - 1) / 2)
-        parts = np.array([np.percentile(np.asarray(w, float).ravel(), [0, 5, 25, 50, 75, 95, 100])
-                          for w in layers])
-        for low, high, width in ((0, 6, 1), (1, 5, 2.5), (2, 4, 6)):
-            ax.hlines(heights, parts[:, low], parts[:, high], color=colour, linewidth=width)
-        ax.plot(parts[:, 3], heights, marker, color=colour, markeredgecolor="white", markersize=8,
+        least, p5, p25, median, p75, p95, most = np.transpose([
+            np.percentile(np.asarray(w, float), [0, 5, 25, 50, 75, 95, 100]) for w in layers])
+        for low, high, width in ((least, most, 1), (p5, p95, 2.5), (p25, p75, 6)):
+            ax.hlines(heights, low, high, color=colour, linewidth=width)
+        ax.plot(median, heights, marker, color=colour, markeredgecolor="white", markersize=8,
                 linestyle="", label=network)
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="weight", ylim=(len(names) - 0.5, -0.5), title="Weights of each convolution")
@@ -109,14 +108,13 @@ def plot_reliability(records: Sequence[dict]) -> plt.Figure:
     ax.annotate("calibrated", (0.06, 0.075), rotation=33, color="#777777", fontsize=11)
     for recipe, runs in recipes.by_recipe(records).items():
         look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
-        table = pd.DataFrame([row for run in runs for row in run["calibration"]])
-        table["right"] = table["images"] * table["accuracy"]
-        table["sure"] = table["images"] * table["confidence"]
-        table = table.groupby("above")[["images", "right", "sure"]].sum()
-        share, sure = table["right"] / table["images"], table["sure"] / table["images"]
-        ends = [effects.accuracy_interval(*pair) for pair in zip(share, table["images"])]
+        bins = pd.DataFrame([row for run in runs for row in run["calibration"]])
+        bins[["accuracy", "confidence"]] = bins[["accuracy", "confidence"]].mul(bins["images"], 0)
+        bins = bins.groupby("above").sum()  # of images, and of what is said of each of them
+        right, sure = bins["accuracy"] / bins["images"], bins["confidence"] / bins["images"]
+        ends = [effects.accuracy_interval(*pair) for pair in zip(right, bins["images"])]
         ax.vlines(sure, *np.transpose(ends), color=look.colour, linewidth=1, alpha=0.5)
-        for axes, values in ((ax, share), (below, table["images"])):
+        for axes, values in ((ax, right), (below, bins["images"])):
             axes.plot(sure, values, color=look.colour, linestyle=look.line, marker="o",
                       markersize=4, label=recipe)
     ax.set(ylabel="answers that are right", ylim=(-0.02, 1.02), title="How sure, and how right")
@@ -138,13 +136,11 @@ def percent(share: float) -> str:
 def plot_misclassified(errors: Misclassified, classes: Sequence[str], record: dict,
                        shown: int = 20, columns: int = 5) -> plt.Figure:
     """The most confident mistakes of a run: above each the true class, below what was said."""
-    kept = Misclassified(*(part[:shown] for part in errors))
-    figure = figures.show_images(
-        kept.image,
-        [f"true: {classes[label]}" for label in kept.label],
-        [f"said: {classes[p]} ({percent(q)})" for p, q in zip(kept.prediction, kept.probability)],
-        columns,
-    )
+    kept = Misclassified(*(values[:shown] for values in errors))
+    above = [f"true: {classes[label]}" for label in kept.label]
+    below = [f"said: {classes[said]} ({percent(probability)})"
+             for said, probability in zip(kept.prediction, kept.probability)]
+    figure = figures.show_images(kept.image, above, below, columns)
     count, order = "no mistakes", ""
     if len(errors.label):
         count = f"{len(kept.label)} of its {len(errors.label)} mistakes"
@@ -160,25 +156,23 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
 
     Of many classes only twelve are shown: those of the commonest mistakes.
     """
-    mistakes = np.concatenate([np.stack([w.label, w.prediction], axis=1) for w in errors])
-    pairs, counts = np.unique(mistakes, axis=0, return_counts=True)
-    commonest = pairs[np.argsort(-counts, kind="stable")].ravel().tolist()
-    many = len(classes) > 12
-    first = [*dict.fromkeys([*commonest, *range(12)])][:12]
-    shown = sorted(first) if many else list(range(len(classes)))
-    table = np.zeros((len(shown), len(shown)), dtype=int)
-    for (label, said), count in zip(pairs.tolist(), counts):
-        if label in shown and said in shown:
-            table[shown.index(label), shown.index(said)] = count
+    table = np.zeros((len(classes), len(classes)), dtype=int)
+    for wrong in errors:
+        np.add.at(table, (wrong.label, wrong.prediction), 1)
+    shown, of = list(range(len(classes))), ""
+    if len(classes) > 12:
+        commonest = np.unravel_index(np.argsort(-table, axis=None, kind="stable"), table.shape)
+        shown = sorted([*dict.fromkeys(np.transpose(commonest).ravel().tolist())][:12])
+        of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most"
+    table = table[np.ix_(shown, shown)]
     names = [textwrap.shorten(classes[i], 20, placeholder="...") for i in shown]
     figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
     sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
-                vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names,
-                yticklabels=names, ax=ax)
+                vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
+                ax=ax)
     ax.tick_params(axis="y", rotation=0)
-    images = len(np.unique(np.concatenate([w.index for w in errors])))
+    images = len(np.unique(np.concatenate([wrong.index for wrong in errors])))
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs, on {images:,} images"
-    of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most" * many
     ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")
     figures.add_caption(figure, record, "; an image counts once for each run that gets it wrong")
     return figure
