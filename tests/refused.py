@@ -4,11 +4,14 @@ A row is what somebody did, a function that does it in an empty folder, and the 
 message has to say. A bad value is one that can never become good: "no_such_schedule".
 """
 
+import importlib
 import linecache
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 from coursepack.files import ROOT
 
@@ -21,10 +24,25 @@ class Refused(NamedTuple):
     what: str  # that somebody did
     call: Callable[[Path], object]  # in an empty folder
     says: tuple[str, ...]  # words of the message
+    alone: bool = False  # in a process of its own, as it takes memory or changes the process
+
+
+def tool(name: str, words: str) -> Callable[[Path], object]:
+    """A call for a row: main() of a file of tools/ or upkeep/ with these words of a terminal."""
+    def call(folder: Path) -> None:
+        with mock.patch.object(sys, "argv", [f"{name}.py", *words.split()]):
+            importlib.import_module(name).main()
+    return call
 
 
 def is_ours(error: BaseException) -> bool:
-    """Did a line of the course raise this error, as a message for its users?"""
+    """Did a line of the course raise this error, as a message for its users?
+
+    A tool ends by one: by argparse's, which is status 2, or with a text, its own or such a message.
+    """
+    if isinstance(error, SystemExit):
+        caught = error.__context__
+        return error.code == 2 or isinstance(error.code, str) and (not caught or is_ours(caught))
     frame = traceback.extract_tb(error.__traceback__)[-1]
     file = Path(frame.filename)
     raised = linecache.getline(frame.filename, frame.lineno).strip().startswith("raise ")
