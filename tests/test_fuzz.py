@@ -15,7 +15,6 @@ from unittest import mock
 import hypothesis
 import numpy as np
 import pytest
-import study
 import torch
 import yaml
 from helpers import set_free, without_seconds
@@ -24,6 +23,7 @@ from hypothesis import strategies as st
 from coursepack.data.datasets import SAMPLE, load_dataset
 from coursepack.files import ROOT
 from coursepack.lab import effects
+from coursepack.lab import studies as study
 from coursepack.runs import recipes
 from coursepack.runs.records import RECIPES, load_record, load_run, save_run
 from coursepack.train import loop

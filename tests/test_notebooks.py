@@ -11,12 +11,12 @@ from dataclasses import fields
 import nbformat
 import papermill
 import pytest
-import study
 from helpers import outputs, says
-from lessons import without_lessons
+from study import without_lessons
 
 from coursepack.data.datasets import DATASETS
 from coursepack.files import ROOT
+from coursepack.lab import studies as study
 from coursepack.train.recipe import AUGMENTS, SCHEDULES, Recipe
 from model import ARCHITECTURES, NORMS
 

@@ -6,12 +6,12 @@ from dataclasses import field, make_dataclass
 
 import numpy as np
 import pytest
-import study
 import torch
 from helpers import files_in, first, fit, log_probabilities, make_recipe, says
 
 from coursepack import files
 from coursepack.lab import effects
+from coursepack.lab import studies as study
 from coursepack.runs import recipes
 from coursepack.runs.records import load_record, load_run, save_run
 from coursepack.train.recipe import Recipe

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import report
-import study
 from helpers import make_record, several_seeds
+
+from coursepack.lab import studies as study
 
 FILES = {
     "seed000": "about: A\nto_reach: {bn: 99.4, ln: 99.3}\nrecipes: {bn: {}, ln: {}}\nseeds: [1]",

@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-import lessons
 import numpy as np
 import psutil
 import pytest
+import study
 from helpers import SMALL, fit, outputs, papermill_command, run, without_seconds
 
 from coursepack.data.datasets import load_dataset
@@ -24,7 +24,7 @@ FIRST = "00_normalization_by_hand.ipynb"
 def bare(name, folder):
     """A copy of a notebook as a study runs it: with its training, and nothing beside it."""
     copy = folder / name
-    copy.write_text(json.dumps(lessons.without_lessons(json.loads(
+    copy.write_text(json.dumps(study.without_lessons(json.loads(
         (ROOT / "notebooks" / name).read_text(encoding="utf-8")))), encoding="utf-8")
     return copy
 

@@ -8,18 +8,16 @@
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import filelock
-import nbformat
-import papermill
-from kernels import own_kernel
 
 from coursepack import threads
 from coursepack.data.datasets import load_dataset
@@ -45,12 +43,16 @@ def hold(study: str, folder: Path, name: str = ".lock") -> filelock.FileLock:
 
 
 # ------------------------------------------------------------------------------ of notebooks
-def run_notebook(notebook: str, output: str, parameters: dict[str, object]) -> None:
-    """Run a notebook, without the cells that only show something, and print what it prints."""
+def run_notebook(notebook: str, output: str, parameters: dict[str, object],
+                 said: TextIO | None = None) -> None:
+    """Run a notebook, without the cells that only show something; said: where it may print."""
+    import nbformat  # takes seconds, which a study of rows does not need
+    import papermill
+    from kernels import own_kernel
     os.environ |= own_kernel() | {"TQDM_DISABLE": "1"}
-    source = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4)
+    source = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
     papermill.execute_notebook(nbformat.from_dict(without_lessons(source)), output, parameters,
-                               progress_bar=False, stdout_file=sys.stdout)
+                               progress_bar=False, stdout_file=said)
 
 
 def without_lessons(notebook: dict) -> dict:
@@ -179,7 +181,7 @@ def do_job(name: str, folder: str, job: str) -> None:
         return Rows.of(name, folder).do_part(job)
     runs = {run.name: run for run in studies.read_study(name, folder)}
     run = runs[check_choice("job", job, runs)]
-    return run_notebook(run.notebook, f"{folder}/{job}.ipynb", run.parameters)
+    return run_notebook(run.notebook, f"{folder}/{job}.ipynb", run.parameters, sys.stdout)
 
 
 def end(name: str, folder: str) -> None:

@@ -58,7 +58,7 @@ OPERATIONS = {"convolutions": "conv", "normalization": "norm(_backward)?$",
 @functools.cache
 def defaults() -> dict[str, dict]:
     """The recipes of the three notebooks, by norm."""
-    from study import notebook_defaults
+    from coursepack.lab.studies import notebook_defaults
     recipes = map(notebook_defaults, RECIPES.values())
     return {own["norm"]: {key: own[key] for key in ("norm", "l1", "l2", "lr")} for own in recipes}
 

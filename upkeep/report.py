@@ -22,11 +22,19 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import laboratory_report
 from readme import markdown_table, write_page, write_part
-from study import check_kept, finished, read_file, read_study, record_file, study_names
 
 from coursepack import files
 from coursepack.files import ROOT
 from coursepack.lab import effects
+from coursepack.lab.studies import (
+    NOTEBOOK,
+    check_kept,
+    finished,
+    read_file,
+    read_study,
+    record_file,
+    study_names,
+)
 from coursepack.runs import recipes
 from coursepack.runs.records import RECIPES, load_record
 from coursepack.show import figures, looks
@@ -86,7 +94,7 @@ def load_studies() -> dict[str, list[dict]]:
     def place(study: str) -> tuple[str, int]:
         return base_of(study), VERSIONS.index(study.removeprefix(base_of(study)))
 
-    studies = {study: load_study(study) for study in sorted(study_names(), key=place)}
+    studies = {study: load_study(study) for study in sorted(study_names(NOTEBOOK), key=place)}
     return {study: records for study, records in studies.items() if records}
 
 
@@ -101,7 +109,7 @@ def goals(study: str, grouped: dict[str, list[dict]]) -> list[str]:
     X_first had to reach what X has to.
     """
     to_reach = read_file(study)["to_reach"]
-    if not to_reach and base_of(study) in study_names():
+    if not to_reach and base_of(study) in study_names(NOTEBOOK):
         to_reach = read_file(base_of(study))["to_reach"]
     labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in grouped.values()]
     return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []

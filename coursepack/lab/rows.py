@@ -1,15 +1,19 @@
-"""Experiments of many small runs: each is a row of a table, trained without a notebook."""
+"""Studies of many small runs: each is a row of a table, trained without a notebook.
+
+A worker adds the rows that it makes to a part, a file that it alone writes; at the end, or at the
+next start if it did not come to its end, the rows of all parts move into the table.
+"""
 
 import io
 import itertools
 import json
+import os
 import textwrap
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 
-import filelock
 import pandas as pd
 import torch
 
@@ -19,13 +23,14 @@ from coursepack.lab import measures
 from coursepack.runs import records
 from coursepack.threads import pick_device
 from coursepack.train import checkpoints, loop
-from coursepack.train.recipe import PLACES, Recipe
+from coursepack.train.recipe import PLACES, Recipe, with_defaults
 
 TABLES = Path("results")  # results/<study>.csv
-OWN = ("seed", "subset_seed", "run_name", *PLACES)  # what a run has, and not its study
+OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a study differ in anyway
+TEXTS = ("status", "torch", "code")  # columns of a table that hold no numbers
+MADE_WITH = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
+SAME = ("factors", "common", "data", "measure")  # in all rows of a table
 EXPECTED = "Expected before it ran: "  # printed before a study's expectation
-LAST = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
-SAME = ("factors", "common", "data", "measure")  # what the rows of a table have to agree in
 
 
 @threads.own_torch()
@@ -39,13 +44,13 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
     data = data.to(pick_device(recipe.device))
     model, history = loop.train_beside(data, recipe)
-    test, last = loop.evaluate(model, data), history[-1]
-    finished = not loop.diverged(last) and test[0] <= loop.DIVERGED
-    row: dict[str, object] = {"status": "finished" if finished else "diverged",
+    last = dict(zip(("test_loss", "test_accuracy"), loop.evaluate(model, data))) | history[-1]
+    diverged = loop.diverged(last)
+    row: dict[str, object] = {"status": "diverged" if diverged else "finished",
                               "epoch": len(history)}
-    if finished:
-        row |= {k: last[k] for k in ("loss", "penalty", "accuracy")}
-        row |= {"test_loss": test[0], "test_accuracy": test[1]}
+    if not diverged:
+        row |= {name: last[name] for name in (
+            "loss", "penalty", "accuracy", "test_loss", "test_accuracy")}
         row |= measures.measure(measure, model, data, recipe)
     return row | {"seconds": time.perf_counter() - started, "threads": torch.get_num_threads(),
                   "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
@@ -75,81 +80,123 @@ def describe_row(row: dict[str, object], factors: Sequence[str]) -> str:
 
 
 # ---------------------------------------------------------------------------------- its table
-def table_head(study: dict[str, object], recipes: Sequence[Recipe], data: Dataset) -> dict:
-    """What all runs of a study have in common, and how many there are."""
-    factors = study["factors"]
-    common = {k: v for k, v in asdict(recipes[0]).items() if k not in (*OWN, *factors)}
-    about = {key: study[key] for key in ("study", "about", "expected") if key in study}
-    return about | {
-        "runs": len(recipes), "factors": list(factors), "measure": list(study["measure"]),
-        "common": common, "data": {"name": data.name, "test_size": len(data.test_labels),
-                                   "content": content_checksum(data)}}
+def table_head(study: dict[str, object], recipes: Sequence[Recipe],
+               data: Dataset | None = None) -> dict[str, object]:
+    """What all rows of a study have in common, and how many there are; data, where it is known."""
+    head = {key: study[key] for key in ("study", "about", "expected", "factors", "measure")} | {
+        "runs": len(recipes),
+        "common": {key: value for key, value in asdict(recipes[0]).items()
+                   if key not in (*OF_A_RUN, *study["factors"])}}
+    return head if data is None else head | {"data": {
+        "name": data.name, "test_size": len(data.test_labels), "content": content_checksum(data)}}
+
+
+def check_head(file: Path, there: dict, head: dict) -> None:
+    """Raise ValueError if a file with the head there holds rows of other settings than head's.
+
+    A parameter that is younger than the file had its default.
+    """
+    for name in [name for name in SAME if name in there and name in head]:
+        old, new = there[name], head[name]
+        if name == "common":
+            old = {key: value for key, value in with_defaults(old).items() if key in (*old, *new)}
+        if isinstance(old, dict):
+            differ = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            old, new = ({key: some.get(key) for key in differ} for some in (old, new))
+        if old != new:
+            raise ValueError(f"{file} holds runs of another {name}: {old}, and here it is {new}. "
+                             "Restore the study's file or the data, or move that file away.")
+
+
+def key_of(row: dict[str, object], factors: Sequence[str]) -> tuple[object, ...]:
+    """What tells the runs of a study apart."""
+    return tuple(row[name] for name in (*factors, "seed"))
 
 
 def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
-    """Head and rows of a table. Raises ValueError that names the file, if it is none."""
+    """Head and rows of a table; factors and seed are exactly what they were in the recipes.
+
+    Raises ValueError that names the file, if it is none.
+    """
+    kinds = {field.name: field.type for field in fields(Recipe)}
     try:
-        text = file.read_text(encoding="utf-8")
-        first, rest = text.split("\n", 1)
+        first, rest = file.read_text(encoding="utf-8").split("\n", 1)
         head = json.loads(first.removeprefix("# "))
-        rows = pd.read_csv(io.StringIO(rest), keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(io.StringIO(rest), dtype=str, keep_default_na=False)
         if missing := {*head["factors"], "seed", "status", "epoch"} - {*rows.columns}:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        for name in rows:
+            if name in (*head["factors"], "seed"):
+                read = ["False", "True"].index if kinds[name] is bool else kinds[name]
+                rows[name] = pd.Series([kinds[name](read(text)) for text in rows[name]])
+            elif name not in TEXTS:
+                rows[name] = pd.to_numeric(rows[name])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is no table of a study: {error}. Restore it, or make it again "
                          "with make study.") from error
     return head, rows
 
 
-def check_head(file: Path, head: dict) -> None:
-    """Raise ValueError if a table holds rows of other settings than these."""
+def read_rows(file: Path) -> tuple[dict, list[dict[str, object]]]:
+    """The same, each row with the values that it has; nothing where there is no such file."""
     if not file.exists():
-        return
-    there, _ = read_table(file)
-    for part in SAME:
-        old, new = there.get(part), head[part]
-        if isinstance(old, dict) and isinstance(new, dict):
-            differ = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-            old, new = ({k: d.get(k) for k in differ} for d in (old, new))
-        if old != new:
-            raise ValueError(f"{file} holds runs of another {part}: {old}, and here it is {new}. "
-                             "Restore the study's file or the data, or move the table away.")
+        return {}, []
+    head, table = read_table(file)
+    return head, [{name: value for name, value in row.items() if pd.notna(value)}
+                  for row in table.to_dict("records")]
 
 
-def key_of(row: dict[str, object], factors: Sequence[str]) -> tuple[str, ...]:
-    """What tells the runs of a study apart, as a table spells it."""
-    values = (row[name] for name in (*factors, "seed"))
-    return tuple(f"{v:.7g}" if isinstance(v, int | float) and not isinstance(v, bool) else str(v)
-                 for v in values)
+def write_table(file: Path, head: dict, rows: Iterable[dict[str, object]]) -> None:
+    """Write a table of these rows, in the order of their factors and seeds."""
+    keys = [*head["factors"], "seed"]
+    rows = sorted(rows, key=len, reverse=True)  # one that diverged lacks what others have
+    names = [name for name in dict.fromkeys(itertools.chain(*rows)) if name not in MADE_WITH]
+    table = pd.DataFrame(rows, columns=names + MADE_WITH).sort_values(keys, kind="stable")
+    table[keys] = table[keys].astype(object).map(spell)
+    text = "# " + json.dumps(head) + "\n" + table.to_csv(index=False, float_format="%.7g",
+                                                         lineterminator="\n")
+    files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def finished_keys(file: Path, factors: Sequence[str]) -> set[tuple[str, ...]]:
-    """Which runs a table has."""
-    if not file.exists():
-        return set()
-    rows = read_table(file)[1].to_dict("records")
-    return {key_of(row, factors) for row in rows}
+def spell(value: object) -> str:
+    """A value as a table spells it: as short as can be, if it is read again as the same."""
+    short = f"{value:.7g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
-def add_row(file: Path, head: dict, row: dict[str, object], lock: Path) -> None:
-    """Put a row into a table, in its place, while no other process does. A row there is stays."""
-    with filelock.FileLock(lock):
-        rows = read_table(file)[1].to_dict("records") if file.exists() else []
-        check_head(file, head)
-        factors = head["factors"]
-        if key_of(row, factors) in {key_of(other, factors) for other in rows}:
-            return
-        rows = [*rows, row]
-        longest = max(rows, key=lambda r: sum(not isinstance(v, float) or v == v
-                                              for v in r.values()))
-        names = dict.fromkeys(itertools.chain(longest, *rows))
-        names = [name for name in names if name not in LAST] + LAST
-        table = pd.DataFrame(rows, columns=names).sort_values([*factors, "seed"], kind="stable")
-        text = "# " + json.dumps(head) + "\n" + table.to_csv(index=False, float_format="%.7g",
-                                                             lineterminator="\n")
-        files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+# ---------------------------------------------------------------------------------- its parts
+def read_part(file: Path) -> tuple[dict, list[dict[str, object]]]:
+    """Head and rows of a part, as a kill has left them: half a last line is none.
+
+    Raises ValueError that names the file, if it is none.
+    """
+    try:
+        whole = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
+        head, *rows = [dict(json.loads(line)) for line in whole.split(b"\n") if whole] or [{}]
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{file} is no part of a study's rows: {error}. Remove it, and they are "
+                         "made again.") from error
+    return head, rows
 
 
+def append(file: Path, line: dict[str, object]) -> None:
+    """Add a line to a part, in place of half a last line: it is on the disk when this returns.
+
+    Raises OSError that names the file.
+    """
+    try:
+        with open(file, "a+b") as part:
+            part.seek(0)
+            part.truncate(part.read().rfind(b"\n") + 1)
+            part.write(json.dumps(line).encode() + b"\n")
+            part.flush()
+            os.fsync(part.fileno())
+    except OSError as error:
+        raise type(error)(f"cannot write {file.name} to {file.parent}: {error.strerror}. The rows "
+                          "before are there. Make room in this folder.") from error
+
+
+# ------------------------------------------------------------------------------ who reads it
 def load_table(study: str) -> pd.DataFrame:
     """The published runs of a laboratory study; attrs["missing"]: how many it still lacks.
 
@@ -178,7 +225,8 @@ def load_records(study: str) -> pd.DataFrame:
                          f"STUDY={study}, then make report STUDY={study}")
     table = pd.DataFrame([record["parameters"] | record["epochs"][-1] | {"status": "finished"}
                           for record in kept])
-    points = table.drop(columns=[*OWN, *LAST, *kept[0]["epochs"][-1]], errors="ignore").astype(str)
+    own = [*OF_A_RUN, *MADE_WITH, *kept[0]["epochs"][-1]]
+    points = table.drop(columns=own, errors="ignore").astype(str)
     same = [name for name in points if points[name].nunique() == 1]
     expected = len(points.drop_duplicates()) * table["seed"].nunique()
     table.attrs |= {"study": study, "runs": expected, "missing": expected - len(table),

@@ -1,0 +1,330 @@
+"""The files of studies, studies/<name>.yaml, and the runs that each of them stands for.
+
+A study is recipes x grid x seeds. Of kind "notebook" it is runs of the recipe notebooks, each with
+its record; of kind "rows" small runs, each a row of a table. studies/README.md explains the keys.
+"""
+
+import ast
+import contextlib
+import functools
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from coursepack.data.datasets import SAMPLE
+from coursepack.files import ROOT, check_choice
+from coursepack.lab.measures import MEASURES
+from coursepack.runs.records import load_record
+from coursepack.train.recipe import MUST_AGREE, PLACES, Recipe, with_defaults
+from model import check_norm
+
+STUDIES = ROOT / "studies"
+NOTEBOOK, ROWS = KINDS = ("notebook", "rows")
+KEYS = {  # of a study's file: the kinds that have it, the type of its value, and an example
+    "kind": (KINDS, str, "notebook or rows"),
+    "about": (KINDS, str, "a sentence"),
+    "expected": ((ROWS,), str, "the answer that you expect"),
+    "analysis": ((ROWS,), str, "what is compared with what, and by which test"),
+    "minutes": ((ROWS,), int, "a whole number, from a run on two cores"),
+    "to_reach": ((NOTEBOOK,), dict, "percent by recipe, such as {gn: 99.3}"),
+    "common": (KINDS, dict, "parameters, such as {epochs: 5, lr: 0.1}"),
+    "grid": (KINDS, dict, "lists of values by parameter, such as {dropout: [0.0, 0.1]}"),
+    "recipes": ((NOTEBOOK,), dict, "recipes by name, such as {gn: {notebook: 02_group_norm_l1}}"),
+    "seeds": (KINDS, list, "a list of whole numbers, such as [1, 2, 3]"),
+    "measure": ((ROWS,), list, f"a list of {', '.join(MEASURES)}"),
+    "factors": ((NOTEBOOK,), list, "a list of parameters, such as [lr]"),
+    "threads": ((NOTEBOOK,), int, "a whole number from 1 to 1000"),
+    "repeats": ((NOTEBOOK,), str, "the name of another study"),
+}
+NEEDED = {NOTEBOOK: ("about", "recipes", "seeds"),
+          ROWS: ("about", "expected", "analysis", "common", "grid", "seeds")}
+NOT_REPEATED = ("kind", "about", "seeds", "threads", "repeats")  # what a study that repeats has
+SET_HERE = ("seed", "subset_seed", "run_name", "runs_dir")  # by the study itself
+MOST_RUNS = 10_000
+
+
+class Run(NamedTuple):
+    name: str  # recipe, grid values and seed
+    notebook: str  # "": none, it is a row
+    parameters: dict[str, object]  # other than the defaults
+
+
+# ------------------------------------------------------------------------ what its file says
+class UniqueKeys(yaml.SafeLoader):
+    """YAML that refuses a key given twice, of which it would silently take the last."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value]
+        for i, (key, _) in enumerate(node.value):
+            if key.value in keys[:i]:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice",
+                                           problem_mark=key.start_mark)
+        return node
+
+
+@contextlib.contextmanager
+def named(what: str) -> Iterator[None]:
+    """Every refusal within says first what it is of."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+
+
+def study_names(*kinds: str) -> list[str]:
+    """The studies that are here, of these kinds or of all."""
+    lines = {f"kind: {kind}" for kind in kinds}
+    return sorted(path.stem for path in STUDIES.glob("*.yaml")
+                  if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem)
+                  and (not kinds or lines & {*path.read_text(encoding="utf-8").splitlines()}))
+
+
+def read_file(name: str) -> dict[str, object]:
+    """What the file of a study says, with what it repeats; keys that it leaves out are empty.
+
+    Raises ValueError that says what to change in it.
+    """
+    with named(f"study {check_choice('study', name, study_names())}"):
+        study = read_own(name)
+        if "repeats" in study:
+            study = with_repeated(study)
+        kind = study["kind"]
+        for key in NEEDED[kind]:
+            if not study.get(key):
+                raise ValueError(f"it needs {key}. Write {KEYS[key][2]}.")
+        study = {key: of() for key, (kinds, of, _) in KEYS.items() if kind in kinds} | study
+        check_values(study, study.get("recipes", {}))
+    return study
+
+
+def read_own(name: str) -> dict[str, object]:
+    """The keys that the file of a study has itself, all of them its kind's and of their types."""
+    try:
+        study = yaml.load((STUDIES / f"{name}.yaml").read_bytes(), UniqueKeys)
+    except Exception as error:  # what YAML's tags raise has no common class
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ValueError(f"it cannot be read, {line}{problem}. Mend studies/{name}.yaml; "
+                         "studies/README.md shows how.") from error
+    if not isinstance(study, dict):
+        raise ValueError("there are no keys in its file. studies/README.md shows them.")
+    kind = check_choice("kind", study.get("kind"), KINDS)
+    keys = {key: rest for key, (kinds, *rest) in KEYS.items() if kind in kinds}
+    for key, value in study.items():
+        of, example = keys[check_choice(f"key of kind {kind}", key, keys)]
+        if type(value) is not of or (key == "threads" and not 0 < value <= 1000):
+            raise ValueError(f"{key} is {value!r:.60}. Write {example}.")
+    return study
+
+
+def with_repeated(study: dict[str, object]) -> dict[str, object]:
+    """A study that repeats another, with all that it takes from that one."""
+    other = check_choice("repeats", study["repeats"], study_names(NOTEBOOK))
+    source = read_own(other)
+    if extra := [key for key in study if key not in NOT_REPEATED]:
+        raise ValueError(f"it repeats {other}, and {extra[0]} comes from there. "
+                         f"Remove {extra[0]} or repeats.")
+    if "repeats" in source:
+        raise ValueError(f"it repeats {other}, which repeats {source['repeats']}. "
+                         "Name a study with recipes of its own.")
+    if both := [seed for seed in study.get("seeds", []) if seed in source.get("seeds", [])]:
+        raise ValueError(f"it has seed {both[0]!r}, as {other} has, which it repeats. "
+                         "Choose fresh seeds: only they can confirm a result.")
+    return {key: value for key, value in source.items() if key not in NOT_REPEATED} | study
+
+
+def check_values(study: dict[str, object], recipes: dict[str, dict]) -> None:
+    """Raise ValueError for a wrong value in one of the keys, other than those of parameters."""
+    for factor, levels in study["grid"].items():
+        if not isinstance(levels, list) or not levels:
+            raise ValueError(f"{factor} of grid is {levels!r:.60} and needs a list of values, such "
+                             "as [0.0, 0.1].")
+    count = math.prod(map(len, [study["seeds"], *study["grid"].values()])) * max(1, len(recipes))
+    if count > MOST_RUNS:
+        raise ValueError(f"there are {count:,} runs. Choose {MOST_RUNS:,} or fewer.")
+    lists = {key: value for key, value in study.items() if isinstance(value, list)}
+    for key, values in {**lists, **study["grid"]}.items():
+        if again := [value for i, value in enumerate(values) if value in values[:i]]:
+            raise ValueError(f"{again[0]!r} of {key} is there twice. Remove one of them.")
+    for key, allowed in {"factors": MUST_AGREE, "to_reach": recipes, "measure": MEASURES}.items():
+        for value in study.get(key, ()):
+            check_choice(key, value, allowed)
+    if bad := [seed for seed in study["seeds"] if type(seed) is not int]:
+        raise ValueError(f"{bad[0]!r:.60} is none of the seeds. Write whole numbers.")
+    for recipe, value in study.get("to_reach", {}).items():
+        if type(value) not in (int, float) or not 0 < value <= 100:
+            raise ValueError(f"to_reach of {recipe} is {value!r:.60}. Write a percentage, such as "
+                             "99.3.")
+    for recipe, own in recipes.items():
+        if not isinstance(own, dict):
+            raise ValueError(f"recipe {recipe} is {own!r:.60}. Write its notebook and what it "
+                             "changes, such as {notebook: 02_group_norm_l1, l1: 0.0}.")
+
+
+# ---------------------------------------------------------------------------------- its runs
+@functools.cache
+def notebook_defaults(name: str) -> dict[str, object]:
+    """The parameters of a recipe notebook, with their defaults."""
+    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    [cell] = [cell for cell in json.loads(text)["cells"]
+              if "parameters" in cell["metadata"].get("tags", [])]
+    return {line.target.id: ast.literal_eval(line.value)  # each with its type: epochs: int = 20
+            for line in ast.parse("".join(cell["source"])).body}
+
+
+def read_study(name: str, folder: str = "") -> list[Run]:
+    """All runs of a study, whose records, if they have any, go to folder (runs/<name>).
+
+    Raises ValueError that says what to change in its file. Whether the values of the parameters
+    are possible, check_runs() says.
+    """
+    study, runs = read_file(name), []
+    rows = study["kind"] == ROWS
+    with named(f"study {name}"):
+        axes = read_grid(study)
+        for recipe, own in study.get("recipes", {"": {}}).items():
+            changed = study["common"] | own
+            notebook = check_parameters(recipe, changed, axes, rows)
+            for *levels, seed in itertools.product(*axes, study["seeds"]):
+                point = {key: value for level in levels for key, value in level.items()}
+                label = [str(recipe)] * (not rows) + [f"{k}_{v}" for k, v in point.items()]
+                run = f"{'-'.join(label)}-seed{seed}"
+                place = {"run_name": run, "runs_dir": folder or f"runs/{name}"}
+                if rows:  # a seed draws the images, too, where not all of them are taken
+                    place = {"subset_seed": seed if (changed | point).get("train_size") else 0}
+                runs.append(Run(run, notebook, changed | point | {"seed": seed} | place))
+    return runs
+
+
+def read_grid(study: dict[str, object]) -> list[list[dict[str, object]]]:
+    """The levels of each factor of the grid: parameters that go together, most often one alone."""
+    axes, places = [], {"common": study["common"], **study.get("recipes", {})}
+    owner = {key: place for place, own in places.items() for key in own}
+    for factor, levels in study["grid"].items():
+        axes.append([level if isinstance(level, dict) else {factor: level} for level in levels])
+        here = f"{factor} of grid"
+        for key in dict.fromkeys(key for level in axes[-1] for key in level):
+            if owner.setdefault(key, here) != here:
+                raise ValueError(f"{key} is set in {owner[key]} and in {here}. Remove one of them.")
+            if study["kind"] == ROWS and key in ("dataset", "holdout"):
+                raise ValueError(f"{key} is in grid, and all rows of a table are of the same "
+                                 f"images. Set {key} under common.")
+    return axes
+
+
+def check_parameters(recipe: object, own: dict[str, object], axes: list[list[dict]],
+                     rows: bool) -> str:
+    """Raise ValueError for what is no parameter of a recipe; takes its notebook out, returns it."""
+    notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-3]*.ipynb"))
+    where, notebook, fixed = f"recipe {recipe}: ", "", SET_HERE
+    if rows:
+        where, known, fixed = "", with_defaults({}), (*SET_HERE, *PLACES)
+    else:
+        notebook = check_choice(f"{where}notebook", own.pop("notebook", None), notebooks)
+        known = notebook_defaults(notebook)
+    for key in itertools.chain(own, *(level for axis in axes for level in axis)):
+        check_choice(f"{where}parameter", key, [key for key in known if key not in fixed])
+    return notebook
+
+
+def check_runs(name: str, runs: Sequence[Run]) -> None:
+    """Put every recipe and every seed of a study together as a Recipe, which checks it all.
+
+    Raises ValueError that names the run; also for recipes that are the same, names of runs that
+    are one file's, and runs that a summary would not compare when all of them have been made.
+    """
+    checked, recipes, names = set(), {}, {}
+    for run in runs:
+        if names.setdefault(run.name.casefold(), run.name) != run.name:
+            raise ValueError(f"study {name}: {names[run.name.casefold()]} and {run.name} are one "
+                             "name where case does not count. Rename a recipe.")
+        label, seed = run.name.rpartition("-seed")[0], run.parameters["seed"]
+        if {label, seed} <= checked:
+            continue
+        checked |= {label, seed}
+        with named(f"study {name}, run {run.name}"):
+            recipe = Recipe(**all_parameters(run))
+            for key, value in run.parameters.items():  # "0.1" is taken for 0.1, but is a text
+                if getattr(recipe, key) != value:
+                    raise ValueError(f"{key} is {value!r:.60}. Write {getattr(recipe, key)!r}.")
+            shared = {key: value for key, value in spelled_out(all_parameters(run)).items()
+                      if key not in (*SET_HERE, *PLACES)}
+            if (other := recipes.setdefault(frozenset(shared.items()), label)) != label:
+                raise ValueError(f"{other} and {label} are the same recipe. "
+                                 "Change or remove one of them.")
+    study = read_file(name)
+    for key in MUST_AGREE if study["kind"] == NOTEBOOK else ():
+        values = {all_parameters(run)[key]: run.name for run in runs}
+        if len(values) > 1 and key not in study["factors"]:
+            differ = ", ".join(f"{value!r} in {run}" for value, run in values.items())
+            raise ValueError(f"study {name}: its runs differ in {key} ({differ}), so a summary "
+                             f"cannot compare them. Set {key} once, under common, or write "
+                             f"factors: [{key}] if that is what the study is about.")
+
+
+def all_parameters(run: Run) -> dict[str, object]:
+    """What a run has after papermill: its notebook's defaults, and what is passed to it."""
+    return (notebook_defaults(run.notebook) if run.notebook else {}) | run.parameters
+
+
+def read_rows(name: str) -> tuple[dict[str, object], list[Recipe]]:
+    """What the file of a study of rows says, with what its rows differ in, and a recipe of each."""
+    study, runs = read_file(name), read_study(name)
+    check_runs(name, runs)
+    factors = dict.fromkeys(key for axis in read_grid(study) for level in axis for key in level)
+    return (study | {"study": name, "factors": list(factors)},
+            [Recipe(**spelled_out(run.parameters)) for run in runs])
+
+
+# --------------------------------------------------------------------------------- its records
+def spelled_out(parameters: dict[str, object]) -> dict[str, object]:
+    """All parameters, with the full name of the norm."""
+    whole = with_defaults(parameters)
+    return whole | {"norm": check_norm(whole["norm"])}
+
+
+def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
+    """Parameters that a record has otherwise than its run: what it has, what the run has.
+
+    Folders and device may differ from machine to machine. A run that found nothing but the sample
+    has not seen the data set that it asked for.
+    """
+    recorded, expected = spelled_out(record["parameters"]), spelled_out(all_parameters(run))
+    if record["data"]["source"] == "sample":
+        recorded["dataset"] = SAMPLE
+    return {key: (recorded.get(key), value) for key, value in expected.items()
+            if key not in PLACES and recorded.get(key) != value}
+
+
+def record_file(run: Run) -> Path:
+    return ROOT / run.parameters["runs_dir"] / run.name / "record.json"
+
+
+def finished(run: Run) -> bool:
+    """Is there a record of this run, with these parameters and data? It alone says so."""
+    try:
+        return not changed_since(run, load_record(record_file(run)))
+    except (OSError, ValueError):
+        return False
+
+
+def check_kept(study: str, runs: list[Run], kept: dict[str, dict]) -> None:
+    """Raise ValueError unless every kept record, by its name, is that of one of the runs."""
+    by_name = {run.name: run for run in runs}
+    for name, record in kept.items():
+        file = f"results/{study}/{name}.json"
+        if name not in by_name:
+            raise ValueError(f"{file} is of no run of studies/{study}.yaml. Restore that file, or "
+                             "remove the record.")
+        for key, (old, new) in changed_since(by_name[name], record).items():
+            raise ValueError(f"{file} has {key}={old!r}, studies/{study}.yaml {key}={new!r}. "
+                             f"Restore that file, or run it as it is now: make study STUDY={study},"
+                             f" then make report STUDY={study}.")
