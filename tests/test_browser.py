@@ -34,7 +34,7 @@ if CHROMIUM is None:
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.glob("**/*.html")
                if "_static" not in path.parts)
 # One of each kind; make browser ALL=1 takes every page and every width.
-SOME = ["index.html", "teachers.html", "reference/coursepack.steps.html",
+SOME = ["index.html", "teachers.html", "reference/coursepack.train.updates.html",
         "notebooks/02_group_norm_l1.html"]
 LOOKED_AT = PAGES if os.environ.get("ALL") else SOME
 MEASURED = [name for name in PAGES if name in LOOKED_AT or not name.startswith("reference/")]

@@ -45,11 +45,15 @@ def sources() -> dict[str, Path]:
     return pages | {path.name: path for path in sorted((ROOT / "site").glob("*.md"))}
 
 
-def modules() -> list[str]:
-    """What the reference describes, in the order that the data goes."""
+def rooms() -> list[str]:
+    """The rooms of coursepack in their order, which stands in a table of CONTRIBUTING.md."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rooms = re.findall(r"^\| `(\w+)` \|", text, re.M)  # its table of them
-    return ["model", "exercises", *(f"coursepack.{room}" for room in rooms)]
+    return re.findall(r"^\| `([\w.]+)` \|", text, re.M)
+
+
+def modules() -> list[str]:
+    """What the reference describes."""
+    return ["model", "exercises", *(f"coursepack.{room}" for room in rooms())]
 
 
 def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -> str:
