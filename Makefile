@@ -9,8 +9,8 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --no-loadscope-r
 # Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
 CORES := from coursepack.threads import count_cores; print(count_cores())
 
-.PHONY: help course test check fuzz lab study bench saved golden report regression faults \
-	site browser publish
+.PHONY: help course test check fuzz lab study bench saved golden report regression \
+	refusals survival site browser publish
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
@@ -26,7 +26,7 @@ test: $(BIN)/ready  ## lint and all tests, some minutes
 
 check: $(BIN)/ready  ## lint and the tests that start no notebook and no other process
 	$(BIN)/ruff check .
-	$(TEST) -m "not slow" tests
+	$(TEST) -m "not slow and not survival" tests
 
 fuzz: $(BIN)/ready  ## 2,000 random recipes, 500 random records, as many study files
 	FUZZ=1 $(TEST) --dist load tests/test_fuzz.py
@@ -58,9 +58,11 @@ report: $(BIN)/ready  ## for maintainers: tables and figures from results/
 regression: $(BIN)/ready  ## for maintainers: do the tests notice broken mathematics, and only that?
 	@$(BIN)/python upkeep/regression.py $(REGRESSION)
 
-faults: $(BIN)/ready  ## for maintainers: is every bad input refused, every fault survived?
-#~ FAULTS='--only "disk full"'
-	@$(BIN)/python tools/faults.py $(FAULTS)
+refusals: $(BIN)/ready  ## for maintainers: is every bad input refused? and how many were tried
+	PAGE=1 $(TEST) tests/test_refusals.py
+
+survival: $(BIN)/ready  ## for maintainers: are kills, full disks, dead networks survived?
+	$(TEST) --dist load -m survival tests
 
 site: $(BIN)/site  ## the course as a website, in build/site
 	@$(BIN)/python upkeep/website.py

@@ -39,7 +39,8 @@ and some of the others, `make survival` the others, and `make refusals` writes t
 
 
 def rows(counts: Counter) -> str:
-    return "\n".join(f"| {name} | {count} |" for name, count in sorted(counts.items()))
+    in_order = sorted(counts.items(), key=lambda row: row[0].lower())
+    return "\n".join(f"| {name} | {count} |" for name, count in in_order)
 
 
 def page() -> str:

@@ -25,7 +25,7 @@ from coursepack.lab.rows import read_table
 from coursepack.runs.records import load_record, save_run
 
 signals, disks, two, networks, machines = map(pytest.mark.survival, (
-    "signals", "disks", "two at once", "networks", "machines"))
+    "Signals", "Disks", "Two at once", "Networks", "Machines"))
 SAVED = ["unfinished", "model.pt", "misclassified.npz", "record.json"]  # in this order
 GOES_ON = "continuing after epoch"
 
