@@ -87,13 +87,9 @@ def test_utils_is_a_table_of_contents_of_what_notebooks_call_in_the_order_of_the
 
 @pytest.mark.parametrize("place", ["*.py", "coursepack/**/*.py", "tools/*.py", "upkeep/*.py",
                                    "tests/**/*.py"])
-def test_a_file_says_its_encoding_and_patches_no_name_of_utils(place):
-    """A patched re-export changes nothing; without an encoding, the locale decides."""
+def test_no_locale_decides_how_a_file_is_read(place):
     found = {path.name: [*opened_as_the_locale_has_it(path)] for path in ROOT.glob(place)}
     assert {name: lines for name, lines in found.items() if lines} == {}
-    for path in ROOT.glob(place):
-        assert not re.search(r"(setattr|patch\w*)\(\s*[\"']?utils\b",
-                             path.read_text(encoding="utf-8")), path.name
 
 
 def opened_as_the_locale_has_it(file):
