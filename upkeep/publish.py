@@ -92,7 +92,7 @@ def stamped(repo: str, ref: str) -> dict[Path, str]:
 
 def main() -> None:
     try:
-        repo, ref = sys.argv[1:]
+        repo, ref = sys.argv[1:] if len(sys.argv) == 3 else ("", "")
         check(repo, ref)
     except ValueError as error:
         sys.exit(f"{error}\nSay where the course will be: make publish REPO=owner/name REF=tag")
