@@ -20,7 +20,6 @@ from coursepack.files import ROOT
 
 WELL, REFUSED, BROKEN = 0, 3, 4  # how it ends: as it should, by an error of ours, by another
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["test_survival", "test_refusals"])
 
 
 def perform(do: Callable, arguments: tuple, said: Path, environment: dict[str, str]) -> None:
@@ -47,6 +46,7 @@ class Started:
     def __init__(self, said: Path, do: Callable, arguments: tuple, environment: dict[str, str]):
         said.touch()
         self.said = said
+        SERVER.set_forkserver_preload(["torch._dynamo", do.__module__])  # which takes seconds
         with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
             forkserver.ensure_running()  # which looks for what it imports nowhere else
         self.process = SERVER.Process(target=perform, args=(do, arguments, said, environment))
