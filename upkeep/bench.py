@@ -37,13 +37,12 @@ import torch.nn.functional as F
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))  # kernels, study
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))  # kernels
 
-# bench_report, kernels and study are imported where they are called: no measurement waits for them.
+# What draws, reads studies or starts kernels is imported where it is called: no measurement waits.
 from coursepack import files, threads
 from coursepack.data.datasets import Dataset, load_dataset
 from coursepack.runs.records import RECIPES
-from coursepack.show import looks
 from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 
@@ -339,6 +338,8 @@ def main() -> None:
         work(args.work, Recipe(**args.recipe))
         return
     from bench_report import show, write_json
+
+    from coursepack.show import looks
     looks.set_up()
     files.check_writable("--out", args.out)
     data = load_dataset(args.dataset)
