@@ -1,17 +1,18 @@
 """The report of the benchmark: made from bench.json alone, and equal to the one that is kept."""
 
-import ast
 import json
 import sys
-from pathlib import Path
 
+import bench
 import bench_report
 import pytest
+from test_house import imported
 
 from coursepack import files
+from coursepack.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
+PAGE = (ROOT / "results" / "bench.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("accuracies", "seconds", "stays"), [
@@ -24,73 +25,45 @@ def test_goal_counts_from_the_epoch_from_which_the_accuracy_stays(accuracies, se
     assert bench_report.time_to_goal({"epochs": rows}) == (seconds, stays)
 
 
-def test_kept_report_is_that_of_the_kept_numbers():
-    assert {"speed", "goal"} < set(RESULTS)
-    assert RESULTS["run"]["source"] != "sample"
-    published = (ROOT / "results" / "bench.md").read_text(encoding="utf-8")
-    assert published == bench_report.report(RESULTS)
-
-
-@pytest.mark.parametrize("part", bench_report.PARTS)
+@pytest.mark.parametrize("part", bench.PARTS)
 def test_a_part_is_reported_without_the_others(tmp_path, monkeypatch, capsys, part):
     results = {name: RESULTS[name] for name in ("machine", "run", "turns", part)}
     bench_report.write_json(results, tmp_path / "bench.json")
     monkeypatch.setattr(sys, "argv", ["bench_report.py", str(tmp_path)])
     bench_report.main()
     text = bench_report.PARTS[part](results)
-    assert bench_report.report(results).endswith(f"\n\n{text}")
     assert bench_report.report(results) in capsys.readouterr().out
-    assert text in (ROOT / "results" / "bench.md").read_text(encoding="utf-8")
+    assert bench_report.report(results).endswith(f"\n\n{text}")
+    assert text in PAGE
     figures = sorted(path.stem for path in tmp_path.glob("*.png"))
     assert figures == ([part] if part in bench_report.PLOTS else [])
 
 
-def test_every_part_has_its_place_in_the_report():
-    import bench  # here, because the report needs none of it
-
-    assert tuple(bench_report.PARTS) == bench.PARTS
-    words = bench_report.report(RESULTS)
-    places = [words.index(part(RESULTS)) for part in bench_report.PARTS.values()]
-    assert places == sorted(places)
-
-
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """An empty one, in the place of this."""
+def test_published_are_numbers_report_and_figures_and_neither_sample_nor_nothing(
+        tmp_path, monkeypatch):
+    """What is published from the kept numbers is what is kept."""
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     for name in ("results", "images"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(files, "ROOT", tmp_path)
-    return tmp_path
-
-
-def test_published_are_numbers_report_and_figures(repository):
+    for results, said in [
+        (RESULTS | {"run": RESULTS["run"] | {"source": "sample"}}, "this is the sample"),
+        ({name: RESULTS[name] for name in ("machine", "run")}, "no part was measured"),
+    ]:
+        with pytest.raises(SystemExit, match=f"not published: {said}"):
+            bench_report.publish(results)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     bench_report.publish(RESULTS)
     for name in ("bench.json", "bench.md"):
         kept = (ROOT / "results" / name).read_bytes()
-        assert (repository / "results" / name).read_bytes() == kept
-    assert sorted(path.name for path in repository.glob("images/*")) == ["goal.png", "speed.png"]
+        assert (tmp_path / "results" / name).read_bytes() == kept
+    assert sorted(path.name for path in tmp_path.glob("images/*")) == ["goal.png", "speed.png"]
 
 
-@pytest.mark.parametrize(("results", "said"), [
-    (RESULTS | {"run": RESULTS["run"] | {"source": "sample"}}, "not published: this is the sample"),
-    ({name: RESULTS[name] for name in ("machine", "run")}, "not published: no part was measured"),
-], ids=["sample", "nothing"])
-def test_sample_and_nothing_are_not_published(repository, results, said):
-    with pytest.raises(SystemExit, match=said):
-        bench_report.publish(results)
-    assert [path for path in repository.rglob("*") if path.is_file()] == []
-
-
-def test_without_a_measurement_the_report_says_how_to_make_one(tmp_path, monkeypatch):
+def test_report_needs_a_measurement_and_imports_nothing_that_measures(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["bench_report.py", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"bench\.json is not there.*tools/bench\.py"):
+    with pytest.raises(SystemExit, match=r"bench\.json is not there.*upkeep/bench\.py"):
         bench_report.main()
-
-
-def test_report_imports_nothing_that_measures():
-    tree = ast.parse(Path(bench_report.__file__).read_text(encoding="utf-8"))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
-                for alias in node.names}
-    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert "coursepack.runs.recipes" in imported
-    assert not {name.split(".")[0] for name in imported} & {"bench", "student_loop", "torch"}
+    text = (ROOT / "upkeep" / "bench_report.py").read_text(encoding="utf-8")
+    names = {name.split(".")[0] for name in imported(text)}
+    assert "coursepack" in names
+    assert not names & {"bench", "student_loop", "torch"}
