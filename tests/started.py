@@ -3,6 +3,7 @@
 Each is a fork of a server that has imported PyTorch and the course: it starts in milliseconds.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -46,7 +47,7 @@ class Started:
     def __init__(self, said: Path, do: Callable, arguments: tuple, environment: dict[str, str]):
         said.touch()
         self.said = said
-        SERVER.set_forkserver_preload(["torch._dynamo", do.__module__])  # which takes seconds
+        SERVER.set_forkserver_preload(["torch._dynamo", "test_survival"])  # which takes seconds
         with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
             forkserver.ensure_running()  # which looks for what it imports nowhere else
         self.process = SERVER.Process(target=perform, args=(do, arguments, said, environment))
@@ -72,7 +73,8 @@ class Started:
         process = psutil.Process(self.process.pid)
         members = process.children(recursive=True) if number == signal.SIGKILL else []
         for member in [process, *members]:
-            member.send_signal(number)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                member.send_signal(number)
         psutil.wait_procs(members, timeout=20)
         return self
 

@@ -22,38 +22,29 @@ PAGE = ROOT / "results" / "faults.md"
 TEXT = """\
 # What is tried to break the course
 
-Bad inputs, of which each has to be refused by a message of our own that names the value and the
-fix: [tests/test_refusals.py](../tests/test_refusals.py) tries {cases}, at most {seconds} seconds
-and {memory} GB each. And what happens to a run on its way, which must lose nothing by it:
-[tests/test_survival.py](../tests/test_survival.py) tries {survived}. `make test` tries all inputs
-and some of the others, `make survival` the others, and `make refusals` writes this page.
+{cases} bad inputs, of which each has to be refused within {seconds} seconds (and {memory} GB, where
+it may take memory) by a message of our own that names the value and the fix:
+[tests/test_refusals.py](../tests/test_refusals.py). And {faults} faults of a run on its way, by
+which nothing may be lost: [tests/test_survival.py](../tests/test_survival.py). `make test` tries
+all inputs and some faults, `make survival` all faults; `make refusals` writes this page.
 
-| bad inputs | tried |
+| | tried |
 | --- | ---: |
-{inputs}
-
-| what happens to a run | tried |
-| --- | ---: |
-{faults}
+{rows}
 """
-
-
-def rows(counts: Counter) -> str:
-    in_order = sorted(counts.items(), key=lambda row: row[0].lower())
-    return "\n".join(f"| {name} | {count} |" for name, count in in_order)
 
 
 def page() -> str:
     """The text of results/faults.md."""
-    survived: Counter = Counter()
+    inputs, faults = Counter(f"Inputs: {case.group.lower()}" for case in CASES), Counter()
     for test in vars(test_survival).values():
         marks = {mark.name: mark.args for mark in getattr(test, "pytestmark", [])}
         if "survival" in marks:
-            [kind] = marks["survival"]
-            survived[kind] += len(marks["parametrize"][1]) if "parametrize" in marks else 1
-    return TEXT.format(cases=len(CASES), seconds=SECONDS, memory=MEMORY // 2**30,
-                       survived=survived.total(), faults=rows(survived),
-                       inputs=rows(Counter(case.group for case in CASES)))
+            cases = marks["parametrize"][1] if "parametrize" in marks else ["one"]
+            faults[f"Faults: {marks['survival'][0]}"] += len(cases)
+    rows = [f"| {name} | {count} |" for name, count in sorted((inputs + faults).items())]
+    return TEXT.format(cases=inputs.total(), seconds=SECONDS, memory=MEMORY // 2**30,
+                       faults=faults.total(), rows="\n".join(rows))
 
 
 def call_alone(number, folder):
