@@ -11,13 +11,14 @@ empty. What is done is known to this kernel alone, and forgotten with it.
 """
 
 import inspect
+import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from numbers import Number
 
 import numpy as np
 
-from coursepack.exercises import batch, by_hand, fair, groups, laboratory, scale
+from coursepack.exercises import batch, by_hand, changes, fair, groups, scale
 from coursepack.exercises.grading import OPEN, RIGHT, Exercise, a_or_an, as_tensor, grade
 
 EXERCISES: dict[str, Exercise] = {
@@ -26,7 +27,7 @@ EXERCISES: dict[str, Exercise] = {
     **groups.EXERCISES,
     **scale.EXERCISES,
     **fair.EXERCISES,
-    **laboratory.EXERCISES,
+    **changes.EXERCISES,
 }
 WIDTH = 78  # of what is printed, in characters
 state = dict.fromkeys(EXERCISES, OPEN)
@@ -78,8 +79,7 @@ def solution(name: str) -> None:
 
 def solution_text(name: str) -> str:
     """The code that answers an exercise, as it may stand in the notebook's cell."""
-    answer = EXERCISES[name].solution
-    return answer if isinstance(answer, str) else inspect.getsource(answer).rstrip()
+    return inspect.getsource(EXERCISES[name].solution).rstrip()
 
 
 def progress(notebook: str = "") -> None:
@@ -98,16 +98,16 @@ def compare(prediction: object, result: object, unit: str = "") -> None:
     result: a number, a word, or a list or dictionary of them; the prediction is of the same kind,
     and numbers are in the same unit. An empty prediction, ..., is passed over in a few words.
     """
-    parts = prediction if isinstance(prediction, list | tuple) else [prediction]
-    if all(part is ... for part in parts):
+    guesses = list(prediction) if isinstance(prediction, list | tuple) else [prediction]
+    if all(guess is ... for guess in guesses):
         print("No prediction made.")
     elif isinstance(result, Mapping):
         given = prediction if isinstance(prediction, Mapping) else {}
         for key, value in result.items():
             print(f"{key}: {difference(given.get(key, ...), value, unit)}")
     elif isinstance(result, Sequence) and not isinstance(result, str):
-        given = list(prediction) if isinstance(prediction, list | tuple) else []
-        for value, guess in zip(result, given + [...] * len(result)):
+        given = guesses if isinstance(prediction, list | tuple) else []
+        for value, guess in itertools.zip_longest(result, given[:len(result)], fillvalue=...):
             print(difference(guess, value, unit))
     else:
         say(difference(prediction, result, unit))
@@ -120,26 +120,38 @@ def difference(prediction: object, result: object, unit: str) -> str:
     if isinstance(result, str):
         if not isinstance(prediction, str):
             return f"A prediction here is a word in quotes, not {a_or_an(prediction)}."
-        if prediction.strip().lower().removesuffix(" norm") == result.lower():
+        said, right = prediction.strip(), result.lower()
+        if said.lower() in (right, f"{right} norm"):
             return f"As you predicted: {result}."
-        return f"You predicted {prediction.strip()[:40]}; it is {result}."
-    given = as_tensor(prediction) if isinstance(prediction, Number) else None
-    if given is None or not given.isfinite():
-        not_this = "" if isinstance(prediction, Number) else f", not {a_or_an(prediction)}"
-        return f"A prediction here is a finite number{not_this}."
+        return f"You predicted {said[:40]}; it is {result}."
+    if not isinstance(prediction, Number):
+        return f"A prediction here is a finite number, not {a_or_an(prediction)}."
+    guess = as_tensor(prediction)
+    if guess is None or not guess.isfinite():
+        return "A prediction here is a finite number."
     if isinstance(result, bool | np.bool_):
-        right = given.item() == result
+        right = guess.item() == result
         return f"As you predicted: {result}." if right else f"You did not predict that: {result}."
-    guess, value = given.item(), float(result)
-    off, counted = abs(guess - value), value.is_integer() and not unit  # a count is right or not
-    said = f"You predicted {guess:.6g}{unit}; it is {value:.{6 if counted else 4}g}{unit}"
-    if off <= (0 if counted else 0.1 * abs(value)):
+    return distance(guess.item(), float(result), unit)
+
+
+def distance(guess: float, value: float, unit: str) -> str:
+    """How far a number is from the right one: times, if it is not half to twice as large.
+
+    Well predicted is what is at most a tenth off; a count (a whole number without a unit) is right
+    or not.
+    """
+    is_count, off = value.is_integer() and not unit, abs(guess - value)
+    digits = 6 if is_count else 4
+    said = f"You predicted {guess:.6g}{unit}; it is {value:.{digits}g}{unit}"
+    if off <= (0 if is_count else 0.1 * abs(value)):
         return f"{said}. Well predicted."
-    way = "high" if guess > value else "low"
-    if guess * value > 0 and not 0.5 < guess / value < 2:
-        factor = max(guess / value, value / guess)
-        size = f"{factor:,.0f}" if factor >= 10 else f"{factor:.2g}"
-        share = unit in (" %", " of 100", " percent") and 0 < guess < 1 and factor > 10
-        return (f"{said}: {size} times too {way if value > 0 else 'far'}."
-                f"{' (A share? Multiply it by 100.)' * share}")
-    return f"{said}: {off:.{6 if counted else 2}g}{unit} too {way}."
+    if guess * value <= 0 or 0.5 < guess / value < 2:
+        size = f"{off:.6g}" if is_count else f"{off:.2g}"
+        return f"{said}: {size}{unit} too {'high' if guess > value else 'low'}."
+    times = max(guess / value, value / guess)
+    size = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+    way = "far" if value < 0 else "high" if guess > value else "low"
+    is_share = unit in (" %", " of 100", " percent") and 0 < guess < 1 and times > 10
+    return f"{said}: {size} times too {way}." + (
+        " (A share? Multiply it by 100.)" if is_share else "")

@@ -16,8 +16,8 @@ def errors_by_batch(net, images, labels, sizes):
     net = copy.deepcopy(net).train()  # the copy's running statistics move
     wrong = {}
     for size in sizes:
-        parts = zip(images.split(size), labels.split(size))
-        count = sum((net(x).argmax(1) != y).sum().item() for x, y in parts)
+        batches = zip(images.split(size), labels.split(size))
+        count = sum((net(x).argmax(1) != y).sum().item() for x, y in batches)
         wrong[size] = count / len(labels)
     return wrong
 
@@ -27,8 +27,8 @@ def classifier() -> tuple[nn.Module, Tensor, Tensor]:
     draw = torch.Generator().manual_seed(4)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
                         nn.Flatten(), nn.Linear(4, 3)).double()
-    for part in net.parameters():
-        part.data = torch.randn(part.shape, generator=draw, dtype=torch.float64)
+    for w in net.parameters():
+        w.data = torch.randn(w.shape, generator=draw, dtype=torch.float64)
     images = torch.rand(22, 1, 5, 5, generator=draw, dtype=torch.float64)
     images = images * torch.linspace(0.2, 3, 22, dtype=torch.float64).view(-1, 1, 1, 1)
     images = images[torch.randperm(22, generator=draw)]
@@ -50,55 +50,44 @@ def use_errors(answer: object, net: nn.Module, images: Tensor, labels: Tensor,
     return result
 
 
-def by_parts(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...],
-             training: bool = True, share: str = "wrong") -> dict[int, float]:
+def by_batches(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...],
+               training: bool = True, share: str = "wrong") -> dict[int, float]:
     """A wrong way: in evaluation mode, or a mean of batch means, or what is right."""
     net, wrong = copy.deepcopy(net).train(training), {}
     for size in sizes:
-        parts = list(zip(images.split(size), labels.split(size)))
+        batches = list(zip(images.split(size), labels.split(size)))
         if share == "whole":
-            parts = [(x, y) for x, y in parts if len(y) == size]
-        shares = [(net(x).argmax(1) != y).double().mean().item() for x, y in parts]
-        wrong[size] = sum(shares) / len(shares)
-        if share != "mean of means":
-            counts = [len(y) for _, y in parts]
-            total = sum(s * count for s, count in zip(shares, counts)) / sum(counts)
-            wrong[size] = 1 - total if share == "right" else total
+            batches = [(x, y) for x, y in batches if len(y) == size]
+        shares = torch.tensor([(net(x).argmax(1) != y).double().mean() for x, y in batches])
+        counts = torch.tensor([len(y) for _, y in batches])
+        if share == "mean of means":
+            counts[:] = 1
+        wrong[size] = (shares @ counts.double() / counts.sum()).item()
+        if share == "right":
+            wrong[size] = 1 - wrong[size]
     return wrong
 
 
-def in_place(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> object:
-    """A wrong way: the network itself is put into training mode and used."""
-    wrong = errors_by_batch(net, images, labels, sizes)
-    net.train()
-    for size in sizes:
-        for part in images.split(size):
-            net(part)
-    return wrong
-
-
-def in_place_and_back(net: nn.Module, images: Tensor, labels: Tensor,
-                      sizes: tuple[int, ...]) -> object:
-    wrong = in_place(net, images, labels, sizes)
-    net.eval()
-    return wrong
-
-
-def left_in_training_mode(net: nn.Module, images: Tensor, labels: Tensor,
-                          sizes: tuple[int, ...]) -> object:
-    net.train()
-    return errors_by_batch(net, images, labels, sizes)
+def left(moved: bool, training: bool) -> object:
+    """A wrong way: right errors, and the network left with moved statistics or in training mode."""
+    def way(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...]) -> object:
+        wrong = errors_by_batch(net, images, labels, sizes)
+        for batch in images.split(sizes[0]) if moved else []:
+            net.train()(batch)
+        net.train(training)
+        return wrong
+    return way
 
 
 ERRORS_WRONG = {
     "These are the errors in evaluation mode: they do not depend on the batch size. Call "
     "`.train()` on a copy of the network.":
-        lambda *case: by_parts(*case, training=False),
+        lambda *case: by_batches(*case, training=False),
     "This is the share that is right. Asked for is the share that is wrong.":
-        lambda *case: by_parts(*case, share="right"),
+        lambda *case: by_batches(*case, share="right"),
     "This is a mean of the batches' shares. The last batch is smaller and has to count less: "
     "count the wrong images of all batches, then divide.":
-        lambda *case: by_parts(*case, share="mean of means"),
+        lambda *case: by_batches(*case, share="mean of means"),
     "These are percent. Asked for is a share, between 0 and 1.":
         lambda *case: {size: 100 * share for size, share in errors_by_batch(*case).items()},
     "This is how many are wrong. Asked for is the share: divide by the number of images.":
@@ -106,12 +95,15 @@ ERRORS_WRONG = {
             size: len(labels) * share
             for size, share in errors_by_batch(net, images, labels, sizes).items()},
     "The last batch is left out, which is smaller than the others. It counts, too.":
-        lambda *case: by_parts(*case, share="whole"),
+        lambda *case: by_batches(*case, share="whole"),
     "The errors are right, but the network is no longer what it was: its running statistics have "
-    "moved, and it is still in training mode. Work on a copy (`copy.deepcopy`).": in_place,
+    "moved, and it is still in training mode. Work on a copy (`copy.deepcopy`).":
+        left(moved=True, training=True),
     "The errors are right, but the network's running statistics have moved: in training mode "
-    "every batch moves them. Work on a copy (`copy.deepcopy`).": in_place_and_back,
-    "The errors are right, but the network is left in training mode.": left_in_training_mode,
+    "every batch moves them. Work on a copy (`copy.deepcopy`).":
+        left(moved=True, training=False),
+    "The errors are right, but the network is left in training mode.":
+        left(moved=False, training=True),
 }
 
 

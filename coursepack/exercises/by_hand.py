@@ -22,9 +22,9 @@ def mean_cases() -> list[tuple]:
 def with_means(**others) -> object:
     """A wrong way: number_of_means, but for some norms."""
     def way(shape, norm, groups):
-        n, c, h, w = shape
-        right = {"batch": c, "layer": n, "group": n * groups, "instance": n * c}
-        return (right | {k: f(n, c, h, w, groups) for k, f in others.items()})[norm]
+        if norm in others:
+            return others[norm](*shape, groups)
+        return number_of_means(shape, norm, groups)
     return way
 
 

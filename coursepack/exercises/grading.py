@@ -1,17 +1,16 @@
 """How an answer is graded: against the right way, then against the known wrong ones.
 
-An exercise is answered by a function, a class or a value. Its `use` turns an answer and the
-arguments of a case into a result: numbers, tensors, or tuples and dictionaries of them. An answer
-is right where its results are those of the solution, in all cases. Otherwise its results are
-compared with those of each known wrong way, and the first that agrees in all cases names the
-mistake; if none does, because there are two mistakes, the first that agrees where the answer first
-goes wrong. Nothing here raises, whatever an answer is or does, and nothing depends on the machine;
-an answer that does not come to an end is ended.
+An exercise is answered by a function or a class. Its `use` turns an answer and the arguments of a
+case into a result: numbers, tensors, or tuples and dictionaries of them. An answer is right where
+its results are those of the solution, in all cases. Otherwise its results are compared with those
+of each known wrong way, and the first that agrees in all cases names the mistake; if none does,
+because there are two mistakes, the first that agrees where the answer first goes wrong. Nothing
+here raises, whatever an answer is or does, and nothing depends on the machine; an answer that does
+not come to an end is ended.
 """
 
 import copy
 import ctypes
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -53,29 +52,16 @@ def call(answer: object, *arguments: object) -> object:
     return answer(*arguments)
 
 
-def take(answer: object) -> object:
-    """The use of an answer that is a value."""
-    return answer
-
-
 @dataclass(frozen=True)
 class Exercise:
     notebook: str  # the first two digits of its name
-    solution: Callable | str  # the right way; a text, such as "seeds = 15", for a value
+    solution: Callable  # the right way
     cases: Callable[[], Sequence[tuple]]  # makes the arguments of each use
     wrong: Mapping[str, Callable]  # known wrong ways, by what is said about them
     hints: Sequence[str]
     remark: str  # said when the answer is right: what it is good for
     use: Callable = call
     needs: str = "a function"  # what an answer has to be
-
-    def right_way(self) -> object:
-        """The solution itself: a function or class, or the value that its text stands for."""
-        if not isinstance(self.solution, str):
-            return self.solution
-        scope: dict[str, object] = {}
-        exec(self.solution, {"torch": torch, "math": math}, scope)
-        return scope.popitem()[1]
 
 
 class Failed(Exception):
@@ -92,13 +78,13 @@ def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
 
 def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
     """The same, of an answer that is not blank."""
-    if exercise.use is not take and not callable(answer):
+    if not callable(answer):
         return WRONG, f"The answer is {a_or_an(answer)}; {exercise.needs} is asked for."
     try:
         results = in_time(lambda: [attempt(exercise, answer, case) for case in exercise.cases()])
         if any(has_blank(result) for result in results):
             return OPEN, ""
-        right = results_of(exercise, exercise.right_way())
+        right = results_of(exercise, exercise.solution)
         problems = [problem(*pair) for pair in zip(results, right)]
         if not any(problems):
             return RIGHT, exercise.remark
@@ -119,26 +105,26 @@ def results_of(exercise: Exercise, way: object) -> list[object]:
     return [exercise.use(way, *case) for case in exercise.cases()]
 
 
-def parts_of(results: Sequence[object]) -> list[object]:
-    """The parts of all results, one after the other."""
-    return [part for result in results
-            for part in (result.values() if isinstance(result, Mapping) else
+def flat(results: Sequence[object]) -> list[object]:
+    """What is in all results, one after the other."""
+    return [item for result in results
+            for item in (result.values() if isinstance(result, Mapping) else
                          result if isinstance(result, list | tuple) else [result])]
 
 
 def first_mistake(exercise: Exercise, results: Sequence[object], right: Sequence[object]) -> str:
     """What a known wrong way is told that agrees with an answer where this first goes wrong, or "".
 
-    Only where that part is a tensor: single numbers agree by chance.
+    Only where a tensor goes wrong: single numbers agree by chance.
     """
-    given, expected = parts_of(results), parts_of(right)
+    given, expected = flat(results), flat(right)
     if len(given) != len(expected):
         return ""
     first = next((i for i, pair in enumerate(zip(given, expected)) if problem(*pair)), None)
-    if first is None or (part := as_tensor(expected[first])) is None or part.numel() < 2:
+    if first is None or (tensor := as_tensor(expected[first])) is None or tensor.numel() < 2:
         return ""
     return next((said for said, way in exercise.wrong.items()
-                 if not problem(given[first], parts_of(results_of(exercise, way))[first])), "")
+                 if not problem(given[first], flat(results_of(exercise, way))[first])), "")
 
 
 def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
@@ -151,9 +137,10 @@ def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
         except Exception:  # noqa: BLE001 - even that may be broken
             text = ""
         name = type(error).__name__
-        advice = next((f" ({said})" for part, said in ADVICE.items() if part in text), "")
-        stop = "." * (not text.endswith((".", "!", "?")))
-        raise Failed(f"It stops with {name}{': ' * bool(text)}{text}{stop}{advice}") from None
+        advice = next((f" ({said})" for words, said in ADVICE.items() if words in text), "")
+        raised = f"{name}: {text}" if text else name
+        stop = "" if raised.endswith((".", "!", "?")) else "."
+        raise Failed(f"It stops with {raised}{stop}{advice}") from None
 
 
 def in_time(work: Callable[[], object]) -> object:
@@ -197,7 +184,7 @@ def end(worker: threading.Thread) -> None:
     """
     ended = type("Ended", (BaseException,), {})
     throw = partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, ctypes.c_ulong(worker.ident),
-                    ctypes.py_object(ended))
+                    ctypes.py_object(ended))  # no function: that would be ended itself
     ended.__del__ = staticmethod(throw)
     for _ in range(20):
         if not worker.is_alive():
@@ -210,7 +197,7 @@ def end(worker: threading.Thread) -> None:
 def where(exercise: Exercise, index: int) -> str:
     """For a message: the case it is about, if that can be said in a few words."""
     case = exercise.cases()[index]
-    simple = [repr(part) for part in case if isinstance(part, str | int | float | tuple)]
+    simple = [repr(value) for value in case if isinstance(value, str | int | float | tuple)]
     if len(simple) < len(case) or not case:
         return ""
     return f"For {', '.join(simple)}: "
@@ -224,10 +211,8 @@ def a_or_an(value: object) -> str:
 def has_blank(value: object) -> bool:
     """Is an ellipsis left somewhere in a result?"""
     if isinstance(value, Mapping):
-        return any(has_blank(part) for part in value.values())
-    if isinstance(value, list | tuple):
-        return any(has_blank(part) for part in value)
-    return value is ...
+        value = list(value.values())
+    return any(map(has_blank, value)) if isinstance(value, list | tuple) else value is ...
 
 
 def as_tensor(value: object) -> Tensor | None:

@@ -61,9 +61,8 @@ def wrong_group_norm(axes=(2, 3, 4), correction=0, outside=False, shape="right",
     """Group norm with one thing wrong: see the arguments."""
     def way(x: Tensor, groups: int, eps: float) -> Tensor:
         n, c, h, w = x.shape
-        parts = {"right": (n, groups, c // groups, h, w), "swapped": (n, c // groups, groups, h, w),
-                 "one": (n, 1, c, h, w), "channels": (n, c, 1, h, w)}[shape]
-        split = x.reshape(parts)
+        split = x.reshape({"right": (n, groups, c // groups, h, w), "one": (n, 1, c, h, w),
+                           "swapped": (n, c // groups, groups, h, w)}[shape])
         mean = split.mean(axes, keepdim=True)
         variance = split.var(axes, correction=correction, keepdim=True)
         root = variance.sqrt() + eps if outside else (variance + added * eps) ** power

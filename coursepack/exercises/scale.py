@@ -44,7 +44,7 @@ def halve(net):
     import copy
 
     half = copy.deepcopy(net)
-    convolutions = [part for part in half.modules() if isinstance(part, nn.Conv2d)]
+    convolutions = [layer for layer in half.modules() if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
         for convolution in convolutions[:-1]:
             convolution.weight /= 2
@@ -52,9 +52,9 @@ def halve(net):
 
 
 def use_halve(answer: object) -> object:
-    """How much is left of each part of a network, and of the network that was handed over.
+    """How much is left of each parameter of a network, and of the network that was handed over.
 
-    Each is the least and the greatest factor over all numbers of the part; none of them is zero.
+    Each is the least and the greatest factor over all numbers of a parameter; none is zero.
     """
     draw = torch.Generator().manual_seed(0)
     net = Net("mnist_8k", "group").double()
@@ -73,14 +73,14 @@ def use_halve(answer: object) -> object:
             for name, ratio in (times | {"the network that was given, times": given}).items()}
 
 
-def wrong_halve(parts=slice(-1), factor=0.5, kind=nn.Conv2d, in_place=False) -> object:
+def wrong_halve(which=slice(-1), factor=0.5, kind=nn.Conv2d, in_place=False) -> object:
     """Half the weights with one thing wrong: see the arguments."""
     def way(net: Net) -> Net:
         half = net if in_place else copy.deepcopy(net)
-        chosen = [part for part in half.modules() if isinstance(part, kind)]
+        layers = [layer for layer in half.modules() if isinstance(layer, kind)]
         with torch.no_grad():
-            for part in chosen[parts]:
-                part.weight *= factor
+            for layer in layers[which]:
+                layer.weight *= factor
         return half
     return way
 
@@ -193,8 +193,8 @@ EXERCISES = {
         "With the five norms of this network: 24,320. The convolutions have 7,272 weights."),
     "halve": Exercise(
         "03", halve, lambda: [()], HALVE_WRONG,
-        ["`[part for part in net.modules() if isinstance(part, nn.Conv2d)]` lists the convolutions "
-         "in order.",
+        ["`[layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]` lists the "
+         "convolutions in order.",
          "Change a copy, `copy.deepcopy(net)`, and inside of `torch.no_grad()`."],
         "A network has many twins: same answers, other weights. A penalty tells them apart, the "
         "loss does not.", use_halve),
