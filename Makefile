@@ -9,7 +9,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --no-loadscope-r
 # Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
 CORES := from coursepack.threads import count_cores; print(count_cores())
 
-.PHONY: help course test check fuzz lab study bench saved golden report regression \
+.PHONY: help course test check sizes fuzz lab study bench saved golden report regression \
 	refusals survival site browser publish
 
 help:  ## this list
@@ -20,15 +20,23 @@ course: $(BIN)/ready  ## run all notebooks
 #~ DATA_DIR=folder EPOCHS=n RUNS=folder NOTEBOOK=04 PARAMS="-p lr 0.1"
 	@$(BIN)/python tools/course.py --runs $(RUNS) $(NUMBERS) $(if $(EPOCHS),--epochs $(EPOCHS)) $(PARAMS)
 
-test: $(BIN)/ready  ## lint and all tests, some minutes
+test: $(BIN)/dev  ## lint and all tests, some minutes
 	$(BIN)/ruff check .
 	$(TEST) --nbval tests
 
-check: $(BIN)/ready  ## lint and the tests that start no notebook and no other process
+check: $(BIN)/dev  ## lint and the tests that start no notebook and no other process
 	$(BIN)/ruff check .
 	$(TEST) -m "not slow and not survival" tests
 
-fuzz: $(BIN)/ready  ## 2,000 random recipes, 500 random records, as many study files
+sizes:  ## lines of code, bytes of the README: to be read by a person
+	@for part in "model.py utils.py" "coursepack :!coursepack/exercises" \
+			"exercises.py coursepack/exercises" tools upkeep tests "tools upkeep tests"; do \
+		git ls-files $$part | grep '\.py$$' | xargs cat | wc -l | xargs printf "%7d lines  $$part\n"; \
+	done
+	@git ls-files 'coursepack/*.py' '*.py' | xargs wc -l | sort -rn | sed -n 2,6p
+	@wc -c README.md
+
+fuzz: $(BIN)/dev  ## 2,000 random recipes, 500 random records, as many study files
 	FUZZ=1 $(TEST) --dist load tests/test_fuzz.py
 
 lab: $(BIN)/ready  ## open JupyterLab
@@ -43,11 +51,11 @@ bench: $(BIN)/ready  ## how fast is the training here?
 #~ BENCH="--parts speed" (--help for more)
 	@$(BIN)/python upkeep/bench.py $(BENCH)
 
-saved: $(BIN)/ready  ## for maintainers: notebooks at full scale, kept with figures and records
+saved: $(BIN)/dev  ## for maintainers: notebooks at full scale, kept with figures and records
 #~ DATA_DIR=folder NOTEBOOK=04
 	@$(BIN)/python tools/course.py saved $(NUMBERS)
 
-golden: $(BIN)/ready  ## for maintainers: notebooks at a small scale, kept for the tests
+golden: $(BIN)/dev  ## for maintainers: notebooks at a small scale, kept for the tests
 #~ NOTEBOOK=04
 	@$(BIN)/python tools/course.py golden $(NUMBERS)
 
@@ -55,19 +63,19 @@ report: $(BIN)/ready  ## for maintainers: tables and figures from results/
 #~ STUDY="name ..." keeps their finished runs there first
 	@$(BIN)/python upkeep/report.py $(STUDY)
 
-regression: $(BIN)/ready  ## for maintainers: do the tests notice broken mathematics, and only that?
+regression: $(BIN)/dev  ## for maintainers: do the tests notice broken mathematics, and only that?
 	@$(BIN)/python upkeep/regression.py $(REGRESSION)
 
-refusals: $(BIN)/ready  ## for maintainers: is every bad input refused? and how many were tried
+refusals: $(BIN)/dev  ## for maintainers: is every bad input refused? and how many were tried
 	PAGE=1 $(TEST) tests/test_refusals.py
 
-survival: $(BIN)/ready  ## for maintainers: are kills, full disks, dead networks survived?
+survival: $(BIN)/dev  ## for maintainers: are kills, full disks, dead networks survived?
 	$(TEST) --dist load -m survival tests
 
 site: $(BIN)/site  ## the course as a website, in build/site
 	@$(BIN)/python upkeep/website.py
 
-browser: site  ## the website, and its tests in a browser
+browser: $(BIN)/dev site  ## the website, and its tests in a browser
 	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/test_website.py tests/test_browser.py
 	@[ ! -f build/times.json ] || cat build/times.json
 
@@ -80,6 +88,11 @@ $(BIN)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(BIN)/dev: $(BIN)/ready requirements-dev.txt
+	@echo "== installing what the upkeep needs"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 $(BIN)/site: $(BIN)/ready site/requirements.txt
