@@ -19,6 +19,7 @@ import exercises  # noqa: E402
 from coursepack.exercises.grading import OPEN, RIGHT, WRONG  # noqa: E402
 
 MARKS = {RIGHT: "yes", WRONG: "no", OPEN: "-"}
+VERDICT = re.compile(rf"^(\w+): ({'|'.join(MARKS)})\.", re.MULTILINE)  # as a check prints it
 
 
 def read_row(path: Path) -> dict[str, str]:
@@ -30,11 +31,8 @@ def read_row(path: Path) -> dict[str, str]:
         return row | {"stopped in": f"not a notebook ({type(error).__name__})"}
     for number, cell in enumerate(cells):
         for output in cell.get("outputs", []):
-            for name, said in re.findall(r"^(\w+): (.*)", output.get("text", ""), re.MULTILINE):
-                mark = next((MARKS[verdict] for verdict in MARKS if said.startswith(f"{verdict}.")),
-                            None)
-                if name in exercises.EXERCISES and mark:
-                    row[name] = mark
+            row |= {name: MARKS[verdict] for name, verdict
+                    in VERDICT.findall(output.get("text", "")) if name in exercises.EXERCISES}
             if output.output_type == "error":
                 row["stopped in"] = f"cell {number}: {output.ename}"
     return row
