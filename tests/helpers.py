@@ -122,7 +122,8 @@ def recipes(draw, **fixed):
     if check_norm(drawn["norm"]) != "group" and "groups" not in fixed:
         drawn["groups"] = draw(numbers("groups"))  # idle
     if drawn["l2_step"] == "learning_rate":  # what each of these goes together with
-        drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": "sgd"}
+        drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": "sgd",
+                  "l2": min(drawn["l2"], 0.5 / drawn["lr"])}
     if drawn["l1_step"] == "proximal":
         drawn["optimizer"] = "sgd"
     if not drawn["train_size"]:

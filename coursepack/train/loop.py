@@ -79,8 +79,7 @@ def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], ra
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
-    if recipe.l2_step == "learning_rate":  # the weights of the second group have it in place of L2
-        free = optimizer.param_groups[1]
+    for free in optimizer.param_groups[1:]:  # weights with a rate that does without L2, if any
         free["lr"], free["grown"] = updates.rate_for_l2(rate, recipe.l2, free.get("grown", 1.0))
         parameters = [w for w in parameters if not updates.is_one_of(w, free["params"])]
     value = updates.add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)

@@ -163,6 +163,10 @@ def check_combination(parameters: dict[str, object]) -> None:
             if parameters[name] != needed:
                 raise ValueError(f"{step}={value} with {name}={parameters[name]!r} is not known to "
                                  f"do what it is for. Choose {name}={needed!r}, or another {step}.")
+    if parameters["l2_step"] == "learning_rate" and parameters["lr"] * parameters["l2"] >= 1:
+        raise ValueError(f"l2_step=learning_rate with lr={parameters['lr']} and l2="
+                         f"{parameters['l2']} would take away all of a weight at each step. Choose "
+                         "lr * l2 below 1, or another l2_step.")
     if parameters["subset_seed"] and not parameters["train_size"]:
         raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
                          "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
