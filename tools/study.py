@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -21,7 +20,7 @@ import filelock
 
 from coursepack import threads
 from coursepack.data.datasets import load_dataset
-from coursepack.files import ROOT, check_choice
+from coursepack.files import ROOT, check_choice, check_writable
 from coursepack.lab import rows, studies
 from coursepack.lab.studies import ROWS, read_file, read_study  # noqa: F401 - for the Snakefile
 from coursepack.train.recipe import Recipe
@@ -32,7 +31,7 @@ def hold(study: str, folder: Path, name: str = ".lock") -> filelock.FileLock:
 
     Raises ValueError if another process has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable("folder", folder)
     lock = filelock.FileLock(folder / name)
     try:
         lock.acquire(blocking=False)
@@ -195,14 +194,14 @@ def end(name: str, folder: str) -> None:
         "factors": ", ".join(study["factors"])})
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--folder", help="of its runs, in place of runs/<study>")
     parser.add_argument("--job", help="the one to do")
     parser.add_argument("--end", action="store_true", help="do what comes after all jobs")
-    args = parser.parse_args(words)
+    args = parser.parse_args()
     folder = args.folder or f"runs/{args.study}"
     threads.set_up_torch()
     try:

@@ -150,8 +150,8 @@ def write_table(file: Path, head: dict, rows: Iterable[dict[str, object]]) -> No
     """Write a table of these rows, in the order of their factors and seeds."""
     keys = [*head["factors"], "seed"]
     rows = sorted(rows, key=len, reverse=True)  # one that diverged lacks what others have
-    names = [name for name in dict.fromkeys(itertools.chain(*rows)) if name not in MADE_WITH]
-    table = pd.DataFrame(rows, columns=names + MADE_WITH).sort_values(keys, kind="stable")
+    names = sorted(dict.fromkeys(itertools.chain(*rows)), key=MADE_WITH.__contains__)
+    table = pd.DataFrame(rows, columns=names).sort_values(keys, kind="stable")
     table[keys] = table[keys].astype(object).map(spell)
     text = "# " + json.dumps(head) + "\n" + table.to_csv(index=False, float_format="%.7g",
                                                          lineterminator="\n")

@@ -1,0 +1,255 @@
+"""Files of studies: what they stand for, what counts as finished, and how Snakemake starts it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from unittest import mock
+
+import psutil
+import pytest
+import report
+import study as tools
+import yaml
+from helpers import make_record, says
+
+from coursepack.files import ROOT
+from coursepack.lab import effects, rows, studies
+from coursepack.runs import recipes
+from coursepack.train.recipe import MUST_AGREE, with_defaults
+
+SMALL = {"kind": "notebook", "about": "x", "seeds": [1, 2], "common": {"epochs": 2},
+         "grid": {"skip": [False, True]},
+         "recipes": {"gn": {"notebook": "02_group_norm_l1", "l1": 0.0, "arch": "mnist_10k"}}}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """A function that writes a study, reads it and checks its runs; a text is written as it is."""
+    monkeypatch.setattr(studies, "STUDIES", tmp_path)
+
+    def read(content, name="small"):
+        text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
+        (tmp_path / f"{name}.yaml").write_bytes(text.encode())
+        runs = studies.read_study(name, str(tmp_path))
+        studies.check_runs(name, runs)
+        return runs
+    return read
+
+
+# ------------------------------------------------------------------- the studies that are here
+@pytest.mark.parametrize("name", studies.study_names())
+def test_every_study_has_valid_parameters(name, monkeypatch):
+    # CIFAR-10 may not be here
+    monkeypatch.setattr("coursepack.data.datasets.find_dataset", lambda *args: None)
+    studies.check_runs(name, studies.read_study(name))
+
+
+def test_every_study_is_in_the_list_of_them_and_everything_kept_is_of_a_study():
+    page = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
+    ranges = {"seed001", "seed002", "seed003"}  # "seed000 to seed004"
+    of_notebooks = studies.study_names(studies.NOTEBOOK)
+    assert {name for name in of_notebooks if f"({name}.yaml)" not in page} == ranges
+    assert {name for name in of_notebooks if {run.notebook[:2] for run in studies.read_study(name)}
+            != {"01", "02", "03"}} == {"trial", "seed000_first", "best_first"}
+    kept = {path.name for path in (ROOT / "results").iterdir() if path.is_dir()}
+    assert kept - {report.SAVED, f"{report.SAVED}_gpu"} <= {*of_notebooks}
+    tables = {path.stem for path in (ROOT / rows.TABLES).glob("*.csv")}
+    assert tables <= {*studies.study_names(studies.ROWS)}
+
+
+def test_fresh_studies_have_the_recipes_of_those_that_they_confirm_and_other_seeds():
+    for name in ("seed000", "best"):
+        fresh, old = studies.read_file(f"{name}_fresh"), studies.read_file(name)
+        assert (fresh["recipes"], fresh["common"]) == (old["recipes"], old["common"])
+        assert len({*fresh["seeds"]} - {*old["seeds"]}) == 5
+
+
+@pytest.mark.parametrize("name", list(report.load_studies()))
+def test_published_studies_were_made_with_the_threads_that_their_command_takes(name):
+    made = {record["environment"]["threads"] for record in report.load_study(name)}
+    assert made == {studies.read_file(name)["threads"]}
+
+
+@pytest.mark.parametrize(("name", "source"), [
+    ("l1", "rates"), ("penalties_tuning", "rates"), ("penalties", "rates"), ("noise", "rates"),
+    ("crossed", "rates_norm_first"), ("l2", "l2_tuning"), ("l2_rate", "l2_tuning")])
+def test_each_norm_has_the_rate_that_a_study_found(name, source):
+    points = effects.by_point(rows.load_table(source), "test_accuracy", ["norm", "lr"])
+    best = points.loc[points.groupby("norm")["mean"].idxmax()].set_index("norm")["lr"]
+    whole = [with_defaults(run.parameters) for run in studies.read_study(name)]
+    assert all(best[own["norm"]] == own["lr"] for own in whole)
+
+
+@pytest.mark.parametrize("name", ["penalties", "noise"])
+@pytest.mark.parametrize("way", ["l1", "l2", "dropout", "augment"])
+def test_each_penalty_has_the_strength_that_its_tuning_found(name, way):
+    table = rows.load_table("penalties_tuning")
+    off = {"l1": 0.0, "l2": 0.0, "dropout": 0.0, "augment": "none"}
+    without = (table[[*off]] == [*off.values()]).drop(columns=way).all(axis=1)
+    alone = table[without & (table[way] != off[way])]
+    points = effects.by_point(alone, "test_accuracy", ["norm", "train_size", way])
+    best = points.loc[points.groupby(["norm", "train_size"])["mean"].idxmax()]
+    best = best.set_index(["norm", "train_size"])[way]
+    whole = [with_defaults(run.parameters) for run in studies.read_study(name)]
+    assert not {own["seed"] for own in whole} & {*table["seed"]}
+    chosen = {(own["norm"], own["train_size"], own[way]) for own in whole} - {
+        (own["norm"], own["train_size"], off[way]) for own in whole}
+    assert len(chosen) == len({choice[:2] for choice in chosen}) > 0
+    assert all(best[norm, images] == level for norm, images, level in chosen)
+
+
+# ------------------------------------------------------------------------ what a file stands for
+def test_a_study_is_recipes_times_grid_times_seeds(write):
+    runs = write(SMALL)
+    assert [run.name for run in runs] == ["gn-skip_False-seed1", "gn-skip_False-seed2",
+                                          "gn-skip_True-seed1", "gn-skip_True-seed2"]
+    assert runs[3].parameters == {
+        "epochs": 2, "arch": "mnist_10k", "l1": 0.0, "skip": True, "seed": 2,
+        "run_name": "gn-skip_True-seed2", "runs_dir": runs[3].parameters["runs_dir"]}
+    assert write(yaml.safe_dump(SMALL).replace("\n", "\r\n")) == runs
+    rest = yaml.safe_dump({key: value for key, value in SMALL.items() if key != "common"})
+    assert write("common: &x {epochs: 2}\n" + rest) == runs
+    lrs = write(SMALL | {"grid": {"lr": [0.1, 0.2]}, "factors": ["lr"]})
+    assert [run.parameters["lr"] for run in lrs] == [0.1, 0.1, 0.2, 0.2]
+
+
+def test_a_study_can_repeat_another_on_fresh_seeds(write):
+    first = write(SMALL | {"to_reach": {"gn": 99.0}, "threads": 2})
+    again = write({"kind": "notebook", "about": "x", "repeats": "small", "seeds": [3]}, "again")
+    assert [run.name for run in again] == ["gn-skip_False-seed3", "gn-skip_True-seed3"]
+    own = {"seed": 0, "run_name": ""}
+    assert [run.parameters | own for run in again] == [run.parameters | own for run in first[::2]]
+    assert studies.read_file("again")["to_reach"] == {"gn": 99.0}
+    assert studies.read_file("again")["threads"] == 0  # its own
+
+
+def test_one_recipe_is_put_together_once_for_all_of_its_seeds(write):
+    with mock.patch.object(studies, "Recipe", side_effect=studies.Recipe) as made:
+        write(SMALL | {"seeds": list(range(1, 100))})
+    assert made.call_count == 100  # every seed once, and the second recipe
+    assert {call.kwargs["seed"] for call in made.call_args_list} == {*range(1, 100)}
+
+
+@pytest.mark.parametrize("part", MUST_AGREE)
+def test_a_study_asks_of_its_runs_what_the_summary_asks(part):
+    """Both read one list."""
+    same = [make_record("batch", 1, 0.9, **dict.fromkeys(MUST_AGREE, 1)) for _ in "ab"]
+    recipes.check_comparable(same)
+    same[1]["parameters"] |= {part: 2, "norm": "layer"}
+    with pytest.raises(ValueError, match=f"differ in {part}"):
+        recipes.check_comparable(same)
+    cells = (ROOT / "notebooks" / "04_summary.ipynb").read_text(encoding="utf-8")
+    assert "utils.check_comparable(records" in cells
+
+
+# --------------------------------------------------------------------------------- its records
+def record_of(run, source="npz", **changed):
+    """A published record, as if it were this run's."""
+    record = json.loads((ROOT / "results" / "seed000" / "gn-seed1.json").read_bytes())
+    parameters = studies.all_parameters(run) | changed
+    return record | {"parameters": parameters, "data": record["data"] | {"source": source},
+                     "epochs": record["epochs"][-parameters["epochs"]:]}
+
+
+@pytest.mark.parametrize(("changed", "dataset", "expected"), [
+    ({}, "mnist", True), ({"device": "cuda", "data_dir": "x", "norm": "GN"}, "mnist", True),
+    ({"lr": 0.7}, "mnist", False), ({"source": "sample"}, "mnist", False),
+    ({"source": "sample"}, "mnist_sample", True), (None, "mnist", False)])
+def test_finished_means_a_whole_record_with_these_parameters_and_data(
+        write, changed, dataset, expected):
+    run = write(SMALL | {"common": {"epochs": 2, "dataset": dataset}})[0]
+    assert not studies.finished(run)
+    studies.record_file(run).parent.mkdir()
+    text = json.dumps(record_of(run, **changed or {}))
+    studies.record_file(run).write_text(text if changed is not None else text[:-9])
+    assert studies.finished(run) == expected
+    missing = tools.lacks("small", run.parameters["runs_dir"])[1]
+    assert (run.name in missing, len(missing)) == (not expected, 4 - expected)
+
+
+@pytest.fixture
+def kept(write, tmp_path, monkeypatch):
+    """The folder of kept records of the study small, with one record in it."""
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    folder = tmp_path / "results" / "small"
+    folder.mkdir(parents=True)
+    run = write(SMALL)[0]
+    (folder / f"{run.name}.json").write_text(json.dumps(record_of(run, runs_dir="elsewhere")))
+    return folder
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"common": {"epochs": 2, "lr": 0.3}}, ["lr=0.05", "lr=0.3", "make study STUDY=small"]),
+    ({"common": {"epochs": 2, "dataset": "mnist_sample"}}, ["dataset='mnist'", "mnist_sample"]),
+    ({"seeds": [2]}, ["is of no run", "small.yaml"])])
+def test_an_edited_file_does_not_change_the_text_over_old_numbers(write, kept, changed, said):
+    assert [record["parameters"]["runs_dir"] for record in report.load_study("small")] == [
+        "elsewhere"]
+    write(SMALL | changed)
+    with pytest.raises(ValueError, match=says("results/small/gn-skip_False-seed1.json", *said)):
+        report.load_study("small")
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "mnist_sample"])
+def test_records_of_the_sample_are_not_published(write, kept, monkeypatch, dataset):
+    runs = write(SMALL | {"common": {"epochs": 2, "dataset": dataset}})
+    monkeypatch.setattr(report, "read_study", lambda name: runs)
+    before = {file: file.read_bytes() for file in kept.iterdir()}
+    for run, source in zip(runs, ("npz", "sample")):
+        studies.record_file(run).parent.mkdir()
+        studies.record_file(run).write_text(json.dumps(record_of(run, source)), encoding="utf-8")
+    with pytest.raises(ValueError, match=says(runs[1].name, "set DATA_DIR")):
+        report.keep_records("small")
+    assert {file: file.read_bytes() for file in kept.iterdir()} == before
+    shutil.rmtree(studies.record_file(runs[1]).parent)
+    assert report.keep_records("small") == 1
+    expected = record_of(runs[0])  # with the parameters that it is too old to know
+    assert report.load_study("small") == [
+        expected | {"parameters": with_defaults(expected["parameters"])}]
+
+
+# ------------------------------------------------------------------------------- its processes
+def test_a_run_is_its_notebook_without_lessons_and_the_summary_has_runs_and_factors(write, capsys):
+    run = write(SMALL | {"factors": ["lr"]})[0]
+    folder = run.parameters["runs_dir"]
+    with mock.patch("papermill.execute_notebook") as execute:
+        tools.do_job("small", folder, run.name)
+        tools.end("small", folder)
+    (source, output, parameters), (_, summary, of_summary) = (
+        call.args for call in execute.call_args_list)
+    assert not [cell for cell in source.cells if "lesson" in cell.metadata.get("tags", [])]
+    assert (output, parameters) == (f"{folder}/{run.name}.ipynb", run.parameters)
+    assert summary == f"{folder}/summary.ipynb"
+    assert of_summary["factors"] == "lr"
+    assert of_summary["runs"].split(", ") == [run.name for run in write(SMALL)]
+
+
+def snakemake(*words):
+    return subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile",
+                           "--cores", "1", *words], cwd=ROOT, capture_output=True, encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_last_line_of_a_study_that_cannot_start_is_our_own():
+    done = snakemake("--config", "study=sed000")
+    assert done.returncode == 1
+    said = "study='sed000' is not known. .* Did you mean 'seed000'.$"
+    assert re.fullmatch(said, done.stderr.splitlines()[-1]), done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_takes_the_threads_of_its_file_even_where_there_are_fewer_cores(tmp_path):
+    """Of its command, all up to the tool is run. Nothing is written before a run."""
+    done = snakemake("--dry-run", "--printshellcmds", "--config", "study=seed000_first",
+                     f"folder={tmp_path / 'x'}")
+    assert not (tmp_path / "x").exists()
+    command = re.search(r"(OMP_NUM_THREADS=.*?) tools/study.py", done.stdout)[1]
+    assert "OMP_NUM_THREADS=1 " in command
+    for threads in (1, psutil.cpu_count() + 1):
+        shell = command.replace("THREADS=1 ", f"THREADS={threads} ")
+        code = "from coursepack.threads import THREADS; print(THREADS)"
+        said = subprocess.run(["bash", "-c", f"{shell} -c '{code}'"], cwd=ROOT, capture_output=True,
+                              encoding="utf-8")
+        assert said.stdout == f"{threads}\n", said.stderr
