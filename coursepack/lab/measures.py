@@ -49,7 +49,7 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
             "pruned_accuracy": loop.evaluate(pruned, data)[1]}
 
 
-def fit(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+def on_training_images(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Loss and accuracy on the training images as they are: not moved, in evaluation mode."""
     loss, accuracy = loop.evaluate(model, data._replace(
         test_images=data.train_images, test_labels=data.train_labels))
@@ -69,7 +69,7 @@ def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, flo
     images, labels = data.test_images[order], data.test_labels[order]
     row = {}
     for size in TEST_BATCHES:
-        said = torch.cat([scores(net, part, data).argmax(1) for part in images.split(size)])
+        said = torch.cat([scores(net, some, data).argmax(1) for some in images.split(size)])
         row[f"accuracy_at_{size}"] = (said.cpu() == labels.cpu()).sum().item() / len(labels)
     return row
 
@@ -119,8 +119,8 @@ def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
         squares.append(inputs[0].square().mean((2, 3)).sum())
 
     [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1].register_forward_hook(note)
-    for part in data.test_images.split(500):
-        scores(net, part, data)
+    for some in data.test_images.split(500):
+        scores(net, some, data)
     features, size = torch.cat(kept).cpu().double(), torch.stack(squares).sum().sqrt().cpu()
     spread = features - features.mean(0)
     rank = (torch.linalg.svdvals(spread) > 1e-3 * size).sum().item()
@@ -128,7 +128,7 @@ def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
 
 
 MEASURES: dict[str, Callable[[Net, Dataset, Recipe], dict[str, float]]] = {
-    "weight_norms": weight_norms, "sparsity": sparsity, "fit": fit,
+    "weight_norms": weight_norms, "sparsity": sparsity, "fit": on_training_images,
     "batch_statistics": batch_statistics, "variance_shift": variance_shift,
     "pooled_rank": pooled_rank,
 }
