@@ -20,7 +20,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
-import laboratory_report
+import findings
 from readme import markdown_table, write_page, write_part
 
 from coursepack import files
@@ -245,9 +245,9 @@ def main() -> None:
         plt.close(figure)
     write_page("studies", page(saved, studies))
     write_part("results", summary(studies))
-    questions = laboratory_report.read_questions()
-    write_page("laboratory", laboratory_report.page(questions))
-    write_part("laboratory", laboratory_report.summary(questions))
+    questions = findings.read_questions()
+    write_page("laboratory", findings.page(questions))
+    write_part("laboratory", findings.summary(questions))
 
 
 if __name__ == "__main__":
