@@ -146,43 +146,37 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(name, said):
         assert "number_of_means" in answer
 
 
-def test_a_prediction_is_told_how_far_off_it_was(subtests, said):
-    for prediction, result, unit, expected in (
-            (..., 24.7, " %", "No prediction made."),
-            ([..., ...], [1, 2], " %", "No prediction made."),
-            (25, 24.7, " %", "You predicted 25 %; it is 24.7 %. Well predicted."),
-            (2, 24.7, " %", "You predicted 2 %; it is 24.7 %: 12 times too low."),
-            (20, 24.7, " %", "You predicted 20 %; it is 24.7 %: 4.7 % too low."),
-            (30, 24.7, " %", "You predicted 30 %; it is 24.7 %: 5.3 % too high."),
-            (-9, -2.5, "", "You predicted -9; it is -2.5: 3.6 times too far."),
-            (0.294, 29.4, " of 100", "You predicted 0.294 of 100; it is 29.4 of 100: 100 times "
-             "too low. (A share? Multiply it by 100.)"),
-            (0, 0, " %", "You predicted 0 %; it is 0 %. Well predicted."),
-            (5, 0, " %", "You predicted 5 %; it is 0 %: 5 % too high."),
-            (15, 14.0, "", "You predicted 15; it is 14: 1 too high."),
-            (7400, 7416, "", "You predicted 7400; it is 7416: 16 too low."),
-            (14, np.int64(14), "", "You predicted 14; it is 14. Well predicted."),
-            (1e8, 8.0, "", "You predicted 1e+08; it is 8: 12,500,000 times too high."),
-            ("a few", 24.7, "", "A prediction here is a finite number, not a str."),
-            (None, 24.7, "", "A prediction here is a finite number, not a NoneType."),
-            *((odd, 24.7, "", "A prediction here is a finite number.")
-              for odd in (1j, math.nan, 10**400)),
-            (True, True, "", "As you predicted: True."),
-            (False, np.True_, "", "You did not predict that: True."),
-            ("Up", "up", "", "As you predicted: up."),
-            ("Batch norm", "batch", "", "As you predicted: batch."),
-            ("down", "up", "", "You predicted down; it is up."),
-            (3, "up", "", "A prediction here is a word in quotes, not an int."),
-            ([1, ...], [1, 2], "", "You predicted 1; it is 1. Well predicted. "
-             "no prediction made."),
-            (3, [1, 2], "", "no prediction made. no prediction made."),
-            ({"a": 1}, {"a": 1, "b": 2}, "", "a: You predicted 1; it is 1. Well predicted. "
-             "b: no prediction made.")):
-        with subtests.test(prediction=prediction, result=result):
-            assert said(exercises.compare, prediction, result, unit) == expected
+@pytest.mark.parametrize(("prediction", "result", "unit", "expected"), [
+    (..., 24.7, " %", "No prediction made."), ([..., ...], [1, 2], "", "No prediction made."),
+    (25, 24.7, " %", "You predicted 25 %; it is 24.7 %. Well predicted."),
+    (2, 24.7, " %", "You predicted 2 %; it is 24.7 %: 12 times too low."),
+    (30, 24.7, " %", "You predicted 30 %; it is 24.7 %: 5.3 % too high."),
+    (-9, -2.5, "", "You predicted -9; it is -2.5: 3.6 times too far."),
+    (0.294, 29.4, " of 100", "You predicted 0.294 of 100; it is 29.4 of 100: 100 times too low. "
+     "(A share? Multiply it by 100.)"),
+    (5, 0, " %", "You predicted 5 %; it is 0 %: 5 % too high."),
+    (7400, 7416, "", "You predicted 7400; it is 7416: 16 too low."),
+    (14, np.int64(14), "", "You predicted 14; it is 14. Well predicted."),
+    (1e8, 8.0, "", "You predicted 1e+08; it is 8: 12,500,000 times too high."),
+    (None, 24.7, "", "A prediction here is a finite number, not a NoneType."),
+    *((odd, 24.7, "", "A prediction here is a finite number.") for odd in (1j, math.nan, 10**400)),
+    (True, True, "", "As you predicted: True."),
+    (False, np.True_, "", "You did not predict that: True."),
+    ("Batch norm", "batch", "", "As you predicted: batch."),
+    ("down", "up", "", "You predicted down; it is up."),
+    (3, "up", "", "A prediction here is a word in quotes, not an int."),
+    (3, [1, 2], "", "no prediction made. no prediction made."),
+    ([1, ...], [1, 2], "", "You predicted 1; it is 1. Well predicted. no prediction made."),
+    ({"a": 1}, {"a": 1, "b": 2}, "", "a: You predicted 1; it is 1. Well predicted. "
+     "b: no prediction made.")], ids=str)
+def test_a_prediction_is_told_how_far_off_it_was(prediction, result, unit, expected, said):
+    assert said(exercises.compare, prediction, result, unit) == expected
+
+
+def test_a_prediction_may_be_anything(subtests):
     for number, prediction in enumerate(NONSENSE):
-        with subtests.test(nonsense=number):
-            for result in (24.7, "up", [1, 2], {"a": 1}):
+        for result in (24.7, "up", [1, 2], {"a": 1}):
+            with subtests.test(nonsense=number, result=result):
                 exercises.compare(prediction, result)
 
 
@@ -194,12 +188,6 @@ def test_what_is_wrong_is_said_without_giving_the_answer_away():
     assert problem((1, 2), (1, 3)).startswith("Number 2 of 2: ")
 
 
-def test_of_two_mistakes_the_first_is_named():
-    _, said = grade(EXERCISES["BatchNorm"], by_hand.wrong_batch_norm(divisor=1, swapped=True))
-    assert "normalizes with the unbiased variance" in said
-    assert "not all" in said
-
-
 def halve_in_place(net):
     net.layers[0].conv.weight /= 2
 
@@ -208,14 +196,15 @@ def set_weight(net):
     net.layers[0].conv.weight = net.layers[0].conv.weight / 2
 
 
-@pytest.mark.parametrize(("name", "answer", "advice"), [
-    ("normalize", lambda x, axes, eps: x - x.mean(axes), "keepdim=True"),
-    ("group_norm", lambda x, groups, eps: x.reshape(len(x), groups, *x.shape[1:]), "multiplied"),
-    ("halve", halve_in_place, "torch.no_grad()"), ("fold_all", set_weight, "nn.Parameter")])
-def test_an_error_of_pytorch_comes_with_advice(name, answer, advice):
+@pytest.mark.parametrize(("name", "answer", "words"), [
+    ("BatchNorm", by_hand.wrong_batch_norm(divisor=1, swapped=True),  # of two mistakes the first
+     ["normalizes with the unbiased variance", "not all"]),
+    ("normalize", lambda x, axes, eps: x - x.mean(axes), ["It stops with", ". (", "keepdim=True"]),
+    ("group_norm", lambda x, groups, eps: x.reshape(len(x), groups, *x.shape[1:]), ["multiplied"]),
+    ("halve", halve_in_place, ["torch.no_grad()"]), ("fold_all", set_weight, ["nn.Parameter"])])
+def test_two_mistakes_and_errors_of_pytorch_come_with_advice(name, answer, words):
     _, said = grade(EXERCISES[name], answer)
-    assert "It stops with " in said
-    assert advice in said.split(". (")[1]
+    assert [word for word in words if word not in said] == []
 
 
 def endless(*args):

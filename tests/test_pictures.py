@@ -36,11 +36,11 @@ def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
 
 
 def test_of_a_large_batch_the_first_corner_is_shown_and_said():
-    x = np.zeros((32, 16, 8, 8))
+    x = np.zeros((32, 16, 5, 4))
     figure = pictures.plot_means(x, {"batch": model.mean_index(x.shape, "batch")})
     assert len(figure.axes[0].patches) == np.prod(pictures.SHOWN)
     assert figure.axes[0].get_title(loc="left") == "batch norm: 16 means"
-    assert "of 32 x 16 x 8 x 8" in figure.texts[0].get_text()
+    assert "of 32 x 16 x 5 x 4" in figure.texts[0].get_text()
 
 
 def test_weights_of_all_layers_are_inside_the_axes_and_networks_differ():
@@ -60,15 +60,12 @@ def test_weights_of_all_layers_are_inside_the_axes_and_networks_differ():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(networks)
 
 
-def calibrated(norm, seed, rows):
-    return make_record(norm, seed, 0.9) | {"calibration": [
-        dict(zip(("above", "images", "confidence", "accuracy"), row)) for row in rows]}
-
-
 def test_reliability_adds_up_the_runs_of_a_recipe():
-    runs = [calibrated("batch", 1, [(0.5, 10, 0.5, 0.4), (0.9, 90, 0.95, 1.0)]),
-            calibrated("batch", 2, [(0.5, 30, 0.55, 0.8)]),
-            calibrated("layer", 1, [(0.9, 100, 0.99, 0.9)])]
+    runs = [make_record(norm, seed, 0.9) | {"calibration": [
+        dict(zip(("above", "images", "confidence", "accuracy"), row)) for row in rows]}
+        for norm, seed, rows in (
+            ("batch", 1, [(0.5, 10, 0.5, 0.4), (0.9, 90, 0.95, 1.0)]),
+            ("batch", 2, [(0.5, 30, 0.55, 0.8)]), ("layer", 1, [(0.9, 100, 0.99, 0.9)]))]
     above, below = pictures.plot_reliability(runs).axes
     diagonal, batch, layer = above.lines
     assert batch.get_xdata() == pytest.approx([(10 * 0.5 + 30 * 0.55) / 40, 0.95])
@@ -89,29 +86,26 @@ def mistakes(label, prediction):
 def test_a_run_without_mistakes_is_drawn():
     figure = pictures.plot_misclassified(mistakes([], []), DIGITS, RECORD)
     assert figure.get_suptitle() == "BN: no mistakes"
-    for classes in (DIGITS, [str(i) for i in range(13)]):
-        figure = pictures.plot_confusions([mistakes([], [])], classes, RECORD)
-        assert figure.axes[0].get_title(loc="left").startswith("0 mistakes of one run")
-        figure.canvas.draw()
+    figure = pictures.plot_confusions([mistakes([], [])], DIGITS, RECORD)
+    assert figure.axes[0].get_title(loc="left") == "0 mistakes of one run"
+    figure.canvas.draw()
 
 
-def test_mixed_up_classes_say_that_an_image_counts_once_a_run():
-    figure = pictures.plot_confusions([mistakes([3, 3, 5], [8, 8, 3])] * 3, DIGITS, RECORD)
-    [ax] = figure.axes
-    assert ax.get_title(loc="left") == "9 mistakes of 3 runs, on 3 images"
-    assert {text.get_text(): text.get_position() for text in ax.texts} == {
-        "6": (8.5, 3.5), "3": (3.5, 5.5)}  # said, true
-    assert "once for each run" in figure.texts[-1].get_text()
-
-
-def test_of_many_classes_those_that_are_mixed_up_most_are_shown():
-    rng, names = np.random.default_rng(0), [f"class {i}" for i in range(100)]
-    often = mistakes([40] * 99 + list(rng.permutation(100)), [70] * 99 + list(rng.permutation(100)))
-    [ax] = pictures.plot_confusions([often], names, RECORD).axes
+def test_mixed_up_classes_are_counted_and_of_many_the_most_frequent_are_shown():
+    for classes in (DIGITS, [str(i) for i in range(100)]):
+        figure = pictures.plot_confusions([mistakes([3, 3, 5], [8, 8, 3])] * 3, classes, RECORD)
+        [ax] = figure.axes
+        title = ax.get_title(loc="left").replace("\n", " ")
+        assert title.startswith("9 mistakes of 3 runs, on 3 images")
+        assert ("between the 12 of 100 classes" in title) == (len(classes) > 12)
+        assert {text.get_text(): text.get_position() for text in ax.texts} == {
+            "6": (8.5, 3.5), "3": (3.5, 5.5)}  # said, true
+        assert "once for each run" in figure.texts[-1].get_text()
+    often = mistakes([40] * 9 + [*range(99)], [70] * 9 + [*range(1, 100)])
+    [ax] = pictures.plot_confusions([often], classes, RECORD).axes
     shown = [text.get_text() for text in ax.get_xticklabels()]
     assert len(shown) == 12
-    assert {"class 40", "class 70"} <= {*shown}
-    assert "12 of 100 classes" in ax.get_title(loc="left")
+    assert {"40", "70"} <= {*shown}
 
 
 def test_no_mistake_is_said_to_be_certain():
