@@ -1,46 +1,20 @@
-"""tools/course.py: what it refuses, and the whole course, as it, papermill and Jupyter run it."""
+"""tools/course.py: what it runs with what, what it keeps, and one notebook as it is run.
+
+What it refuses: refused_commands.py. A notebook as papermill's own command runs it: test_alone.py.
+"""
 
 import json
-import shutil
 import sys
 
 import course
 import nbformat
 import pytest
-from helpers import SMALL, outputs, papermill_command, run
+from helpers import outputs, run
 
 from coursepack.files import ROOT
 from coursepack.runs.records import RECIPES
-from coursepack.show.figures import GRAPHS
 
-
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    """Call course.py with a command line that it has to refuse; returns what it says."""
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["course.py", *arguments])
-        monkeypatch.setattr(course, "call", lambda *args: pytest.fail("something was run"))
-        with pytest.raises(SystemExit) as refusal:
-            course.main()
-        assert refusal.value.code == 2
-        return capsys.readouterr().err
-    return call
-
-
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["-p", "run_name", "mine"], "run_name='mine' would go to 3 notebooks"),
-    (["--notebook", "01", "02", "-p", "run_name", "mine"], "would go to 2 notebooks"),
-    (["-p", "runs_dir", "elsewhere"], "Write --runs elsewhere."),
-    (["--notebook", "07"], "invalid choice: '07'"),
-    (["--epochs", "many"], "invalid int value: 'many'"),
-    (["-p", "lr"], "expected 2 arguments"),
-    (["silver"], "invalid choice: 'silver'"),
-    (["golden", "--epochs", "3"], "golden has parameters of its own"),
-    (["saved", "-p", "lr", "0.1"], "saved has parameters of its own"),
-    (["saved", "--runs", "elsewhere"], "saved has parameters of its own"),
-])
-def test_a_wrong_command_line_is_refused_before_anything_runs(refused, arguments, said):
-    assert said in refused(*arguments)
+ALL = list(course.NOTEBOOKS.values())
 
 
 @pytest.fixture
@@ -51,113 +25,130 @@ def commands(monkeypatch):
     return listed
 
 
-def test_one_recipe_may_have_a_run_name(commands, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "001"])
-    course.main()
-    [papermill, _] = commands
-    assert papermill[-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
-
-
-def test_what_is_kept_of_a_notebook_says_nothing_of_this_machine(commands, tmp_path):
-    streams = [nbformat.v4.new_output("stream", name=name, text=name)
-               for name in ("stdout", "stderr")]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=streams)])
-    nbformat.write(notebook, tmp_path / "run.ipynb")
-    (tmp_path / "kept").mkdir()
-    course.keep_outputs([tmp_path / "run.ipynb"], tmp_path / "kept")
-    assert [out["text"] for out in outputs(tmp_path / "kept" / "run.ipynb")] == ["stdout"]
-    assert commands[0][0] == "nbstripout"
-
-
-def test_parameters_go_to_those_that_have_them(commands, folder):
-    place = folder.relative_to(ROOT).as_posix()
-    names = list(course.NOTEBOOKS.values())
-    course.run_all(names, place, {"epochs": 5, "live_epochs": 1, "seed": 2}, f"{place}/images")
-    passed = [command[command.index("-") + 3:] for command in commands]
-    drawn = ["-p", "images_dir", f"{place}/images"]
-    assert passed[0] == []
-    assert passed[1:4] == [["-r", "runs_dir", place, "-p", "epochs", "5", "-p", "seed", "2"]] * 3
-    assert passed[4] == ["-r", "runs_dir", place, *drawn]
-    assert passed[5:] == [[*drawn, "-p", "live_epochs", "1", "-p", "seed", "2"]] * 2
-
-
-def test_defaults_are_not_passed_on(commands):
-    course.run_all(list(course.NOTEBOOKS.values()), "runs", {})
-    assert [command[command.index("-") + 3:] for command in commands] == [[]] * 7
-
-
-def test_sample_is_not_kept_as_published(commands, monkeypatch, tmp_path):
-    monkeypatch.setattr(course, "ROOT", tmp_path)
-    monkeypatch.setattr(course, "PUBLISHED", tmp_path / "published")
-    for run_name in RECIPES:
-        (tmp_path / "runs" / run_name).mkdir(parents=True)
-        record = json.dumps({"data": {"source": "sample"}})
-        (tmp_path / "runs" / run_name / "record.json").write_text(record, encoding="utf-8")
-    with pytest.raises(SystemExit, match="saw the sample. Set DATA_DIR"):
-        course.make_saved(list(course.NOTEBOOKS.values()))
-    assert not (tmp_path / "published").exists()
-
-
 @pytest.fixture
-def published(monkeypatch, tmp_path):
-    """A course of its own with three published runs and none of its own."""
+def place(monkeypatch, tmp_path):
+    """A course of its own, with three published runs and none of its own."""
     monkeypatch.setattr(course, "ROOT", tmp_path)
     monkeypatch.setattr(course, "PUBLISHED", tmp_path / "published")
     (tmp_path / "published").mkdir()
     for run_name in RECIPES:
-        (tmp_path / "published" / f"{run_name}.json").write_bytes(b"record of " + run_name.encode())
-        (tmp_path / "published" / f"{run_name}.npz").write_bytes(
-            b"mistakes of " + run_name.encode())
+        for end in ("json", "npz"):
+            (tmp_path / "published" / f"{run_name}.{end}").write_text(f"{end} of {run_name}")
     return tmp_path
 
 
-def test_summary_alone_is_of_the_published_runs(published):
-    course.restore_records([course.NOTEBOOKS["04"], course.NOTEBOOKS["02"]])
-    assert (published / "runs/bn_l1_l2/record.json").read_bytes() == b"record of bn_l1_l2"
-    assert (published / "runs/ln_l2/misclassified.npz").read_bytes() == b"mistakes of ln_l2"
-    assert not (published / "runs/gn_l1").exists()  # it is about to be run
+def write_record(folder, run_name, **changes):
+    record = {"data": {"source": "sample"}, "parameters": {"seed": 1}, "seconds": 1.0,
+              "environment": {"code": "a"}, "epochs": [{"loss": 0.5, "train_seconds": 1.0}]}
+    (folder / run_name).mkdir(parents=True, exist_ok=True)
+    (folder / run_name / "record.json").write_text(json.dumps(record | changes), encoding="utf-8")
+    (folder / run_name / "misclassified.npz").write_text(json.dumps(changes), encoding="utf-8")
 
 
-def test_summary_alone_refuses_other_runs_of_those_names(published):
-    (published / "runs/gn_l1").mkdir(parents=True)
-    (published / "runs/gn_l1/record.json").write_text("a run of five epochs", encoding="utf-8")
-    with pytest.raises(SystemExit, match="runs/gn_l1 is another run"):
-        course.restore_records([course.NOTEBOOKS["04"]])
-    assert (published / "runs/gn_l1/record.json").read_bytes() == b"a run of five epochs"
+def passed(commands):
+    """What papermill is given after the names of a notebook and its copy."""
+    return [command[command.index("-") + 3:] for command in commands if command[0] == "papermill"]
+
+
+def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(commands, place, capsys):
+    write_record(place / "elsewhere", "gn_l1")
+    course.make_course(ALL, "elsewhere", {"epochs": 5, "live_epochs": 1, "seed": 2})
+    there, drawn = ["-r", "runs_dir", "elsewhere"], ["-p", "images_dir", "elsewhere/images"]
+    hand, *recipes, summary, norms, penalties = passed(commands)
+    assert hand == []
+    assert recipes == [[*there, "-p", "epochs", "5", "-p", "seed", "2"]] * 3
+    assert summary == [*there, *drawn]
+    assert norms == penalties == [*drawn, "-p", "live_epochs", "1", "-p", "seed", "2"]
+    assert commands[-1][0] == "nbconvert"
+    assert commands[-1][-7:] == [str(place / "elsewhere" / f"{name}.ipynb") for name in ALL]
+    assert capsys.readouterr().out.count("elsewhere/gn_l1 is of the 5,000-digit SAMPLE") == 1
+
+
+def test_defaults_are_not_passed_on(commands):
+    course.run_all(ALL, "runs", {})
+    assert passed(commands) == [[]] * 7
+
+
+def test_one_recipe_may_have_a_run_name(commands, place, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "001"])
+    course.main()
+    assert passed(commands)[0][-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
+
+
+def test_sample_is_not_kept_as_published(commands, place):
+    for run_name in RECIPES:
+        write_record(place / "runs", run_name)
+    with pytest.raises(SystemExit, match="saw the sample. Set DATA_DIR"):
+        course.make_saved(ALL[:4])
+    assert (place / "published" / "gn_l1.json").read_text() == "json of gn_l1"
+
+
+def test_summary_alone_is_of_the_published_runs_and_refuses_others_of_those_names(place):
+    names = [course.NOTEBOOKS["04"], course.NOTEBOOKS["02"]]
+    course.restore_records(names)
+    assert (place / "runs/bn_l1_l2/record.json").read_text() == "json of bn_l1_l2"
+    assert (place / "runs/ln_l2/misclassified.npz").read_text() == "npz of ln_l2"
+    assert not (place / "runs/gn_l1").exists()  # it is about to be run
+    write_record(place / "runs", "ln_l2")
+    own = (place / "runs/ln_l2/record.json").read_text()
+    with pytest.raises(SystemExit, match="runs/ln_l2 is another run"):
+        course.restore_records(names)
+    assert (place / "runs/ln_l2/record.json").read_text() == own
+
+
+def said(text, name="stdout"):
+    return nbformat.v4.new_output("stream", name=name, text=text)
+
+
+def test_what_is_kept_of_a_notebook_is_the_same_however_it_came(commands, tmp_path):
+    """Nothing of this machine, stdout in one piece, papermill's cell with the same id."""
+    picture = nbformat.v4.new_output("display_data", {"image/png": "", "text/plain": "a figure"})
+    for streams in [[said("1\n2\n"), picture, said("3\n")],
+                    [said("1\n"), said("bar", "stderr"), said("2\n"), picture, said("3\n")]]:
+        cell = nbformat.v4.new_code_cell(outputs=streams,
+                                         metadata={"tags": ["injected-parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "run.ipynb")
+        (tmp_path / "kept").mkdir(exist_ok=True)
+        course.keep_outputs([tmp_path / "run.ipynb"], tmp_path / "kept", pictures=False)
+        [kept] = nbformat.read(tmp_path / "kept" / "run.ipynb", as_version=4).cells
+        assert kept.id == "injected-parameters"
+        assert [out.get("text") or out.data for out in kept.outputs] == [
+            "1\n2\n", {"text/plain": "a figure"}, "3\n"]
+        assert commands.pop()[0] == "nbstripout"
+
+
+@pytest.mark.parametrize(("changes", "is_kept"), [
+    ({"seconds": 2.0, "environment": {"code": "b"}, "parameters": {"seed": 1, "skip": False},
+      "epochs": [{"loss": 0.5, "train_seconds": 2.0}]}, False),
+    ({"parameters": {"seed": 1, "skip": True}}, True),
+    ({"epochs": [{"loss": 0.6, "train_seconds": 1.0}]}, True),
+])
+def test_a_golden_record_is_replaced_by_one_that_says_something_else(
+        place, monkeypatch, changes, is_kept):
+    """Not by one of another second, another version of the code, or with a younger parameter."""
+    monkeypatch.setattr(course, "GOLDEN", place)
+    for once in ({}, changes):
+        write_record(place / "runs", "gn_l1", **once)
+        course.keep_records("runs", place / "records", [course.NOTEBOOKS["02"]])
+    kept = json.loads((place / "records" / "gn_l1.json").read_bytes())
+    assert (kept == json.loads((place / "runs/gn_l1/record.json").read_bytes())) == is_kept
+    assert ((place / "records" / "gn_l1.npz").read_text() != "{}") == is_kept
 
 
 @pytest.mark.slow
-def test_course_then_the_summary_as_papermill_starts_it(folder, no_data, foreign):
-    """course.py, started elsewhere, starts kernels in the root; here papermill, in notebooks/.
-
-    course.py starts kernels of its own interpreter, whatever the machine calls "python3".
-
-    In the notebook's own folder, where Jupyter starts them, nbval runs the golden notebooks.
+def test_one_notebook_as_the_tool_runs_it(folder, foreign):
+    """Started elsewhere, it starts kernels in the root, of its own interpreter, whatever the
+    machine calls "python3"; of what the cells print, all is seen, and the setup is on no page.
     """
-    place = folder.relative_to(ROOT)
-    command = [sys.executable, ROOT / "tools" / "course.py", "--runs", place, "--epochs", "1",
-               "-p", "dataset", "mnist_sample", "-p", "train_size", SMALL["train_size"],
-               "-p", "device", SMALL["device"], "-p", "live_images", "100",
-               "-p", "live_epochs", "1"]
+    command = [sys.executable, ROOT / "tools" / "course.py", "--notebook", "00",
+               "--runs", folder.relative_to(ROOT)]
     done = run(command, ROOT / "notebooks", **foreign)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("SAMPLE") >= len(RECIPES)
-    assert "epoch  1/1" in done.stdout
-    for name in course.NOTEBOOKS.values():
-        assert (folder / f"{name}.html").stat().st_size > 100_000
-    for name, notebook in RECIPES.items():
-        printed = [out.get("text", "") for out in outputs(folder / f"{notebook}.ipynb")]
-        assert "SAMPLE" in "".join(printed)
-        record = json.loads((folder / name / "record.json").read_text(encoding="utf-8"))
-        assert record["data"]["source"] == "sample"
-        assert record["parameters"]["run_name"] == name
-    figures = [*(graph.name.replace(" ", "_") for graph in GRAPHS.values()),
-               *(f"misclassified_{name}" for name in RECIPES)]
-    assert all((folder / "images" / f"{name}.png").stat().st_size > 10_000 for name in figures)
-
-    shutil.rmtree(folder / "images")
-    summary = folder / "04_summary.ipynb"
-    done = run(papermill_command(summary.name, summary, runs_dir=folder, images_dir=folder,
-                                 shown=10), ROOT / "notebooks")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert all((folder / f"{name}.png").stat().st_size > 10_000 for name in figures)
+    assert "Fatal Python error" not in done.stderr
+    name = course.NOTEBOOKS["00"]
+    printed = "".join(out.get("text", "") for out in outputs(folder / f"{name}.ipynb"))
+    assert "CHANGES" in printed
+    assert printed in done.stdout.replace("\r", "")
+    page = (folder / f"{name}.html").read_text(encoding="utf-8")
+    assert len(page) > 100_000
+    assert "def find_course" not in page
