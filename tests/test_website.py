@@ -17,8 +17,6 @@ from coursepack.files import ROOT
 SITE = ROOT / "build" / "site"
 BUILT = pytest.mark.skipif(not os.environ.get("SITE"), reason="make browser tests the built site")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TEXT = {name: (ROOT / "site" / name).read_text(encoding="utf-8")
-        for name in ("explorer.js", "site.css")}
 
 
 @pytest.fixture(scope="module")
@@ -33,32 +31,21 @@ def cells_of(path, kind):
 
 
 # ------------------------------------------------------------------- what it is put together from
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_comes_as_it_is_saved(staged, path):
-    ours, theirs = (cells_of(file, "code") for file in (path, staged / "notebooks" / path.name))
-    assert ours == theirs
-    assert "[![Open" not in "".join(cell.source for cell in cells_of(path, "markdown"))
-
-
-def test_every_part_that_a_page_asks_for_is_filled_in(staged):
-    for page in [*staged.glob("*.md"), staged / "notebooks" / website.FIRST]:
-        assert not re.search("<!-- (explorer|notebooks|modules) -->",
-                             page.read_text(encoding="utf-8"))
+def test_notebooks_come_as_they_are_saved_and_every_part_of_a_page_is_filled_in(staged):
     teachers = (staged / "teachers.md").read_text(encoding="utf-8")
     for path in NOTEBOOKS:
+        ours, theirs = (cells_of(file, "code") for file in (path, staged / "notebooks" / path.name))
+        assert ours == theirs
         says = website.about(nbformat.read(path, as_version=4).cells[0].source)
         assert len(says) == 4, path.name
         assert says["title"] in teachers
         assert says["time"] in teachers
-
-
-def test_explorer_stands_on_the_front_page_and_in_the_first_notebook(staged):
-    for page in (staged / "index.md", staged / "notebooks" / website.FIRST):
-        assert page.read_text(encoding="utf-8").count("{container} norm-explorer") == 1
+    for page in [*staged.glob("*.md"), *(staged / "notebooks").iterdir()]:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search("<!-- (explorer|notebooks|modules) -->", text)
+        explorers = 1 if page.name in ("index.md", website.FIRST) else 0
+        assert text.count("{container} norm-explorer") == explorers
     assert (staged / "explorer.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_each_room_has_a_page_of_reference(staged):
     expected = ["model", "exercises", *(f"coursepack.{room}" for room in website.rooms())]
     assert len(expected) > 20
     assert {path.stem for path in (staged / "reference").iterdir()} == set(expected)
@@ -93,28 +80,21 @@ def test_launch_buttons_come_with_an_address_and_only_then(staged, repo):
     assert ("launch_buttons" in options) == bool(repo)
 
 
-def test_badges_of_other_hosts_stay_in_the_notebooks():
+def test_the_website_asks_no_other_host_and_leaves_out_badges():
+    for name in ("explorer.js", "site.css"):
+        text = (ROOT / "site" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"https?://[\w./]+", text)) <= {"http://www.w3.org/2000/svg"}
     line = "[![Open in Colab](https://host/badge.svg)](https://host/book)"
     assert website.without_badges(f"# Title\n\n{line}\n\nText.") == "# Title\n\nText."
-
-
-def test_explorer_and_style_name_no_other_host():
-    for text in TEXT.values():
-        assert set(re.findall(r"https?://[\w./]+", text)) <= {"http://www.w3.org/2000/svg"}
 
 
 def test_explorer_begins_with_the_batch_of_the_first_notebook():
     printed = next(output["text"] for cell in cells_of(NOTEBOOKS[0], "code")
                    for output in cell.outputs if "image 0: channel 0:" in output.get("text", ""))
     in_notebook = [float(x) for x in re.findall(r"\d+\.\d+", printed)]
-    table = re.search(r"const FIRST = \[(.*?)\n  \]", TEXT["explorer.js"], re.DOTALL)[1]
+    script = (ROOT / "site" / "explorer.js").read_text(encoding="utf-8")
+    table = re.search(r"const FIRST = \[(.*?)\n  \]", script, re.DOTALL)[1]
     assert [float(x) for x in re.findall(r"\d+", table)] == in_notebook
-
-
-def test_glossary_is_in_one_piece():
-    text = (ROOT / "site" / "glossary.md").read_text(encoding="utf-8")
-    terms = re.findall(r"^(\S.*)\n: ", text, re.MULTILINE)
-    assert len(terms) == len(set(terms)) > 30
 
 
 # --------------------------------------------------------------------------- what it was built to
@@ -147,10 +127,9 @@ def built():
 
 
 @BUILT
-def test_front_page_is_there_and_all_of_it_is_small():
-    assert (SITE / "index.html").is_file()
-    megabytes = sum(path.stat().st_size for path in SITE.glob("**/*") if path.is_file()) / 1e6
-    assert megabytes < 15
+def test_front_page_is_there_and_all_of_it_is_small(built):
+    assert "index.html" in built
+    assert sum(path.stat().st_size for path in SITE.glob("**/*") if path.is_file()) < 15e6
 
 
 @BUILT
@@ -184,23 +163,16 @@ def test_no_page_loads_a_file_from_another_host(built):
 
 
 @BUILT
-def test_every_figure_has_a_text_that_is_a_sentence(built):
-    count = 0
-    for name, page in built.items():
-        for image in page.images:
-            alt = image.get("alt") or ""
-            assert re.search(r"[A-Za-z]+ \w+ \w+", alt), f"{name}: {image['src']} says {alt!r}"
-            assert not re.search(r"\.(png|svg|html)\b", alt), f"{name}: {alt!r} is a file"
-            count += 1
-    assert count > 60
-
-
-@BUILT
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_figures_of_a_notebook_keep_their_own_texts(built, path):
-    saved = [output["metadata"]["image/png"]["alt"] for cell in cells_of(path, "code")
-             for output in cell.outputs if "image/png" in output.get("data", {})]
-    page = built[f"notebooks/{path.stem}.html"]
-    shown = [image["alt"] for image in page.images if "explorer" not in image["src"]]
-    assert shown == saved
-
+def test_every_figure_has_a_text_that_is_a_sentence_and_in_notebooks_its_own(built):
+    alts = {name: [(image["src"], image.get("alt") or "") for image in page.images]
+            for name, page in built.items()}
+    assert sum(map(len, alts.values())) > 60
+    for name, source, alt in [(name, *image) for name, images in alts.items() for image in images]:
+        assert re.search(r"[A-Za-z]+ \w+ \w+", alt), f"{name}: {source} says {alt!r}"
+        assert not re.search(r"\.(png|svg|html)\b", alt), f"{name}: {alt!r} is a file"
+    for path in NOTEBOOKS:
+        saved = [output["metadata"]["image/png"]["alt"] for cell in cells_of(path, "code")
+                 for output in cell.outputs if "image/png" in output.get("data", {})]
+        shown = [alt for source, alt in alts[f"notebooks/{path.stem}.html"]
+                 if "explorer" not in source]
+        assert shown == saved, path.name
