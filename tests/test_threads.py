@@ -3,6 +3,7 @@
 import contextlib
 from collections import namedtuple
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -67,43 +68,30 @@ def put(set_to, value, back):
         set_to(back)
 
 
-STATES = {  # of PyTorch, such as a cell may leave it
-    "no gradients": torch.no_grad,
-    "inference": torch.inference_mode,
-    "float64": lambda: put(torch.set_default_dtype, torch.float64, torch.float32),
-    "another device": lambda: torch.device("meta"),
-    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
-    "autocast by name": lambda: put(lambda on: torch.set_autocast_enabled("cpu", on), True, False),
-    "oneDNN off": lambda: put(lambda on: setattr(torch.backends.mkldnn, "enabled", on), False,
-                              True),
-    "rough products": lambda: put(torch.set_float32_matmul_precision, "medium", "highest"),
-    "denormal numbers": lambda: put(torch.set_flush_denormal, False, True),
-    "anomalies": lambda: torch.autograd.set_detect_anomaly(True),
-    "deterministic": lambda: put(torch.set_deterministic_debug_mode, "error", "default"),
-    "autograd in one thread": lambda: torch.autograd.set_multithreading_enabled(False),
-    "other random numbers": lambda: put(torch.manual_seed, 7, 0),
-    "another number of threads": lambda: put(torch.set_num_threads, 3, threads.THREADS),
-}
+STATES = [  # of PyTorch, such as cells may leave it
+    torch.no_grad, torch.inference_mode, lambda: torch.device("meta"),
+    lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    lambda: torch.autograd.set_detect_anomaly(True),
+    lambda: torch.autograd.set_multithreading_enabled(False),
+    *[partial(put, *values) for values in [
+        (torch.set_default_dtype, torch.float64, torch.float32),
+        (partial(torch.set_autocast_enabled, "cpu"), True, False),
+        (partial(setattr, torch.backends.mkldnn, "enabled"), False, True),
+        (torch.set_float32_matmul_precision, "medium", "highest"),
+        (partial(setattr, torch.backends.mkldnn.conv, "fp32_precision"), "bf16", "none"),
+        (torch.set_flush_denormal, False, True),
+        (torch.set_deterministic_debug_mode, "error", "default"), (torch.manual_seed, 7, 0),
+        (torch.set_num_threads, 3, threads.THREADS)]]]
 
 
 def state_of_torch():
+    """What own_torch() sets: each of STATES but the last ones and the threads of autograd."""
     kernels = torch.backends
-    return [torch.is_grad_enabled(), torch.is_inference_mode_enabled(),
-            torch.is_autocast_enabled("cpu"), kernels.mkldnn.enabled, torch.is_anomaly_enabled(),
-            torch.get_default_dtype(), torch.get_default_device(),
-            *[part.fp32_precision for part in (
-                kernels.mkldnn.matmul, kernels.mkldnn.conv, kernels.cuda.matmul)],
+    return [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype(),
+            torch.get_default_device(), torch.is_autocast_enabled("cpu"), kernels.mkldnn.enabled,
+            torch.is_anomaly_enabled(), kernels.mkldnn.matmul.fp32_precision,
+            kernels.mkldnn.conv.fp32_precision, kernels.cuda.matmul.fp32_precision,
             (torch.tensor(1e-38, dtype=torch.float32, device="cpu") * 1e-4).item()]
-
-
-@pytest.mark.parametrize("name", STATES)
-def test_a_run_has_its_own_state_of_pytorch_and_a_cell_keeps_its(name):
-    with STATES[name]():
-        before = state_of_torch()
-        with threads.own_torch():
-            assert state_of_torch() == [True, False, False, True, False, torch.float32,
-                                        torch.device("cpu"), "ieee", "ieee", "ieee", 0.0]
-        assert state_of_torch() == before
 
 
 def numbers_of_a_run(folder):
@@ -121,11 +109,14 @@ def numbers_of_a_run(folder):
             loop.probe(data, replace(recipe, batch_size=2))]
 
 
-def test_a_run_is_the_same_whatever_state_of_pytorch_cells_have_left(tmp_path):
+def test_a_run_is_the_same_whatever_cells_have_set_and_they_find_it_as_they_left_it(tmp_path):
     undisturbed = numbers_of_a_run(tmp_path / "undisturbed")
     with contextlib.ExitStack() as stack:
-        for state in STATES.values():
+        for state in STATES:
             stack.enter_context(state())
         before = state_of_torch()
+        with threads.own_torch():
+            assert state_of_torch() == [True, False, torch.float32, torch.device("cpu"), False,
+                                        True, False, "ieee", "ieee", "ieee", 0.0]
         assert numbers_of_a_run(tmp_path / "disturbed") == undisturbed
         assert state_of_torch() == before
