@@ -36,8 +36,8 @@ sizes:  ## lines of code, bytes of the README: to be read by a person
 	@git ls-files 'coursepack/*.py' '*.py' | xargs wc -l | sort -rn | sed -n 2,6p
 	@wc -c README.md
 
-fuzz: $(BIN)/dev  ## 2,000 random recipes, 500 random records, as many study files
-	FUZZ=1 $(TEST) --dist load tests/test_fuzz.py
+fuzz: $(BIN)/dev  ## 500 examples of each property that make test tries with 20
+	FUZZ=1 $(TEST) --dist load -m hypothesis tests
 
 lab: $(BIN)/ready  ## open JupyterLab
 	$(BIN)/jupyter lab notebooks
