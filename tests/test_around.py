@@ -83,8 +83,7 @@ def test_binder_and_devcontainer_have_what_notebooks_and_commands_need():
     about = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
     assert about["postCreateCommand"] == "make .venv/bin/dev"
     image = (ROOT / ".devcontainer" / about["build"]["dockerfile"]).read_text(encoding="utf-8")
-    assert image.splitlines()[1].startswith("FROM python:3")
-    assert all(tool in image for tool in ("chromium", "git", "make"))
+    assert all(part in image for part in ("FROM python:3", "chromium", "git", "make"))
 
 
 # --------------------------------------------------------------------------------- workflows
@@ -177,6 +176,8 @@ REFUSED = ['v1"; import os; os.abort() #', "", "a..b", "-x", "x@{1}", "x.lock", 
            "a/.b", "x.", "x/", "/x", "a//b", "a~1", "a^", "a:b", "a?", "a*", "a[b", "a\\b", "x y",
            "x\n", "a\x7f", "HEAD"]
 ALLOWED = ["v1", "1.0-rc_2", "feature/x", "a@b", "\u00fc", "x{1}", INVISIBLE]
+NO_REPO = ["owner", "owner/..", "o wner/name", 'owner/name"', "owner/name\n", "-owner/name",
+           "\u00f6/name"]
 
 
 @pytest.mark.slow
@@ -188,32 +189,11 @@ def test_publish_takes_the_refs_that_git_takes():
 
 
 def test_publish_refuses_or_fails_before_it_writes_a_file(copy, monkeypatch):
+    for arguments in [(repo, "v1") for repo in NO_REPO] + [("owner/name", ref) for ref in REFUSED]:
+        with pytest.raises(SystemExit, match="make publish REPO=owner/name REF=tag"):
+            stamp(monkeypatch, *arguments)
     (copy / "CITATION.cff").write_bytes(b"\xff is no UTF-8")
     before = {path: path.read_bytes() for path in copy.glob("**/*.*")}
-    for repo in ("owner", "owner/..", "o wner/name", 'owner/name"', "owner/name\n", "-owner/name",
-                 "\u00f6/name"):
-        with pytest.raises(SystemExit, match="make publish REPO=owner/name REF=tag"):
-            stamp(monkeypatch, repo, "v1")
-    for ref in REFUSED:
-        with pytest.raises(SystemExit, match="make publish REPO=owner/name REF=tag"):
-            stamp(monkeypatch, "owner/name", ref)
     with pytest.raises(UnicodeDecodeError):
         stamp(monkeypatch, "owner/name", "v1")
     assert {path: path.read_bytes() for path in before} == before
-
-
-ASCII = """
-import pathlib, sys
-sys.path.insert(0, sys.argv[1] + "/upkeep")
-import publish, website
-website.stage(pathlib.Path(sys.argv[2]))
-publish.stamped("owner/name", "v1")
-"""
-
-
-@pytest.mark.slow
-def test_publish_and_website_work_where_the_locale_is_not_utf_8(tmp_path):
-    done = run([sys.executable, "-W", "error::EncodingWarning", "-X", "warn_default_encoding",
-                "-c", ASCII, ROOT, tmp_path / "staged"],
-               LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
-    assert done.returncode == 0, done.stderr
