@@ -43,18 +43,8 @@ def test_shared_mistakes_are_found_in_each_networks_own_order():
     assert shared.image[:, 0, 0, 0].tolist() == [5, 7]
     assert shared.label.tolist() == [5, 7]
     assert shared.predictions.tolist() == [[4, 6], [1, 8]]
-
-
-def test_no_shared_mistake_is_an_empty_table():
-    shared = mistakes.shared_mistakes([errors_of((1, 2)), errors_of((3, 4)), errors_of((1, 5))])
-    assert shared.image.shape == (0, 1, 2, 2)
-    assert shared.predictions.shape == (0, 3)
-
-
-@pytest.mark.parametrize("wrong", [1.01, -0.1, float("nan")])
-def test_a_confidence_that_is_no_probability_is_refused(wrong):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        mistakes.reliability_table([0.5, wrong], [True, True])
+    none = mistakes.shared_mistakes([*both, errors_of((1, 5))])
+    assert (none.image.shape, none.predictions.shape) == ((0, 1, 2, 2), (0, 3))
 
 
 def test_a_probability_that_was_rounded_up_counts_as_one(few):
