@@ -101,7 +101,7 @@ def test_every_name_of_a_data_set_is_read_as_it_was(tmp_path, text):
 @pytest.mark.parametrize("file", sorted((files.ROOT / rows.TABLES).glob("*.csv")),
                          ids=lambda file: file.stem)
 def test_published_tables_are_of_their_studies_and_stay_to_the_byte(file, tmp_path):
-    study = tools.Rows.of(file.stem, "")
+    study = tools.Rows.of(file.stem, f"runs/{file.stem}")
     assert study.study["minutes"] > 0
     assert study.missing(study.done()) == []
     head, there = rows.read_rows(file)

@@ -13,6 +13,7 @@ import report
 import study as tools
 import yaml
 from helpers import make_record, says
+from refused import tool
 
 from coursepack.files import ROOT
 from coursepack.lab import effects, rows, studies
@@ -211,12 +212,12 @@ def test_records_of_the_sample_are_not_published(write, kept, monkeypatch, datas
 
 
 # ------------------------------------------------------------------------------- its processes
-def test_a_run_is_its_notebook_without_lessons_and_the_summary_has_runs_and_factors(write, capsys):
+def test_a_run_is_its_notebook_without_lessons_and_the_summary_has_runs_and_factors(write):
     run = write(SMALL | {"factors": ["lr"]})[0]
     folder = run.parameters["runs_dir"]
     with mock.patch("papermill.execute_notebook") as execute:
-        tools.do_job("small", folder, run.name)
-        tools.end("small", folder)
+        for words in (f"--job {run.name}", "--end"):
+            tool("study", f"small --folder {folder} {words}")(None)
     (source, output, parameters), (_, summary, of_summary) = (
         call.args for call in execute.call_args_list)
     assert not [cell for cell in source.cells if "lesson" in cell.metadata.get("tags", [])]

@@ -21,8 +21,8 @@ import filelock
 from coursepack import threads
 from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT, check_choice, check_writable
-from coursepack.lab import rows, studies
-from coursepack.lab.studies import ROWS, read_file, read_study  # noqa: F401 - for the Snakefile
+from coursepack.lab import rows
+from coursepack.lab.studies import ROWS, check_runs, finished, read_file, read_rows, read_study
 from coursepack.train.recipe import Recipe
 
 
@@ -71,10 +71,9 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, name: str, folder: str) -> "Rows":
-        """Its table is among the published ones, unless a folder was asked for."""
-        place = rows.TABLES if folder in ("", f"runs/{name}") else folder
-        return cls(*studies.read_rows(name), ROOT / place / f"{name}.csv",
-                   ROOT / (folder or f"runs/{name}"))
+        """Its table is among the published ones, unless another folder was asked for."""
+        place = rows.TABLES if folder == f"runs/{name}" else folder
+        return cls(*read_rows(name), ROOT / place / f"{name}.csv", ROOT / folder)
 
     def parts(self) -> list[Path]:
         return sorted(self.folder.glob(".part*.jsonl"))
@@ -157,41 +156,22 @@ def work(recipe: Recipe) -> float:
 # -------------------------------------------------------------------------------------- both
 def lacks(name: str, folder: str) -> tuple[int, list[str], str]:
     """How many runs a study has, which of them are missing, and how long these will take."""
-    if studies.read_file(name)["kind"] == studies.ROWS:
+    if read_file(name)["kind"] == ROWS:
         plan = Rows.of(name, folder)
         done, columns = plan.done(), (*plan.study["factors"], "seed")
         return len(plan.recipes), [", ".join(f"{key} {getattr(recipe, key)}" for key in columns)
                                    for recipe in plan.missing(done)], plan.time_left(done)
-    runs = studies.read_study(name, folder)
-    studies.check_runs(name, runs)
-    return len(runs), [run.name for run in runs if not studies.finished(run)], ""
+    runs = read_study(name, folder)
+    check_runs(name, runs)
+    return len(runs), [run.name for run in runs if not finished(run)], ""
 
 
 def begin(name: str, folder: str) -> filelock.FileLock:
     """What comes before all jobs: nobody else may run it, and old parts are joined."""
     lock = hold(name, ROOT / folder)
-    if studies.read_file(name)["kind"] == studies.ROWS:
+    if read_file(name)["kind"] == ROWS:
         Rows.of(name, folder).join()
     return lock
-
-
-def do_job(name: str, folder: str, job: str) -> None:
-    if studies.read_file(name)["kind"] == studies.ROWS:
-        return Rows.of(name, folder).do_part(job)
-    runs = {run.name: run for run in studies.read_study(name, folder)}
-    run = runs[check_choice("job", job, runs)]
-    return run_notebook(run.notebook, f"{folder}/{job}.ipynb", run.parameters, sys.stdout)
-
-
-def end(name: str, folder: str) -> None:
-    """What comes after all jobs: the table, or the summary."""
-    study = studies.read_file(name)
-    if study["kind"] == studies.ROWS:
-        return Rows.of(name, folder).join()
-    names = ", ".join(run.name for run in studies.read_study(name, folder))
-    return run_notebook("04_summary", f"{folder}/summary.ipynb", {
-        "runs": names, "runs_dir": folder, "images_dir": f"{folder}/images",
-        "factors": ", ".join(study["factors"])})
 
 
 def main() -> None:
@@ -202,15 +182,24 @@ def main() -> None:
     parser.add_argument("--job", help="the one to do")
     parser.add_argument("--end", action="store_true", help="do what comes after all jobs")
     args = parser.parse_args()
-    folder = args.folder or f"runs/{args.study}"
+    name, folder = args.study, args.folder or f"runs/{args.study}"
     threads.set_up_torch()
     try:
-        if args.job:
-            do_job(args.study, folder, args.job)
-        elif args.end:
-            end(args.study, folder)
+        study = read_file(name)
+        if not (args.job or args.end):
+            print(*lacks(name, folder)[1], sep="\n")
+        elif study["kind"] == ROWS:
+            plan = Rows.of(name, folder)
+            plan.do_part(args.job) if args.job else plan.join()
         else:
-            print(*lacks(args.study, folder)[1], sep="\n")
+            runs = {run.name: run for run in read_study(name, folder)}
+            if args.job:
+                run = runs[check_choice("job", args.job, runs)]
+                run_notebook(run.notebook, f"{folder}/{run.name}.ipynb", run.parameters, sys.stdout)
+            else:
+                run_notebook("04_summary", f"{folder}/summary.ipynb", {
+                    "runs": ", ".join(runs), "factors": ", ".join(study["factors"]),
+                    "runs_dir": folder, "images_dir": f"{folder}/images"})
     except (ValueError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
