@@ -77,19 +77,20 @@ TOGETHER = [  # parameters that do not go together, or not with the data
     ({"l1_step": "proximal", "optimizer": "adamw"}, "Choose optimizer='sgd', or another l1_step"),
     ({"l2_step": "learning_rate"}, "momentum=0.9"),
     ({"l2_step": "learning_rate", "momentum": 0.0, "l1": 0.1}, "Choose l1=0.0, or another l2_step"),
+    ({"l2_step": "learning_rate", "momentum": 0.0, "lr": 2.0, "l2": 0.5}, "lr * l2 below 1"),
 ]
 X = torch.ones(2, 8, 3, 3)  # 8 channels
-NETWORKS = [  # of model.py, where it is called by itself
-    ("normalize", lambda folder: model.normalize(X, "btach"), ("btach", "batch")),
-    ("normalize", lambda folder: model.normalize(X, "group", 3), ("3", "1, 2, 4, 8")),
-    ("mean_index", lambda folder: model.mean_index((2, 8, 3, 3), "none"), ("none", "batch")),
-    ("mean_index", lambda folder: model.mean_index((2, 8, 3, 3), "group", 3), ("3", "1, 2, 4, 8")),
-    ("make_norm", lambda folder: model.make_norm("group", 8, 5, 3), ("3", "1, 2, 4, 8")),
-    ("make_norm", lambda folder: model.make_norm("layer", 8, 5, 2, "chanel"), ("chanel", "channel")),
-    ("receptive_field", lambda folder: model.receptive_field("mnist_9k"), ("mnist_9k", "mnist_7k")),
-    ("multiply_adds", lambda folder: model.multiply_adds(model.Net(), "mnist_9k"), ("mnist_9k", "mnist_7k")),
-    ("Net without a block to skip", lambda folder: model.Net(skip=True), ("mnist_7k", "cifar_35k")),
-]
+NETWORKS = {  # what of model.py refuses that is called by itself, and words
+    "normalize, btach": (lambda folder: model.normalize(X, "btach"), ("btach", "batch")),
+    "normalize, 3 groups": (lambda folder: model.normalize(X, "group", 3), ("3", "1, 2, 4, 8")),
+    "mean_index, none": (lambda folder: model.mean_index((2, 8, 3, 3), "none"), ("none", "batch")),
+    "mean_index, 3": (lambda folder: model.mean_index((2, 8, 3, 3), "group", 3), ("1, 2, 4, 8",)),
+    "make_norm, 3": (lambda folder: model.make_norm("group", 8, 5, 3), ("3", "1, 2, 4, 8")),
+    "make_norm, x": (lambda folder: model.make_norm("layer", 8, 5, 2, "x"), ("'x'", "channel")),
+    "receptive_field": (lambda folder: model.receptive_field("mnist_9k"), ("9k", "mnist_7k")),
+    "multiply_adds": (lambda folder: model.multiply_adds(None, "mnist_9k"), ("9k", "mnist_7k")),
+    "Net without a block to skip": (lambda folder: model.Net(skip=True), ("7k", "cifar_35k")),
+}
 NOTEBOOKS = [  # function, parameters as they are, and wrong values by name
     ("00", recipe.by_hand_parameters,
      {"images": 4, "channels": 2, "size": 2, "groups": 2, "eps": 1e-5, "seed": 1},
@@ -201,8 +202,7 @@ CASES = [
     Refused(RECIPE, "images of 9 x 12", not_for((9, 12)), ("1 x 9 x 12", "another dataset")),
     Refused(RECIPE, "images in colour for a network of grey ones", not_for((32, 32, 3)),
             ("mnist_8k", "3 x 32 x 32", "cifar_35k")),
-    *(Refused("Functions of networks", f"{what}: {shown(words[0])}", call, words)
-      for what, call, words in NETWORKS),
+    *(Refused("Functions of networks", what, *row) for what, row in NETWORKS.items()),
     *(Refused("Parameters of notebooks", f"notebook {number} with {name} = {shown(value)}",
               PARTIAL(lambda check, variables, folder: check(variables), check,
                       there | {name: value}), (name,))

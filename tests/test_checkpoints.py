@@ -1,14 +1,21 @@
-"""Unfinished runs: going on with the same one only, broken files, one process at a time."""
+"""Unfinished runs: going on with the same one only, and one process at a time.
 
-import sys
+Broken files: refused_parameters.py. Signals, full disks and two at once: test_survival.py.
+"""
 
+from unittest import mock
+
+import filelock
 import pytest
 import torch
-from helpers import files_in, first, fit, make_recipe, run, says, without_seconds
+from helpers import files_in, first, fit, make_recipe, set_free, without_seconds
 
 from coursepack import threads
 from coursepack.files import ROOT
+from coursepack.runs.records import save_run
 from coursepack.train import checkpoints, loop
+
+CHOICES = {"epochs": 3, "dropout": 0.1, "augment": "rotate+shift"}
 
 
 @pytest.fixture
@@ -18,114 +25,106 @@ def data(few):
 
 @pytest.fixture
 def unfinished(tmp_path, data):
-    """A run of two epochs that has a checkpoint after the first one: recipe and file."""
-    recipe = make_recipe(tmp_path, epochs=2)
-    file = checkpoints.checkpoint_file(recipe, checkpoints.identity(recipe, data))
-    with pytest.MonkeyPatch.context() as patch:
-        def interrupted(*args):
+    """A run of three epochs that was interrupted in its second: recipe and checkpoint."""
+    recipe, evaluate, calls = make_recipe(tmp_path / "unfinished", **CHOICES), loop.evaluate, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
             raise KeyboardInterrupt
+        return evaluate(*args)
 
-        patch.setattr("coursepack.train.loop.report_epoch", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            fit(data, recipe)
-    assert file.is_file()
-    return recipe, file
-
-
-@pytest.mark.parametrize("changes", [{"seed": 2}, {"lr": 0.2}, {"epochs": 3}, {"l1": 1e-5}])
-def test_another_recipe_is_another_run(tmp_path, data, changes):
-    one, other = make_recipe(tmp_path), make_recipe(tmp_path, **changes)
-    assert checkpoints.identity(one, data) == checkpoints.identity(make_recipe(tmp_path), data)
-    assert checkpoints.identity(one, data) != checkpoints.identity(other, data)
+    with mock.patch.object(loop, "evaluate", interrupted), pytest.raises(KeyboardInterrupt):
+        fit(data, recipe)
+    assert recipe.run_dir not in checkpoints.LOCKS  # another process may go on
+    [name] = files_in(recipe.run_dir)
+    return recipe, recipe.run_dir / name
 
 
-@pytest.mark.parametrize("part", ["train_images", "train_labels", "test_images", "mean"])
-def test_one_other_pixel_label_or_mean_makes_another_run(tmp_path, data, part):
-    changed = getattr(data, part).clone()
-    changed.view(-1)[-1] += 1
+def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, data, unfinished, capsys):
+    undisturbed, expected = fit(data, make_recipe(tmp_path / "undisturbed", **CHOICES))
+    capsys.readouterr()
+    recipe, _ = unfinished
+    model, history = fit(data, recipe)
+    said = capsys.readouterr().out
+    assert "continuing after epoch 1" in said
+    assert "epoch  1/3" not in said
+    assert without_seconds(history) == without_seconds(expected)
+    for ours, theirs in zip(model.state_dict().values(), undisturbed.state_dict().values()):
+        assert torch.equal(ours, theirs)
+    save_run(model, data, recipe, history)
+    assert files_in(recipe.run_dir) == ["misclassified.npz", "model.pt", "record.json"]
+
+
+def test_a_run_that_finished_but_was_not_saved_is_not_trained_again(tmp_path, monkeypatch, data):
     recipe = make_recipe(tmp_path)
-    before, after = (checkpoints.identity(recipe, d)
-                     for d in (data, data._replace(**{part: changed})))
-    assert before != after
+    trained, history = fit(data, recipe)
+    with monkeypatch.context() as patch:
+        patch.setattr("coursepack.train.loop.train_epoch", lambda *_: pytest.fail("trained again"))
+        model, again = fit(data, recipe)
+    assert again == history
+    assert torch.equal(loop.predict(model, data), loop.predict(trained, data))
+    save_run(model, data, recipe, history)
+    assert without_seconds(fit(data, recipe)[1]) == without_seconds(history)  # from the start
 
 
-@pytest.mark.parametrize("file", checkpoints.CODE)
-def test_one_other_line_of_code_or_version_makes_another_run(tmp_path, monkeypatch, data, file):
-    recipe = make_recipe(tmp_path)
-    before = checkpoints.identity(recipe, data)
-    for name in checkpoints.CODE:
-        copy = tmp_path / name
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_bytes((ROOT / name).read_bytes() + b"# changed\n" * (name == file))
-    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
-    checkpoints.code_checksum.cache_clear()
-    assert checkpoints.identity(recipe, data)["code"] != before["code"]
-    monkeypatch.undo()
-    checkpoints.code_checksum.cache_clear()
-    assert checkpoints.identity(recipe, data) == before
+def changed(tensor):
+    tensor = tensor.clone()
+    tensor.view(-1)[-1] += 1
+    return tensor
+
+
+def test_one_other_choice_pixel_label_or_version_makes_another_run(tmp_path, monkeypatch, data):
+    def identity(data=data, **changes):
+        return checkpoints.identity(make_recipe(tmp_path, **changes), data)
+
+    before = identity()
+    assert identity(run_name="other", runs_dir=str(tmp_path / "other")) == before
+    for changes in ({"seed": 2}, {"lr": 0.2}, {"epochs": 3}, {"l1": 1e-5}):
+        assert identity(**changes) != before
+    for part in ("train_images", "train_labels", "test_images", "mean"):
+        assert identity(data._replace(**{part: changed(getattr(data, part))})) != before
     monkeypatch.setattr("torch.__version__", "1.0")
-    assert checkpoints.identity(recipe, data) != before
+    assert identity() != before
 
 
-def test_run_with_other_images_begins_anew_and_the_unfinished_one_stays(unfinished, data, capsys):
+def test_one_other_line_of_code_makes_another_run(tmp_path, monkeypatch):
+    """Of every file that decides a run's numbers: the way of a recipe from its data to its end."""
+    rooms = [f"coursepack/{wing}/{path.name}" for wing in ("data", "train")
+             for path in (ROOT / "coursepack" / wing).glob("[a-z]*.py")
+             if path.name != "checkpoints.py"]  # it keeps numbers, and makes none
+    assert {*checkpoints.CODE} == {"model.py", "coursepack/files.py", "coursepack/threads.py",
+                                   *rooms}
+    for name in checkpoints.CODE:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
+    before = checkpoints.code_checksum.__wrapped__()
+    for name in checkpoints.CODE:
+        with open(tmp_path / name, "ab") as file:
+            file.write(b"# changed\n")
+        assert before != (before := checkpoints.code_checksum.__wrapped__())
+
+
+def test_a_run_with_other_images_begins_anew_and_the_unfinished_one_stays(
+        unfinished, data, capsys):
     recipe, file = unfinished
-    other = data._replace(train_images=data.train_images.flip(-1))
     kept = file.read_bytes()
-    fit(other, recipe)
+    capsys.readouterr()
+    fit(data._replace(train_images=data.train_images.flip(-1)), recipe)
     said = capsys.readouterr()
     assert "continuing" not in said.out
     assert file.name in said.err
     assert file.read_bytes() == kept
 
 
-def break_file(file, kind):
-    state = torch.load(file, weights_only=True)
-    if kind == "truncated":
-        file.write_bytes(file.read_bytes()[:-200])
-    elif kind == "empty":
-        file.write_bytes(b"")
-    elif kind == "text":
-        file.write_text("no checkpoint", encoding="utf-8")
-    elif kind == "folder":
-        file.unlink()
-        file.mkdir()
-    elif kind == "hostile":
-        torch.save({"run": sys.exit}, file)
-    elif kind == "keys missing":
-        torch.save({"run": state["run"]}, file)
-    elif kind == "no dictionary":
-        torch.save([1, 2], file)
-    elif kind == "other weights":
-        torch.save(state | {"model": {"weight": torch.zeros(3)}}, file)
-    elif kind == "too many epochs":
-        torch.save(state | {"history": state["history"] * 5}, file)
-    elif kind == "renamed from another run":
-        state["run"]["parameters"]["lr"] = 0.3
-        torch.save(state, file)
-
-
-@pytest.mark.parametrize("kind", [
-    "truncated", "empty", "text", "folder", "hostile", "keys missing", "no dictionary",
-    "other weights", "too many epochs", "renamed from another run",
-])
-def test_broken_checkpoint_is_named_and_kept(unfinished, data, kind):
-    recipe, file = unfinished
-    break_file(file, kind)
-    with pytest.raises(ValueError, match=says(file, "Remove it")) as refusal:
-        fit(data, recipe)
-    assert "\n" not in str(refusal.value)
-    assert file.exists()
-    file.rmdir() if file.is_dir() else file.unlink()
-    assert len(fit(data, recipe)[1]) == 2
-
-
-def test_run_goes_on_with_the_threads_that_it_began_with(unfinished, data, capsys, monkeypatch):
+def test_a_run_goes_on_with_the_threads_that_it_began_with(unfinished, data, capsys, monkeypatch):
     recipe, _ = unfinished
     began = torch.get_num_threads()
     monkeypatch.setattr("coursepack.threads.THREADS", began + 1)  # as on another machine
     try:
         _, history = fit(data, recipe)
-        assert [row["threads"] for row in history] == [began] * 2
+        assert [row["threads"] for row in history] == [began] * 3
         assert f"{began} thread" in capsys.readouterr().out
         fit(data, make_recipe(recipe.run_dir.parent, seed=5))
         assert torch.get_num_threads() == threads.THREADS == began + 1
@@ -133,39 +132,14 @@ def test_run_goes_on_with_the_threads_that_it_began_with(unfinished, data, capsy
         torch.set_num_threads(began)
 
 
-SECOND = """
-import sys
-sys.path[:0] = sys.argv[1:3]
-from helpers import make_recipe
-from coursepack.train import checkpoints
-from pathlib import Path
-recipe = make_recipe(Path(sys.argv[3]))
-checkpoints.hold(recipe)
-checkpoints.release(recipe)
-print("held")
-"""
-
-
-@pytest.mark.slow
-def test_second_process_is_refused_while_the_first_one_trains(tmp_path, data):
-    command = [sys.executable, "-c", SECOND, ROOT, ROOT / "tests", tmp_path]
+def test_another_process_is_refused_until_the_run_is_saved(tmp_path, data):
+    """Another lock of that file stands for it: that it holds for processes, test_survival tries."""
     recipe = make_recipe(tmp_path)
     fit(data, recipe)  # trained, and not yet saved
-    refused = run(command)
-    assert refused.returncode == 1
-    assert "'run' is being trained by another process" in refused.stderr.splitlines()[-1]
-    checkpoints.release(recipe)
-    assert run(command).stdout == "held\n"
-
-
-def test_interrupted_run_may_be_trained_by_another_process(unfinished):
-    recipe, _ = unfinished
-    assert recipe.run_dir not in checkpoints.LOCKS
-
-
-def test_same_process_trains_again_and_again(tmp_path, data):
-    recipe = make_recipe(tmp_path)
-    first_time, again = (without_seconds(fit(data, recipe)[1]) for _ in range(2))
-    assert first_time == again
-    assert files_in(recipe.run_dir)[0].startswith("unfinished-")
-    loop.checkpoints.release(recipe)
+    other = filelock.FileLock(recipe.run_dir / ".lock")
+    with pytest.raises(filelock.Timeout):
+        other.acquire(timeout=0)
+    set_free(recipe)
+    with (other.acquire(timeout=0),
+          pytest.raises(PermissionError, match="'run' is being trained by another process")):
+        fit(data, recipe)
