@@ -10,58 +10,62 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 import pytest
-from helpers import run
-from nbclient import NotebookClient
+from helpers import outputs, run
 
 from coursepack.files import ROOT
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(not shutil.which("git"), reason="fetching takes git")]
-NOTEBOOK = next((ROOT / "notebooks").glob("01*.ipynb"))
-GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+NOTEBOOK = ROOT / "notebooks" / "00_normalization_by_hand.ipynb"  # the quickest
 SERVER = "https://github.com/"  # git takes the fixture's folder for it
+EMPTY = ("matplotlib/__init__", "matplotlib/pyplot", "numpy/__init__", "pandas/__init__",
+         "torch/__init__", "torch/nn")
+PROGRAM = """import json, sys
+space = json.loads(sys.argv[2])
+exec(sys.argv[1], space)
+print(space['model'].VERSION, 'from', space['ROOT'], end='')"""
 
 
 def git(folder, *commands):
     for command in commands:
-        done = subprocess.run([*GIT, *command.split()], cwd=folder, check=True, capture_output=True)
+        done = subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@example.org",
+                               *command.split()], cwd=folder, check=True, capture_output=True)
     return done.stdout.decode().strip()
 
 
 def commit_course(folder, version):
-    """A commit of a course of four short files. Its hash."""
-    (folder / "model.py").write_text(f"VERSION = {version!r}\n", encoding="utf-8")
-    (folder / "utils.py").write_text("def set_up(): pass\n", encoding="utf-8")
-    (folder / "exercises.py").touch()
+    """A commit of a course of four short files."""
     (folder / "tools").mkdir(exist_ok=True)
     shutil.copy(ROOT / "tools" / "alone.py", folder / "tools")
+    for name, text in {"model.py": f"VERSION = {version!r}\n", "exercises.py": "",
+                       "utils.py": "def set_up(): pass\n"}.items():
+        (folder / name).write_text(text, encoding="utf-8")
     git(folder, "add -A", "commit -qm course")
-    return git(folder, "rev-parse HEAD")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Repositories owner/course, its fork, one whose only branch is master, and no course."""
     server = tmp_path_factory.mktemp("server")
-    for name in ("owner/course", "owner/master", "owner/other"):
-        (server / name).mkdir(parents=True)
-        branch = "master" if name == "owner/master" else "main"
-        git(server / name, f"init -q --initial-branch={branch}")
-        if name != "owner/other":
-            commit_course(server / name, "first")
-    git(server / "owner/other", "commit -q --allow-empty -m nothing")
-    course = server / "owner" / "course"
-    git(course, "tag v1")
-    commit_course(course, "second")
+    for name, branch in {"course": "main", "master": "master", "other": "main"}.items():
+        (server / "owner" / name).mkdir(parents=True)
+        git(server / "owner" / name, f"init -q --initial-branch={branch}",
+            "commit -q --allow-empty -m nothing")
+    for name in ("course", "master"):
+        commit_course(server / "owner" / name, "first")
+    git(server / "owner" / "course", "tag v1")
+    commit_course(server / "owner" / "course", "second")
     shutil.copytree(server / "owner", server / "fork")
-    commit_course(server / "fork" / "course", "fork")
-    git(server / "fork" / "course", "checkout -qb feature/x/notebooks/y")
-    commit_course(server / "fork" / "course", "feature")
-    git(server / "fork" / "course", "checkout -q main")
+    fork = server / "fork" / "course"
+    commit_course(fork, "fork")
+    git(fork, "checkout -qb feature/x/notebooks/y")
+    commit_course(fork, "feature")
+    git(fork, "checkout -q main")
     return server
 
 
@@ -69,16 +73,13 @@ class Host(http.server.BaseHTTPRequestHandler):
     """Colab's runtime, which tells its sessions; and hosts that ask for a password, or are mute."""
 
     def do_GET(self):
-        if self.path == "/api/sessions" and self.server.sessions is not None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(self.server.sessions)
-        elif self.path.startswith("/mute"):
+        if self.path.startswith("/mute"):
             self.server.over.wait()
-        else:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", "Basic")
-            self.end_headers()
+        told = self.server.sessions if self.path == "/api/sessions" else None
+        self.send_response(401 if told is None else 200)
+        self.send_header("WWW-Authenticate", "Basic")
+        self.end_headers()
+        self.wfile.write(told or b"")
 
     def log_message(self, *args):
         pass
@@ -98,39 +99,32 @@ def host():
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
     """An empty folder, with wrong model.py and utils.py in it and earlier on the path."""
-    decoys = tmp_path / "decoys"
-    folder = tmp_path / "alone"
-    for place in (decoys, folder):
-        place.mkdir()
+    for place in ("decoys", "alone"):
+        (tmp_path / place).mkdir()
         for name in ("model.py", "utils.py"):
-            (place / name).write_text("raise ImportError('this is a decoy')\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(decoys))
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("TQDM_DISABLE", "1")
+            (tmp_path / place / name).write_text("raise ImportError('a decoy')", encoding="utf-8")
     for name in ("DATA_DIR", "COURSE_REPO", "COURSE_REF", "COLAB_JUPYTER_IP", "KMP_TARGET_PORT",
                  "JPY_SESSION_NAME"):
         monkeypatch.delenv(name, raising=False)
-    return folder
+    for name, value in {"PYTHONPATH": str(tmp_path / "decoys"), "TQDM_DISABLE": "1",
+                        "http_proxy": "http://127.0.0.1:9",
+                        "https_proxy": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "alone"
 
 
 @pytest.fixture
 def setup(alone, server, host, monkeypatch):
     """Run the setup cell in the empty folder; what it printed and what it raised."""
-    decoys = alone.parent / "decoys"
-    for name in ("matplotlib", "numpy", "pandas", "torch"):
-        (decoys / name).mkdir()
-        (decoys / name / "__init__.py").touch()
-    for name in ("matplotlib/pyplot.py", "torch/nn.py"):
-        (decoys / name).touch()
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{server.as_uri()}/.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", SERVER)
-    [source] = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells
-                if cell.id == "setup"]
+    for name in EMPTY:
+        file = alone.parent / "decoys" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    for name, value in {"COUNT": "1", "KEY_0": f"url.{server.as_uri()}/.insteadOf",
+                        "VALUE_0": SERVER}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    source = nbformat.read(NOTEBOOK, as_version=4).cells[2].source
     assert ": 9000}" in source  # where the tests put another port
-    program = "import json, sys; space = json.loads(sys.argv[2]); exec(sys.argv[1], space); " \
-        "print(space['model'].VERSION, 'from', space['ROOT'], end='')"
 
     def start(stamp=("", ""), cwd=".", sessions=None, within=60, variables=(), **environment):
         if sessions is not None:
@@ -140,10 +134,14 @@ def setup(alone, server, host, monkeypatch):
         own = source.replace('COURSE_REPO, COURSE_REF = "", ""',
                              f"COURSE_REPO, COURSE_REF = {json.dumps(stamp)[1:-1]}")
         own = own.replace("(60, ", f"({within}, ").replace(": 9000}", f": {host.server_port}}}")
-        command = [sys.executable, "-S", "-c", program, own, json.dumps(dict(variables))]
-        return run(command, alone / cwd, **environment)
+        return run([sys.executable, "-S", "-c", PROGRAM, own, json.dumps(dict(variables))],
+                   alone / cwd, **environment)
 
     return start
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def opened(repo, ref, escape="/"):
@@ -155,31 +153,26 @@ FEATURE = "feature/x/notebooks/y"
 COURSE = SERVER + "owner/course"
 STAMP = {"stamp": (COURSE, "v1")}
 FORK = opened("fork/course", "main")
+OTHERWISE = ("first", "owner/course at v1")  # the stamp
 
 
 @pytest.mark.parametrize(("version", "named", "given"), [
-    ("second", "owner/course at HEAD", {"COURSE_REPO": COURSE}),
-    ("first", "owner/course at v1", {"COURSE_REPO": COURSE, "COURSE_REF": "v1"}),
+    (*OTHERWISE, {"COURSE_REPO": COURSE, "COURSE_REF": "v1"}),
     ("first", "owner/course at COMMIT", {"COURSE_REPO": COURSE, "COURSE_REF": "COMMIT"}),
     ("first", "owner/master at HEAD", {"COURSE_REPO": SERVER + "owner/master"}),
-    ("first", "owner/course at v1", STAMP),
+    (*OTHERWISE, STAMP),
     ("second", "owner/course at main", STAMP | {"COURSE_REF": "main"}),
     ("fork", "fork/course at HEAD", STAMP | {"COURSE_REPO": SERVER + "fork/course"}),
-    ("fork", "fork/course at main", {"sessions": [FORK]}),
-    ("feature", f"fork/course at {FEATURE}", STAMP | {
-        "sessions": [opened("fork/course", FEATURE, "")]}),
-    ("feature", f"fork/course at {FEATURE}", {
-        "sessions": [{"notebook": {"path": opened("fork/course", FEATURE)}}]}),
     ("fork", "fork/course at main", {"sessions": [FORK, opened("fork/course", "main", "")]}),
+    ("feature", f"fork/course at {FEATURE}", STAMP | {
+        "sessions": [{"notebook": {"path": opened("fork/course", FEATURE, "")}}]}),
     ("first", "fork/course at v1", {"sessions": [FORK], "COURSE_REF": "v1"}),
     ("second", "owner/course at HEAD", {"sessions": [FORK], "COURSE_REPO": COURSE}),
     # which of two is this notebook's nobody can tell; a copy in Drive is of no repository
-    ("first", "owner/course at v1", STAMP | {"sessions": [FORK, opened("fork/course", FEATURE)]}),
-    ("first", "owner/course at v1", STAMP | {"sessions": [FORK, "fileId=1AbC_d"]}),
-    ("first", "owner/course at v1", STAMP | {"sessions": ["fileId=1AbC_d"]}),
-    ("first", "owner/course at v1", STAMP | {"sessions": b"\xff no JSON"}),
-    ("first", "owner/course at v1", STAMP | {"sessions": [FORK], "KMP_TARGET_PORT": "9"}),
-    ("first", "owner/course at v1", STAMP | {"sessions": [FORK], "COLAB_JUPYTER_IP": ""}),
+    (*OTHERWISE, STAMP | {"sessions": [FORK, opened("fork/course", FEATURE)]}),
+    (*OTHERWISE, STAMP | {"sessions": [FORK, "fileId=1AbC_d"]}),
+    (*OTHERWISE, STAMP | {"sessions": b"\xff no JSON"}),
+    (*OTHERWISE, STAMP | {"sessions": [FORK], "KMP_TARGET_PORT": "9"}),
 ])
 def test_what_is_asked_for_is_fetched_and_named(version, named, given, setup, server, alone):
     first = git(server / "owner" / "course", "rev-parse v1")
@@ -190,10 +183,6 @@ def test_what_is_asked_for_is_fetched_and_named(version, named, given, setup, se
         f"Fetched the course from {SERVER}{named.replace('COMMIT', first)} (commit {commit}) "
         "into course/.", f"{version} from {alone / 'course'}"], done.stderr
     assert names(alone) == ["course", "model.py", "utils.py"]
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def clone(server, folder, ref="main", repo="owner/course"):
@@ -215,30 +204,25 @@ def changed(server, folder):
 def used(server, folder):
     clone(server, folder)
     (folder / "runs").mkdir()
-    (folder / "figure.png").touch()
 
 
 FROM_COURSE = {"COURSE_REPO": COURSE, "COURSE_REF": "main"}
+ANOTHER = "second in course-HASH"
 
 
 @pytest.mark.parametrize(("there", "make", "given", "found"), [  # what is there, and what is used
-    ("course", clone, FROM_COURSE, "second in course"),
     ("course", used, FROM_COURSE, "second in course"),
     ("mine", clone, FROM_COURSE, "second in mine"),
-    ("course", lambda *args: clone(*args, ref="v1"), FROM_COURSE, "second in course-HASH"),
-    ("course", lambda *args: clone(*args, repo="fork/course"), FROM_COURSE,
-     "second in course-HASH"),
-    ("course", changed, FROM_COURSE, "second in course-HASH"),
-    ("course", half_a_clone, FROM_COURSE, "second in course-HASH"),
+    ("course", lambda *args: clone(*args, ref="v1"), FROM_COURSE, ANOTHER),
+    ("course", lambda *args: clone(*args, repo="fork/course"), FROM_COURSE, ANOTHER),
+    ("course", changed, FROM_COURSE, ANOTHER), ("course", half_a_clone, FROM_COURSE, ANOTHER),
     ("course", lambda server, file: file.write_text("a text", encoding="utf-8"), FROM_COURSE,
-     "second in course-HASH"),
+     ANOTHER),
     ("course", lambda server, folder: folder.mkdir(), FROM_COURSE, "second in course"),
     ("mine", changed, {"sessions": [opened("owner/course", "main")]}, "second in course"),
-    ("course", changed, {"stamp": (COURSE, "main")}, "second in course-HASH"),
+    ("course", changed, {"stamp": (COURSE, "main")}, ANOTHER),
     # a clone of a user's own, one below the working folder, is the course that they mean
-    ("mine", changed, {}, "of a user in mine"),
-    ("course", changed, {}, "of a user in course"),
-    ("mine", changed, STAMP, "of a user in mine"),
+    ("course", changed, {}, "of a user in course"), ("mine", changed, STAMP, "of a user in mine"),
 ])
 def test_a_course_that_is_there_is_used_if_it_is_what_is_asked_for(
         there, make, given, found, setup, server, alone):
@@ -257,8 +241,7 @@ def test_a_course_that_is_there_is_used_if_it_is_what_is_asked_for(
 
 
 @pytest.mark.parametrize(("cwd", "given"), [
-    ("mine", {}), ("mine/tools", {"COURSE_REPO": "nowhere"}),
-    ("other", {"variables": {"PAPERMILL_INPUT_PATH": "../mine/notebooks/01.ipynb"}}),
+    ("mine/tools", {"COURSE_REPO": "nowhere"}),
     ("other", {"variables": {"__vsc_ipynb_file__": "ALONE/mine/notebooks/01.ipynb"}}),
     ("other", {"JPY_SESSION_NAME": "ALONE/mine/notebooks/01.ipynb"}),
     ("mine", {"JPY_SESSION_NAME": "ALONE/theirs/notebooks/01.ipynb"}),  # of who started this
@@ -285,8 +268,7 @@ def test_the_course_around_a_notebook_is_used_without_a_word(cwd, given, setup, 
 def test_what_cannot_be_fetched_is_said_and_leaves_nothing(given, said, setup, alone, host):
     given = {name: value.replace("HOST", f"http://127.0.0.1:{host.server_port}")
              if isinstance(value, str) else value for name, value in given.items()}
-    done = setup(http_proxy="", **given)
-    error = done.stderr.split("\nRuntimeError: ")[1]
+    error = setup(http_proxy="", **given).stderr.split("\nRuntimeError: ")[1]
     assert said in error
     assert "Open this notebook in a copy of the whole course" in error
     assert names(alone) == ["model.py", "utils.py"]
@@ -301,21 +283,21 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(setup, alo
     assert error.endswith(f"-m pip install -r {alone / 'course' / 'requirements.txt'}")
 
 
-def copy_course(source, folder):
-    """The course as it is in the working tree, without what .gitignore names; no git is asked."""
-    ignored = (source / ".gitignore").read_text(encoding="utf-8").split()
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(
-        ".git", *(name.strip("/") for name in ignored)))
+def ignored(folder, found):
+    """For a copy of the working tree: what of a folder .gitignore names. No git is asked."""
+    lines = [".git", *(ROOT / ".gitignore").read_text(encoding="utf-8").split()]
+    return [name for name in found for line in lines if name == line.strip("/")
+            and (Path(folder) == ROOT or not line.startswith("/"))]
 
 
-def test_one_notebook_runs_alone_to_its_end(alone, tmp_path, monkeypatch):
-    copy_course(ROOT, tmp_path / "remote")
+def test_one_notebook_runs_alone_to_its_end_by_papermills_own_command(alone, tmp_path):
+    shutil.copytree(ROOT, tmp_path / "remote", ignore=ignored)
     git(tmp_path / "remote", "init -q", "add -A", "commit -qm course", "tag v1")
-    monkeypatch.setenv("COURSE_REPO", str(tmp_path / "remote"))
-    monkeypatch.setenv("COURSE_REF", "v1")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for old, new in [("epochs: int = 20", "epochs: int = 1"),
-                     ("train_size: int = 0", "train_size: int = 400")]:
-        notebook.cells[1].source = notebook.cells[1].source.replace(old, new)
-    NotebookClient(notebook, resources={"metadata": {"path": str(alone)}}).execute()
-    assert (alone / "course" / "runs" / "bn_l1_l2" / "record.json").is_file()
+    shutil.copy(NOTEBOOK, alone / "mine.ipynb")
+    done = run([sys.executable, "-m", "papermill", "--no-progress-bar", "mine.ipynb", "out.ipynb",
+                "-p", "images", "5"], alone, COURSE_REPO=str(tmp_path / "remote"), COURSE_REF="v1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    printed = "".join(out.get("text", "") for out in outputs(alone / "out.ipynb"))
+    assert "into course/" in printed
+    assert "shape (N, C, H, W): (5, 2, 2, 2)" in printed
+    assert "0 of 3 exercises done." in printed

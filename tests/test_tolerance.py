@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 
 import nbformat
 import pandas as pd
@@ -14,70 +13,34 @@ from coursepack.files import ROOT
 from coursepack.runs.records import RECIPES, load_record
 from coursepack.train.loop import report_epoch
 
-PLUGIN = f"""import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-pytest_plugins = ["tolerance"]
-"""
+RULES = {  # limits, then new and saved texts that agree, and such as do not
+    "abs=0.001": (
+        [("loss 0.1234", "loss 0.1234"), ("loss 0.1239", "loss 0.1234"), ("1.2e-05", "1.2e-05"),
+         ("1e-5 1", "2e-5 1"), ("accuracy 99.31%", "accuracy 99.35%"),
+         ("a  9.999\n", "a 10.000\n")],
+        [("loss 0.1334", "loss 0.1234"), ("loss -0.1234", "loss 0.1234"),
+         ("accuracy 98.31%", "accuracy 99.35%"), ("accuracy 0.9935", "accuracy 99.35%"),
+         ("lost 0.1234", "loss 0.1234"), ("7,417 parameters", "7,416 parameters"),
+         ("epoch 2 loss 0.1", "epoch 1 loss 0.1"), ("loss nan", "loss 0.1234"),
+         ("loss nan", "loss nan"), ("loss inf", "loss 0.1234"), ("loss 0.1234", "loss inf"),
+         ("loss inf", "loss inf"), ("accuracy nan%", "accuracy nan%"),
+         ("loss 0.1\n", "loss 0.1\nloss 0.1\n"), ("loss 0.1 0.1", "loss 0.1")]),
+    "rel=0.5": (  # of a share, of what is rarer: errors of 0.75 for 0.51 %
+        [("99.45%", "99.49%"), ("99.45 %", "99.49 %"), ("99.25%", "99.49%"), ("0.51%", "0.49%"),
+         ("50.00%", "49.10%"), ("0.15", "0.1")],
+        [("99.20%", "99.49%"), ("50.00%", "99.49%"), ("0.80%", "0.49%"), ("51%", "50%"),
+         ("0.0", "inf"), ("inf", "inf"), ("0.16", "0.1")]),
+    "rel=0.5 abs=0.1": (  # both hold: the others are within rel alone, and within abs alone
+        [("loss 2.25", "loss 2.18"), ("loss 0.02", "loss 0.0175")],
+        [("loss 2.30", "loss 2.18"), ("loss 0.1", "loss 0.0175")]),
+}
 
 
-@pytest.mark.parametrize(("new", "saved", "same"), [
-    ("loss 0.1234", "loss 0.1234", True),
-    ("loss 0.1239", "loss 0.1234", True),
-    ("loss 0.1334", "loss 0.1234", False),
-    ("loss -0.1234", "loss 0.1234", False),
-    ("1.2e-05", "1.2e-05", True),
-    ("1e-5 1", "2e-5 1", True),
-    ("accuracy 99.31%", "accuracy 99.35%", True),
-    ("accuracy 98.31%", "accuracy 99.35%", False),
-    ("accuracy 0.9935", "accuracy 99.35%", False),
-    ("lost 0.1234", "loss 0.1234", False),
-    ("7,417 parameters", "7,416 parameters", False),
-    ("epoch 2 loss 0.1", "epoch 1 loss 0.1", False),
-    ("loss nan", "loss 0.1234", False),
-    ("loss nan", "loss nan", False),
-    ("loss inf", "loss 0.1234", False),
-    ("loss 0.1234", "loss inf", False),
-    ("loss inf", "loss inf", False),
-    ("accuracy nan%", "accuracy nan%", False),
-    ("loss 0.1\n", "loss 0.1\nloss 0.1\n", False),
-    ("loss 0.1 0.1", "loss 0.1", False),
-    ("a  9.999\n", "a 10.000\n", True),
-])
-def test_floats_within_the_tolerance_agree_and_nothing_else_may_differ(new, saved, same):
-    assert tolerance.agrees(new, saved, abs=0.001) == same
-
-
-@pytest.mark.parametrize(("new", "saved", "same"), [
-    ("99.45%", "99.49%", True),
-    ("99.45 %", "99.49 %", True),
-    ("99.25%", "99.49%", True),  # errors of 0.75 for 0.51 %
-    ("99.20%", "99.49%", False),
-    ("50.00%", "99.49%", False),
-    ("0.51%", "0.49%", True),
-    ("0.80%", "0.49%", False),
-    ("50.00%", "49.10%", True),
-    ("51%", "50%", False),
-    ("0.0", "inf", False),
-    ("inf", "inf", False),
-    ("0.15", "0.1", True),
-    ("0.16", "0.1", False),
-])
-def test_relative_to_a_number_and_of_a_share_to_what_is_rarer(new, saved, same):
-    assert tolerance.agrees(new, saved, rel=0.5) == same
-
-
-@pytest.mark.parametrize(("new", "saved", "same"), [
-    ("loss 2.25", "loss 2.18", True),
-    ("loss 2.30", "loss 2.18", False),  # within rel alone
-    ("loss 0.02", "loss 0.0175", True),
-    ("loss 0.1", "loss 0.0175", False),  # within abs alone
-])
-def test_with_two_limits_both_hold(new, saved, same):
-    assert tolerance.agrees(new, saved, rel=0.5, abs=0.1) == same
-
-
-def test_without_tolerance_nothing_is_forgiven():
-    assert tolerance.tolerance("print(1.0)") is None
+@pytest.mark.parametrize("line", RULES)
+def test_floats_within_the_tolerance_agree_and_nothing_else_may_differ(line):
+    limits, (same, different) = tolerance.tolerance(f"# TOL: {line}\nprint(1.0)"), RULES[line]
+    assert [pair for pair in same if not tolerance.agrees(*pair, **limits)] == []
+    assert [pair for pair in different if tolerance.agrees(*pair, **limits)] == []
 
 
 @pytest.mark.parametrize("line", ["# TOL:", "# TOL: relative=1", "# TOL: rel=1e-3 0.1"])
@@ -86,7 +49,8 @@ def test_a_tolerance_that_says_nothing_is_an_error(line):
         tolerance.tolerance(f"{line}\nprint(1.0)")
 
 
-def stdout(text, name="stdout"):
+# ------------------------------------------------------------------------------------- nbval
+def said(text, name="stdout"):
     return nbformat.v4.new_output("stream", name=name, text=text)
 
 
@@ -98,57 +62,39 @@ def table(loss):
 
 
 TABLE = "# TOL: rel=0.01\nimport pandas\npandas.DataFrame({'loss': [%s]})"
-CELLS = {  # source, saved outputs, and whether they agree
-    "within the tolerance": ("# TOL: abs=0.1\nprint('loss', 1.05)", [stdout("loss 1.0\n")], True),
-    "beyond it": ("# TOL: abs=0.1\nprint('loss', 1.15)", [stdout("loss 1.0\n")], False),
-    "without one": ("print('loss', 1.05)", [stdout("loss 1.0\n")], False),
-    "a line too few": ("# TOL: abs=0.1\nprint('loss', 1.0)", [stdout("loss 1.0\nend\n")], False),
-    "a line too many": ("# TOL: abs=0.1\nprint('loss', 1.0)\nprint('more')",
-                        [stdout("loss 1.0\n")], False),
-    "nan as saved": ("# TOL: abs=0.1\nprint('loss', float('nan'))", [stdout("loss nan\n")], False),
-    "inf as saved": ("# TOL: rel=0.1\nprint('loss', float('inf'))", [stdout("loss inf\n")], False),
-    "other stderr": ("import sys\nprint('bar 100 %', file=sys.stderr)\nprint(1)",
-                     [stdout("1\n"), stdout("bar 99 %", "stderr")], True),
-    "table within": (TABLE % 0.501, [table(0.5)], True),
-    "table beyond": (TABLE % 0.52, [table(0.5)], False),
-}
-
-
-@pytest.fixture(scope="module")
-def verdicts(tmp_path_factory):
-    """What nbval says of each of CELLS, as cells of one notebook."""
-    folder = tmp_path_factory.mktemp("nbval")
-    cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=outputs)
-             for source, outputs, _ in CELLS.values()]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    nbformat.write(notebook, folder / "cells.ipynb")
-    (folder / "conftest.py").write_text(PLUGIN, encoding="utf-8")
-    done = run([sys.executable, "-m", "pytest", "-rA", "--nbval", "cells.ipynb"], folder)
-    found = re.findall(r"^(PASSED|FAILED) cells.ipynb::Cell (\d+)", done.stdout, re.MULTILINE)
-    assert sorted(int(number) for _, number in found) == list(range(len(CELLS))), done.stdout
-    return {name: ("PASSED", str(i)) in found for i, name in enumerate(CELLS)}
+CELLS = [  # source, saved outputs, and whether they agree
+    ("# TOL: abs=0.1\nprint('loss', 1.05)", [said("loss 1.0\n")], True),
+    ("# TOL: abs=0.1\nprint('loss', 1.15)", [said("loss 1.0\n")], False),
+    ("print('loss', 1.05)", [said("loss 1.0\n")], False),  # without a tolerance
+    ("# TOL: abs=0.1\nprint('loss', 1.0)", [said("loss 1.0\nend\n")], False),
+    ("# TOL: abs=0.1\nprint('loss', 1.0)\nprint('more')", [said("loss 1.0\n")], False),
+    ("# TOL: abs=0.1\nprint('loss', float('nan'))", [said("loss nan\n")], False),
+    ("# TOL: rel=0.1\nprint('loss', float('inf'))", [said("loss inf\n")], False),
+    ("import sys\nprint('bar 100 %', file=sys.stderr)\nprint(1)",
+     [said("1\n"), said("bar 99 %", "stderr")], True),
+    (TABLE % 0.501, [table(0.5)], True),
+    (TABLE % 0.52, [table(0.5)], False),
+]
+TOGETHER = [("import sys", [], True), ("x = 1", [], True), *3 * [("x += 1", [], True)],
+            ("print(x)", [said("4\n")], True),
+            ("print(sys.executable)", [said(f"{sys.executable}\n")], True)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CELLS)
-def test_nbval_compares_saved_outputs(verdicts, name):
-    assert verdicts[name] == CELLS[name][2]
-
-
-@pytest.mark.slow
-def test_cells_of_a_notebook_stay_together_whatever_the_machine_has(folder, foreign):
+def test_nbval_compares_so_and_keeps_cells_together_whatever_the_machine_has(folder, foreign):
     """pytest -n 2, with a kernel "python3" of another interpreter, and a personal profile."""
-    sources = ["import sys", "x = 1", *3 * ["x += 1"], "print(x)", "print(sys.executable)"]
-    outputs = [[]] * 5 + [[stdout("4\n")], [stdout(f"{sys.executable}\n")]]
-    cells = [nbformat.v4.new_code_cell(source, execution_count=i, outputs=out)
-             for i, (source, out) in enumerate(zip(sources, outputs), 1)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    for name in ("one", "two"):
+    expected = set()
+    for name, rows in {"cells": CELLS, "together": TOGETHER}.items():
+        cells = [nbformat.v4.new_code_cell(source, execution_count=1, outputs=outputs)
+                 for source, outputs, _ in rows]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, folder / f"{name}.ipynb")
-    done = run([sys.executable, "-m", "pytest", "-q", "--nbval", "-n", "2", folder], **foreign)
-    assert "14 passed" in done.stdout, done.stdout
+        expected |= {("PASSED" if same else "FAILED", name, str(number))
+                     for number, (_, _, same) in enumerate(rows)}
+    done = run([sys.executable, "-m", "pytest", "-rA", "--nbval", "-n", "2", folder], **foreign)
+    lines = re.findall(r"^(PASSED|FAILED) \S*/(\w+).ipynb::Cell (\d+)", done.stdout, re.MULTILINE)
+    assert {*lines} == expected, done.stdout
 
 
 # ------------------------------------------------------------- the limits that the recipes set
@@ -171,8 +117,7 @@ def test_no_cell_of_the_recipes_takes_almost_all_for_half_nor_inf_for_a_number(f
     for limits, text in cells:
         assert tolerance.agrees(text, text, **limits)
         for found in re.finditer(r"\d+\.\d+(%?)", text):
-            shares = [share] * len(found[1]) * ("rel" in limits)
-            for wrong in ["inf", "nan", *shares]:
+            for wrong in ["inf", "nan", *([share] if found[1] and "rel" in limits else [])]:
                 other = text[:found.start()] + wrong + found[1] + text[found.end():]
                 assert not tolerance.agrees(other, text, **limits), other
                 assert not tolerance.agrees(text, other, **limits), other
