@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from readme import markdown_table, write_page
+from readme import markdown_table, write, write_page
 
 from coursepack import files
 from coursepack.show import looks
@@ -254,8 +254,7 @@ def draw(results: dict, folder: Path) -> None:
 
 # ---------------------------------------------------------------------------------------- files
 def write_json(results: dict, file: Path) -> None:
-    text = json.dumps(results, indent=1) + "\n"
-    files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+    write(file, json.dumps(results, indent=1) + "\n")
 
 
 def publish(results: dict) -> None:

@@ -6,16 +6,16 @@ A notebook opened alone then fetches exactly this version of the course. Run it 
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from coursepack import files  # noqa: E402 - of this course
+from readme import write
+
+from coursepack.files import ROOT
 
 OWNER_NAME = r"[A-Za-z0-9](-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"  # as on GitHub
 # What git check-ref-format --branch refuses, here also where there is no git.
@@ -97,7 +97,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"{error}\nSay where the course will be: make publish REPO=owner/name REF=tag")
     for path, text in stamped(repo, ref).items():  # all are read before the first is written
-        files.replace_file(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        write(path, text)
         print("stamped", path.relative_to(ROOT))
 
 

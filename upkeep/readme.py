@@ -1,22 +1,27 @@
 """Where the tools put what they generate: a page in results/, or a part of README.md."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from coursepack import files
 
 
+def write(file: Path, text: str) -> None:
+    """Write a text, in one piece."""
+    files.replace_file(file, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
 def write_page(name: str, text: str) -> None:
-    """Write results/<name>.md, in one piece."""
-    page = files.ROOT / "results" / f"{name}.md"
-    files.replace_file(page, lambda path: path.write_text(text, encoding="utf-8"))
+    """Write results/<name>.md."""
+    write(files.ROOT / "results" / f"{name}.md", text)
 
 
 def write_part(name: str, text: str) -> None:
     """Put text into README.md, between its two marks <!-- name -->."""
     readme, mark = files.ROOT / "README.md", f"<!-- {name} -->\n"
     before, _, after = readme.read_text(encoding="utf-8").split(mark)
-    whole = mark.join([before, text, after])
-    files.replace_file(readme, lambda path: path.write_text(whole, encoding="utf-8"))
+    write(readme, mark.join([before, text, after]))
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

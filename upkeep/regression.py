@@ -6,6 +6,7 @@ goes to results/regression.md, unless only some are chosen.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from readme import write_page
+from readme import markdown_table, write_page
 
 from coursepack.files import ROOT
 
@@ -64,15 +65,14 @@ MACHINES = {  # what is different: environment variables, or an edit as above
 }
 
 
-def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
-    """Run the golden notebooks with one change, in a copy. Is it green, and what failed first?"""
+def golden_run(python: str, change: dict | tuple) -> tuple[str, str]:
+    """Run the golden notebooks with one change, in a copy. Red or green, and what failed first?"""
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "course"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "runs", "data",
-                                                                      "build"))
-        environment = dict(os.environ)
+        copy, environment = Path(folder) / "course", dict(os.environ)
+        ignored = shutil.ignore_patterns(".venv", ".git", "runs", "data", "build")
+        shutil.copytree(ROOT, copy, ignore=ignored)
         if isinstance(change, dict):
-            environment.update(change)
+            environment |= change
         else:
             file, old, new = change
             text = (copy / file).read_text(encoding="utf-8")
@@ -81,11 +81,16 @@ def golden_run(python: str, change: dict | tuple) -> tuple[bool, str]:
         done = subprocess.run(
             [python, "-m", "pytest", "-q", "-x", "--nbval", "tests/golden"],
             cwd=copy, env=environment, capture_output=True, encoding="utf-8")
-        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-        if done.returncode and not failed:
-            raise RuntimeError(f"the golden run itself broke:\n{done.stdout}\n{done.stderr}")
-        where = failed[0].split("golden/")[-1].split(" - ")[0].replace("::", ", ") if failed else ""
-        return done.returncode == 0, where
+    failed = re.search(r"^FAILED.*golden/(.*?)( - .*)?$", done.stdout, re.MULTILINE)
+    if done.returncode and not failed:
+        raise RuntimeError(f"the golden run itself broke:\n{done.stdout}\n{done.stderr}")
+    return ("red", failed[1].replace("::", ", ")) if failed else ("green", "")
+
+
+def version_of(python: str) -> str:
+    code = ("import platform, torch; "
+            "print('torch', torch.__version__, 'on Python', platform.python_version())")
+    return subprocess.check_output([python, "-c", code], encoding="utf-8").strip()
 
 
 def main() -> None:
@@ -95,25 +100,19 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="WORD",
                         help="the cases with this in their name; nothing is written")
     args = parser.parse_args()
-    cases = [(name, sys.executable, change, False) for name, change in MUTANTS.items()]
-    cases += [(name, sys.executable, change, True) for name, change in MACHINES.items()]
-    for python in args.python:
-        version = ("import platform, torch; "
-                   "print('torch', torch.__version__, 'on Python', platform.python_version())")
-        name = subprocess.run([python, "-c", version], capture_output=True, encoding="utf-8",
-                              check=True)
-        cases.append((name.stdout.strip(), python, {}, True))
+    cases = [(name, sys.executable, change, "red") for name, change in MUTANTS.items()]
+    cases += [(name, sys.executable, change, "green") for name, change in MACHINES.items()]
+    cases += [(version_of(python), python, {}, "green") for python in args.python]
     cases = [case for case in cases if args.only in case[0]]
-    lines, wrong = ["# Do the tests notice broken mathematics, and only that?", "",
-                    "| change | should be | is | first cell that differs |", "|---|---|---|---|"], 0
+    rows = []
     for name, python, change, expected in cases:
-        green, where = golden_run(python, change)
-        wrong += green != expected
-        colour = {True: "green", False: "red"}
-        lines.append(f"| {name} | {colour[expected]} | {colour[green]} | {where} |")
-        print(lines[-1], flush=True)
+        rows.append([name, expected, *golden_run(python, change)])
+        print(*rows[-1], sep=" | ", flush=True)
     if not args.only:
-        write_page("regression", "\n".join(lines) + "\n")
+        heads = ["change", "should be", "is", "first cell that differs"]
+        write_page("regression", "# Do the tests notice broken mathematics, and only that?\n\n"
+                   + markdown_table(heads, rows))
+    wrong = sum(expected != found for _, expected, found, _ in rows)
     sys.exit(f"{wrong} of {len(cases)} are not as expected" if wrong else 0)
 
 
