@@ -22,8 +22,6 @@ from coursepack.train import batches, checkpoints, loop
 from coursepack.train.recipe import CHOICES, RANGES, Recipe, with_defaults
 from model import ARCHITECTURES, NORMS, check_norm, keeps_shape
 
-SMALL = {"epochs": 1, "train_size": 400, "device": "cpu"}  # for notebooks
-
 
 def says(*words):
     """For pytest.raises(match=...): a message with all of these words, in any order."""
