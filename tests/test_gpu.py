@@ -1,6 +1,6 @@
 """A GPU that computes on the CPU: what lies on the wrong device, and what would make a step wait.
 
-stand_in/ makes it, for CUDA and for Apple's. Notebooks run on it in test_filled_in.py. What that
+stand_in/ makes it, for CUDA and for Apple's. Notebooks run on it in golden/conftest.py. What that
 proves, and what not: tests/README.md.
 """
 
@@ -179,38 +179,15 @@ def test_a_run_on_the_gpu_has_the_numbers_of_one_on_the_cpu(tmp_path):
 
 
 # ------------------------------------------------------------------------------ planted faults
-def plant(monkeypatch, room, name, changes):
-    """Change a function or class of a room, but not on which line of it anything stands."""
+def planted(room, changes):
+    """A room's names, some of its text changed, but not on which line of it anything stands."""
     source = Path(room.__file__).read_text(encoding="utf-8")
     for old, new in changes.items():
         assert source.count(old) == 1, f"{old!r} has to stand once in {room.__file__}"
         source = source.replace(old, new)
     scope = {"__name__": room.__name__}
     exec(compile(source, room.__file__, "exec"), scope)
-    monkeypatch.setattr(room, name, scope[name])
-
-
-FAULTS = [  # room, function, what stands there, what is put there, and the line that fails then
-    (batches, "positions", "device=device)", 'device="cpu")', "batches.py: there = movement.to(x)"),
-    (batches, "training_batches", "data.train_labels[batch]",
-     "data.train_labels.cpu()[batch.cpu()]", "loop.py: loss = F.nll_loss(log_probabilities, lab"),
-    (model, "Dropout", 'not self.training or x.device.type != "cpu"', "not self.training",
-     "model.py: return x * gain"),
-    (batches, "to_input", "values.to(x)", "values.to(x.dtype)", "batches.py: return x.sub_(mean)"),
-    (loop, "loss_and_accuracy", "log_probabilities.cpu(), labels.cpu()",
-     "log_probabilities, labels.cpu()", "loop.py: loss = F.nll_loss(log_probabilities.double()"),
-    (mistakes, "probabilities", ".exp().cpu()", ".exp()", "mistakes.py: wrong = torch.nonzero("),
-]
-
-
-@pytest.mark.parametrize(("room", "name", "old", "new", "where"), FAULTS, ids=lambda value: "")
-def test_what_lies_on_the_wrong_device_is_named_with_file_and_line(
-        tmp_path, monkeypatch, room, name, old, new, where):
-    plant(monkeypatch, room, name, {old: new})
-    with pytest.raises(RuntimeError, match="same device") as error:
-        run(tmp_path, norm="none")
-    places = [stand_in.place([frame]) for frame in traceback.extract_tb(error.tb)]
-    assert any(place.startswith(where) for place in places)
+    return scope
 
 
 WAITING = {  # in place of lines of train_epoch's loop, and of take_step
@@ -225,11 +202,21 @@ WAITING = {  # in place of lines of train_epoch's loop, and of take_step
 
 
 def test_what_makes_a_step_wait_is_counted_and_named(tmp_path, monkeypatch):
-    plant(monkeypatch, loop, "train_epoch", WAITING)
-    plant(monkeypatch, batches, "training_batches", {".to(order.device)": ""})
+    monkeypatch.setattr(loop, "train_epoch", planted(loop, WAITING)["train_epoch"])
+    changed = planted(batches, {".to(order.device)": ""})
+    monkeypatch.setattr(batches, "training_batches", changed["training_batches"])
     _, bar = run(tmp_path, norm="none")
     for line in [f"loop.py: {line}" for line in WAITING] + ["batches.py: there = movement.to(x)"]:
         assert sum(where.startswith(line) for where in bar.in_steps()) >= 3, line
+
+
+def test_what_lies_on_the_wrong_device_is_named_with_file_and_line(tmp_path, monkeypatch):
+    changed = planted(batches, {"values.to(x)": "values.to(x.dtype)"})
+    monkeypatch.setattr(batches, "to_input", changed["to_input"])
+    with pytest.raises(RuntimeError, match="same device") as error:
+        run(tmp_path, norm="none")
+    places = [stand_in.place([frame]) for frame in traceback.extract_tb(error.tb)]
+    assert "batches.py: return x.sub_(mean).div_(std)" in places
 
 
 # --------------------------------------------------------------------- launches of a step
