@@ -174,7 +174,7 @@ def mirrors(monkeypatch):
         return Reply(PUBLISHED[name] if kind == "whole" else b"<html>Log in</html>")
 
     monkeypatch.setattr("urllib.request.urlopen", urlopen)
-    monkeypatch.setattr(f"{SOURCES}.PATIENCE", 0.5)
+    monkeypatch.setattr(f"{SOURCES}.PATIENCE", 60.0)  # seconds that nobody takes
     monkeypatch.setattr("torchvision.datasets.MNIST.resources", [
         (name, hashlib.md5(content).hexdigest()) for name, content in PUBLISHED.items()])
     yield lambda *kinds: monkeypatch.setattr(
@@ -210,11 +210,12 @@ def test_of_several_at_once_one_downloads_and_the_others_read(tmp_path, monkeypa
 def test_where_no_mirror_answers_the_reasons_are_said_and_nothing_is_written(
         tmp_path, capsys, offline, mirrors, monkeypatch):
     monkeypatch.setattr(f"{SOURCES}.first_to_answer", FIRST_TO_ANSWER)
+    monkeypatch.setattr(f"{SOURCES}.PATIENCE", 2.0)
     mirrors("closed", "forbidden", "noise", "page", "silent", "no host")
     assert load_dataset("mnist").source == "sample"
     said = capsys.readouterr().err
     for reason in ["cannot be downloaded (closed: <urlopen error [Errno 111] Connection refused>",
                    "forbidden: HTTP Error 403: Forbidden", "noise: hello",
-                   "page: it sends something else", "silent: no answer within 0.5 seconds"]:
+                   "page: it sends something else", "silent: no answer within 2 seconds"]:
         assert reason in said
     assert files_in(tmp_path) == []
