@@ -61,9 +61,9 @@ def call(module: str, *arguments: object) -> None:
 
 def run_notebook(name: str, folder: str, parameters: dict[str, object]) -> Path:
     """Run a notebook into folder. Defaults are not passed on: a passed one becomes a cell."""
+    print(f"== {name}", flush=True)
     output = ROOT / folder / f"{name}.ipynb"
     output.parent.mkdir(parents=True, exist_ok=True)
-    print(f"== {name}", flush=True)
     # -r passes a value as it is written, where -p would make a number of the run_name 001.
     pairs = [part for key, value in parameters.items()
              for part in ("-r" if key in TEXTS else "-p", key, value)]
@@ -79,22 +79,22 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
     images: where notebooks put their figures, instead of images/. kept: where records of the
     recipes are copied to, and where the summary reads them, instead of folder.
     """
-    elsewhere = {} if folder == "runs" else {"runs_dir": folder}
+    runs = {} if folder == "runs" else {"runs_dir": folder}
     drawn = {"images_dir": images} if images else {}
-    of_summary = {"runs_dir": kept.relative_to(ROOT).as_posix()} if kept else elsewhere
-    own = {name: elsewhere | {k: v for k, v in parameters.items() if k not in LIVE}
-           for name in RECIPES.values()} | {NOTEBOOKS["04"]: of_summary | drawn}
-    live = drawn | {k: v for k, v in parameters.items() if k in LIVE + SHARED}
+    summary = {"runs_dir": kept.relative_to(ROOT).as_posix()} if kept else runs
+    recipe = runs | {k: v for k, v in parameters.items() if k not in LIVE}
+    live = {k: v for k, v in parameters.items() if k in LIVE + SHARED}
+    own = {"00": {}, "04": summary | drawn, "05": drawn | live, "06": drawn | live}
     outputs = []
     for name in names:
-        outputs.append(run_notebook(name, folder, own.get(name, live if name > "04" else {})))
+        outputs.append(run_notebook(name, folder, own.get(name[:2], recipe)))
         if kept:
             keep_records(folder, kept, [name])
     return outputs
 
 
 def copy(source: Path, target: Path) -> Path:
-    """Copy a file; what target held before is lost only when its successor is whole."""
+    """Copy a file; what target held is lost only when its successor is whole."""
     files.replace_file(target, partial(shutil.copy, source))
     return target
 
@@ -113,10 +113,10 @@ def keep_records(folder: str, kept: Path, names: list[str]) -> None:
 def results(file: Path) -> dict[str, object]:
     """A record without what differs between two runs of one recipe: times, machine, code."""
     record = json.loads(file.read_bytes())
-    epochs = [{name: value for name, value in epoch.items() if not name.endswith("_seconds")}
-              for epoch in record["epochs"]]
-    return record | {"parameters": with_defaults(record["parameters"]), "epochs": epochs,
-                     "seconds": None, "environment": None}
+    for epoch in record["epochs"]:
+        epoch.update(train_seconds=0, test_seconds=0)
+    return record | {"parameters": with_defaults(record["parameters"]), "seconds": 0,
+                     "environment": {}}
 
 
 def keep_outputs(outputs: list[Path], folder: Path, pictures: bool = True) -> None:
@@ -127,26 +127,19 @@ def keep_outputs(outputs: list[Path], folder: Path, pictures: bool = True) -> No
     kept = [copy(output, folder / output.name) for output in outputs]
     for path in kept:
         notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
+        for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "injected-parameters"  # papermill draws one
-            if "outputs" in cell:
-                cell.outputs = settled(cell.outputs, pictures)
+            before, cell.outputs = cell.outputs, []
+            for out in before:
+                if not pictures:
+                    out.get("data", {}).pop("image/png", None)
+                if cell.outputs and out.get("name") == cell.outputs[-1].get("name") == "stdout":
+                    cell.outputs[-1].text += out.text  # in one piece, however it came
+                elif out.get("name") != "stderr":  # busy cores, an earlier run
+                    cell.outputs.append(out)
         nbformat.write(notebook, path)
     call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP, *kept)
-
-
-def settled(outputs: list, pictures: bool) -> list:
-    """Outputs of a cell without stderr, which is of this machine, and stdout in one piece."""
-    kept: list = []
-    for out in outputs:
-        if not pictures:
-            out.get("data", {}).pop("image/png", None)
-        if kept and out.get("name") == kept[-1].get("name") == "stdout":
-            kept[-1].text += out.text
-        elif out.get("name") != "stderr":
-            kept.append(out)
-    return kept
 
 
 def on_the_sample(folder: str) -> list[str]:
