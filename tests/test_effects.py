@@ -89,6 +89,10 @@ def test_differences_of_any_runs_are_right_or_refused(table):
             errors = np.sqrt([1 / len(a) + 1 / len(b) for a, b in zip(one, two)])
             half = (found["high"] - found["low"]) / 2 / errors
             assert half.to_list() == pytest.approx([half.mean()] * len(half), rel=0.01)
+            if len(groups) == 2:  # then both are Student's, with one variance
+                low, high = stats.ttest_ind(one[0], two[0]).confidence_interval(0.95)
+                assert (found.iloc[0]["low"], found.iloc[0]["high"]) == pytest.approx(
+                    (low, high), rel=0.01, abs=1e-9)
 
 
 @given(table=subsets())
