@@ -145,6 +145,7 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
     ("images in rows", both(lambda x: x.reshape(len(x), -1)), "train part, images have shape"),
     ("images in five dimensions", both(lambda x: x[..., None, None]), "(30, 28, 28, 1, 1)"),
     ("channels before rows", both(lambda x: np.stack([x] * 3, 1)), "(30, 3, 28, 28)"),
+    ("images of four channels", both(lambda x: np.stack([x] * 4, -1)), "(30, 28, 28, 4)"),
     ("images without rows", both(lambda x: x[:, :0]), "(30, 0, 28)"),
     ("images of one flat grey", both(np.ones_like), "flat grey"),
     ("test images of another size", {"x_test": WHOLE["x_test"][:, 1:]}, "(20, 27, 28), those to"),
