@@ -174,6 +174,8 @@ EFFECTS = [  # the runs that are there, a function, its arguments after them, wo
     ("seed > 0", "welch_at", ("y", "seed", "norm"), ("seed", "Choose two")),
     ("seed > 0", "slope", ("y", "l2"), ("l2", "12, of 1")),
     (CORNER, "variance_table", ("y", ["norm", "order"]), ("group, first has 0", "another 3")),
+    (f"{CORNER} or seed > 1", "variance_table", ("y", ["norm", "order"]),
+     ("group, first has 2", "another 3", "Add runs")),
     ("seed == 1", "variance_table", ("y", ["norm", "order"]), ("2 or more", "has 1")),
     ("norm == 'batch'", "variance_table", ("y", ["norm", "order"]), ("1 of norm, 2 of order",)),
     ("seed > 0", "variance_table", ("l2", ["norm"]), ("same l2",)),
