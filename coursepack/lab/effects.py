@@ -16,6 +16,7 @@ import pandas as pd
 import statsmodels.formula.api as models
 from scipy import stats
 from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe, final_values
@@ -72,18 +73,9 @@ def differences(rows: Iterable[tuple[object, object, float, float, float]]) -> p
 
 def hold_together(found: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
     """Differences with their p-values, corrected (Holm 1979), which decide what each one says."""
-    found = found.assign(p=holm(p_values))
+    found = found.assign(p=multipletests(p_values, method="holm")[1])
     found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
     return found
-
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Corrected p-values. (statsmodels collects garbage at each call: 0.4 s beside PyTorch.)"""
-    order = np.argsort(p_values)
-    ordered = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(np.maximum.accumulate(ordered), 1)
-    return corrected
 
 
 def describe_differences(found: pd.DataFrame, where: str = "") -> str:
