@@ -6,12 +6,15 @@ message has to say. A bad value is one that can never become good: "no_such_sche
 
 import importlib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
+
+import numpy as np
 
 from coursepack.files import ROOT
 
@@ -33,6 +36,26 @@ def tool(name: str, words: str) -> Callable[[Path], object]:
         with mock.patch.object(sys, "argv", [f"{name}.py", *words.split()]):
             importlib.import_module(name).main()
     return call
+
+
+def as_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+NO_FILES = {  # what a file of any kind may have become
+    "empty": lambda file: file.write_bytes(b""),
+    "a page of a website": lambda file: file.write_bytes(b"<html>404</html>"),
+    "cut short": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "a folder": as_a_folder,
+}
+
+
+def write_npz(file: Path, whole: dict[str, np.ndarray], **changes: object) -> None:
+    """Arrays with changes: by a function, or to a value; None leaves one out."""
+    made = whole | {name: new(whole[name]) if callable(new) else new
+                    for name, new in changes.items()}
+    np.savez(file, **{name: array for name, array in made.items() if array is not None})
 
 
 def is_ours(error: BaseException) -> bool:
