@@ -87,14 +87,13 @@ IMAGES = [  # what stands in place of misclassified images, and a word of the me
 
 # ----------------------------------------------------------------- what notebook 04 is given
 def summarize(folder, changes=(), data=(), classes=10, **parameters):
-    """The cells of notebook 04 before its first figure, of two runs; changed: those of the other.
-
-    changes, data: its parameters and data that are not those of the first one.
-    """
-    for name, norm, own, its_data in (("a", "batch", (), ()), ("b", "layer", changes, data)):
+    """The cells of notebook 04 before its first figure; the second of its two runs is changed."""
+    for name, norm in (("a", "batch"), ("b", "layer")):
         record = make_record(norm, 1, 0.94, run_name=name)
-        record["parameters"] |= dict(own)
-        record["data"] |= {"content": "this"} | dict(its_data)
+        record["data"]["content"] = "this"
+        if name == "b":
+            record["parameters"] |= changes
+            record["data"] |= data
         write_run(folder, record, classes if name == "b" else 10)
     run_cells("04", "fair", **{"runs": "a, b", "runs_dir": str(folder),
                                "images_dir": str(folder / "images")} | parameters)
