@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -155,9 +154,16 @@ def papermill_command(name, output, **parameters):
     return [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, output, *pairs]
 
 
-def outputs(path):
-    notebook = nbformat.read(path, as_version=4)
-    return [out for cell in notebook.cells for out in cell.get("outputs", [])]
+def code_cells(path):
+    """The code cells of a notebook, as its file has them: lines may be a list."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def printed(path):
+    """All that a notebook's cells have printed."""
+    return "".join("".join(out.get("text", "")) for cell in code_cells(path)
+                   for out in cell["outputs"])
 
 
 def log_probabilities(model, images, data):
@@ -209,8 +215,8 @@ def run_cells(notebook, last="", **parameters):
     injected = "\n".join(["# Parameters", *(f"{k} = {v!r}" for k, v in parameters.items())])
     scope = {"In": [injected], "ROOT": ROOT, "plt": plt, "np": np, "pd": pd, "torch": torch,
              "exercises": exercises, "model": model, "utils": utils}
-    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code" and cell["id"] != "setup":
+    for cell in code_cells(file):
+        if cell["id"] != "setup":
             exec(compile("".join(cell["source"]), cell["id"], "exec"), scope)
         if cell["id"] == "parameters":
             exec(injected, scope)

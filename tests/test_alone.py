@@ -1,34 +1,35 @@
 """A notebook opened alone, as Colab opens it: it finds or fetches the course that it should.
 
 All have one setup cell (test_notebooks.py), so one notebook runs to its end, and the situations
-are tried on that cell: with a small course on a git server of files, and packages that are empty.
+are tried on that cell: with a small course on a git server of files.
 """
 
+import contextlib
 import http.server
+import io
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from urllib.parse import quote
 
-import nbformat
 import pytest
-from helpers import outputs, run
+from helpers import code_cells, printed, run, says
 
 from coursepack.files import ROOT
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(not shutil.which("git"), reason="fetching takes git")]
 NOTEBOOK = ROOT / "notebooks" / "00_normalization_by_hand.ipynb"  # the quickest
+[SETUP] = ["".join(cell["source"]) for cell in code_cells(NOTEBOOK) if cell["id"] == "setup"]
+FIND, IMPORT = SETUP.split("sys.path.insert", 1)
 SERVER = "https://github.com/"  # git takes the fixture's folder for it
-EMPTY = ("matplotlib/__init__", "matplotlib/pyplot", "numpy/__init__", "pandas/__init__",
-         "torch/__init__", "torch/nn")
-PROGRAM = """import json, sys
-space = json.loads(sys.argv[2])
-exec(sys.argv[1], space)
-print(space['model'].VERSION, 'from', space['ROOT'], end='')"""
+COURSE = SERVER + "owner/course"
+MAIN = {"COURSE_REPO": COURSE, "COURSE_REF": "main"}
+STAMP = {"stamp": (COURSE, "v1")}  # by make publish
+FEATURE = "feature/x/notebooks/y"
 
 
 def git(folder, *commands):
@@ -39,12 +40,10 @@ def git(folder, *commands):
 
 
 def commit_course(folder, version):
-    """A commit of a course of four short files."""
+    """A commit of a course of two short files."""
     (folder / "tools").mkdir(exist_ok=True)
     shutil.copy(ROOT / "tools" / "alone.py", folder / "tools")
-    for name, text in {"model.py": f"VERSION = {version!r}\n", "exercises.py": "",
-                       "utils.py": "def set_up(): pass\n"}.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "model.py").write_text(version, encoding="utf-8")
     git(folder, "add -A", "commit -qm course")
 
 
@@ -63,85 +62,67 @@ def server(tmp_path_factory):
     shutil.copytree(server / "owner", server / "fork")
     fork = server / "fork" / "course"
     commit_course(fork, "fork")
-    git(fork, "checkout -qb feature/x/notebooks/y")
+    git(fork, f"checkout -qb {FEATURE}")
     commit_course(fork, "feature")
     git(fork, "checkout -q main")
     return server
 
 
-class Host(http.server.BaseHTTPRequestHandler):
-    """Colab's runtime, which tells its sessions; and hosts that ask for a password, or are mute."""
+class Host(http.server.SimpleHTTPRequestHandler):
+    """Colab's runtime, which tells its sessions; for the rest it asks for a password."""
 
-    def do_GET(self):
-        if self.path.startswith("/mute"):
-            self.server.over.wait()
-        told = self.server.sessions if self.path == "/api/sessions" else None
-        self.send_response(401 if told is None else 200)
+    def send_error(self, *args):
+        self.send_response(401)
         self.send_header("WWW-Authenticate", "Basic")
         self.end_headers()
-        self.wfile.write(told or b"")
 
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture
-def host():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    server.sessions, server.over = None, threading.Event()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def alone(tmp_path, monkeypatch):
-    """An empty folder, with wrong model.py and utils.py in it and earlier on the path."""
-    for place in ("decoys", "alone"):
-        (tmp_path / place).mkdir()
-        for name in ("model.py", "utils.py"):
-            (tmp_path / place / name).write_text("raise ImportError('a decoy')", encoding="utf-8")
+    """An empty folder to work in, without what a machine may have set, and without network."""
+    (tmp_path / "alone").mkdir()
+    monkeypatch.chdir(tmp_path / "alone")
     for name in ("DATA_DIR", "COURSE_REPO", "COURSE_REF", "COLAB_JUPYTER_IP", "KMP_TARGET_PORT",
                  "JPY_SESSION_NAME"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"PYTHONPATH": str(tmp_path / "decoys"), "TQDM_DISABLE": "1",
-                        "http_proxy": "http://127.0.0.1:9",
-                        "https_proxy": "http://127.0.0.1:9"}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     return tmp_path / "alone"
 
 
 @pytest.fixture
-def setup(alone, server, host, monkeypatch):
-    """Run the setup cell in the empty folder; what it printed and what it raised."""
-    for name in EMPTY:
-        file = alone.parent / "decoys" / f"{name}.py"
-        file.parent.mkdir(exist_ok=True)
-        file.touch()
+def find(alone, server, tmp_path, monkeypatch):
+    """The cell's first half: the version of the course that it finds, its folder, what it says."""
     for name, value in {"COUNT": "1", "KEY_0": f"url.{server.as_uri()}/.insteadOf",
                         "VALUE_0": SERVER}.items():
         monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
-    source = nbformat.read(NOTEBOOK, as_version=4).cells[2].source
-    assert ": 9000}" in source  # where the tests put another port
+    (tmp_path / "api").mkdir()
+    host = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *args: Host(*args, directory=tmp_path))
+    threading.Thread(target=host.serve_forever, daemon=True).start()
+    assert ": 9000}" in FIND  # Colab's port
 
-    def start(stamp=("", ""), cwd=".", sessions=None, within=60, variables=(), **environment):
+    def find(stamp=("", ""), sessions=None, within=60, variables=(), **environment):
         if sessions is not None:
-            host.sessions = sessions if isinstance(sessions, bytes) else json.dumps(
-                [one if isinstance(one, dict) else {"path": one} for one in sessions]).encode()
-            environment = {"COLAB_JUPYTER_IP": "127.0.0.1"} | environment
-        own = source.replace('COURSE_REPO, COURSE_REF = "", ""',
-                             f"COURSE_REPO, COURSE_REF = {json.dumps(stamp)[1:-1]}")
-        own = own.replace("(60, ", f"({within}, ").replace(": 9000}", f": {host.server_port}}}")
-        return run([sys.executable, "-S", "-c", PROGRAM, own, json.dumps(dict(variables))],
-                   alone / cwd, **environment)
+            told = [one if isinstance(one, dict) else {"path": one} for one in sessions]
+            (tmp_path / "api" / "sessions").write_text(json.dumps(told), encoding="utf-8")
+            environment["COLAB_JUPYTER_IP"] = "127.0.0.1"
+        source = FIND.replace(": 9000}", f": {host.server_port}}}").replace("(60, ", f"({within}, ")
+        source = source.replace('COURSE_REPO, COURSE_REF = "", ""',
+                                f"COURSE_REPO, COURSE_REF = {json.dumps(stamp)[1:-1]}")
+        scope = dict(variables)
+        with contextlib.redirect_stdout(io.StringIO()) as said, monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value.replace("HOST", f"http://127.0.0.1:{host.server_port}"))
+            exec(source, scope)
+        version = (scope["ROOT"] / "model.py").read_text(encoding="utf-8")
+        return version, scope["ROOT"].relative_to(alone).as_posix(), said.getvalue()
 
-    return start
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    yield find
+    host.shutdown()
+    host.server_close()
 
 
 def opened(repo, ref, escape="/"):
@@ -149,16 +130,12 @@ def opened(repo, ref, escape="/"):
     return "fileId=" + quote(f"{SERVER}{repo}/blob/{ref}/notebooks/01.ipynb", safe=escape)
 
 
-FEATURE = "feature/x/notebooks/y"
-COURSE = SERVER + "owner/course"
-STAMP = {"stamp": (COURSE, "v1")}
 FORK = opened("fork/course", "main")
 OTHERWISE = ("first", "owner/course at v1")  # the stamp
 
 
 @pytest.mark.parametrize(("version", "named", "given"), [
     (*OTHERWISE, {"COURSE_REPO": COURSE, "COURSE_REF": "v1"}),
-    ("first", "owner/course at COMMIT", {"COURSE_REPO": COURSE, "COURSE_REF": "COMMIT"}),
     ("first", "owner/master at HEAD", {"COURSE_REPO": SERVER + "owner/master"}),
     (*OTHERWISE, STAMP),
     ("second", "owner/course at main", STAMP | {"COURSE_REF": "main"}),
@@ -171,73 +148,48 @@ OTHERWISE = ("first", "owner/course at v1")  # the stamp
     # which of two is this notebook's nobody can tell; a copy in Drive is of no repository
     (*OTHERWISE, STAMP | {"sessions": [FORK, opened("fork/course", FEATURE)]}),
     (*OTHERWISE, STAMP | {"sessions": [FORK, "fileId=1AbC_d"]}),
-    (*OTHERWISE, STAMP | {"sessions": b"\xff no JSON"}),
-    (*OTHERWISE, STAMP | {"sessions": [FORK], "KMP_TARGET_PORT": "9"}),
+    (*OTHERWISE, STAMP | {"sessions": [FORK], "KMP_TARGET_PORT": "9"}),  # nobody answers
 ])
-def test_what_is_asked_for_is_fetched_and_named(version, named, given, setup, server, alone):
-    first = git(server / "owner" / "course", "rev-parse v1")
-    given = {name: first if value == "COMMIT" else value for name, value in given.items()}
-    done = setup(**given)
-    commit = git(alone / "course", "rev-parse --short=7 HEAD")
-    assert done.stdout.splitlines() == [
-        f"Fetched the course from {SERVER}{named.replace('COMMIT', first)} (commit {commit}) "
-        "into course/.", f"{version} from {alone / 'course'}"], done.stderr
-    assert names(alone) == ["course", "model.py", "utils.py"]
+def test_what_is_asked_for_is_fetched_and_named_and_found_again(
+        version, named, given, find, alone):
+    found, folder, said = find(**given)
+    commit = git(alone / "course", "rev-parse HEAD")
+    assert (found, folder) == (version, "course")
+    assert said == (f"Fetched the course from {SERVER}{named} (commit {commit[:7]}) "
+                    "into course/.\n")
+    repo = SERVER + named.split(" at ")[0]
+    assert find(COURSE_REPO=repo, COURSE_REF=commit) == (version, "course", (
+        f"The course in course/ is {repo} at {commit} (commit {commit[:7]}).\n"))
+    assert [path.name for path in alone.iterdir()] == ["course"]
 
 
-def clone(server, folder, ref="main", repo="owner/course"):
-    git(server, f"clone -q {server / repo} {folder}")
-    git(folder, f"checkout -q {ref}")
-
-
-def half_a_clone(server, folder):
-    clone(server, folder)
-    for name in ("model.py", ".git/index"):
-        (folder / name).unlink()
-
-
-def changed(server, folder):
-    clone(server, folder)
-    (folder / "model.py").write_text("VERSION = 'of a user'\n", encoding="utf-8")
-
-
-def used(server, folder):
-    clone(server, folder)
-    (folder / "runs").mkdir()
-
-
-FROM_COURSE = {"COURSE_REPO": COURSE, "COURSE_REF": "main"}
-ANOTHER = "second in course-HASH"
-
-
-@pytest.mark.parametrize(("there", "make", "given", "found"), [  # what is there, and what is used
-    ("course", used, FROM_COURSE, "second in course"),
-    ("mine", clone, FROM_COURSE, "second in mine"),
-    ("course", lambda *args: clone(*args, ref="v1"), FROM_COURSE, ANOTHER),
-    ("course", lambda *args: clone(*args, repo="fork/course"), FROM_COURSE, ANOTHER),
-    ("course", changed, FROM_COURSE, ANOTHER), ("course", half_a_clone, FROM_COURSE, ANOTHER),
-    ("course", lambda server, file: file.write_text("a text", encoding="utf-8"), FROM_COURSE,
-     ANOTHER),
-    ("course", lambda server, folder: folder.mkdir(), FROM_COURSE, "second in course"),
-    ("mine", changed, {"sessions": [opened("owner/course", "main")]}, "second in course"),
-    ("course", changed, {"stamp": (COURSE, "main")}, ANOTHER),
+@pytest.mark.parametrize(("there", "ref", "changed", "given", "found"), [
+    ("mine", "main", "runs.txt", MAIN, "second in mine"),
+    ("course", "v1", "", MAIN, "second in course-HASH"),
+    ("course", "main", "model.py", MAIN, "second in course-HASH"),
+    ("course", "main", "model.py", {"stamp": (COURSE, "main")}, "second in course-HASH"),
+    ("mine", "main", "model.py", {"sessions": [opened("owner/course", "main")]},
+     "second in course"),
     # a clone of a user's own, one below the working folder, is the course that they mean
-    ("course", changed, {}, "of a user in course"), ("mine", changed, STAMP, "of a user in mine"),
+    ("course", "main", "model.py", {}, "of a user in course"),
+    ("mine", "main", "model.py", STAMP, "of a user in mine"),
 ])
 def test_a_course_that_is_there_is_used_if_it_is_what_is_asked_for(
-        there, make, given, found, setup, server, alone):
-    make(server, alone / there)
-    before = {path: path.read_bytes() for path in alone.glob("**/*") if path.is_file()}
+        there, ref, changed, given, found, find, server, alone):
+    git(server, f"clone -q {server / 'owner' / 'course'} {alone / there}")
+    git(alone / there, f"checkout -q {ref}")
+    if changed:
+        (alone / there / changed).write_text("of a user", encoding="utf-8")
+    before = {path: path.read_bytes() for path in alone.glob("**/*")
+              if path.is_file() and path.name != "index"}  # git's own
     version, name = found.split(" in ")
     name = name.replace("HASH", git(server / "owner" / "course", "rev-parse --short=7 main"))
     for _ in range(2):  # what the first time fetched, the second finds
-        done = setup(**given)
-        line, end = done.stdout.splitlines()
-        assert end == f"{version} from {alone / name}", done.stderr
-        assert f"{name}/" in line
-        assert names(alone) == sorted({"model.py", "utils.py", there, name})
-    assert all(file.read_bytes() == text for file, text in before.items()
-               if file.name != "index")  # git's own
+        *same, said = find(**given)
+        assert same == [version, name]
+        assert f"{name}/" in said
+        assert {path.name for path in alone.iterdir()} == {there, name}
+    assert all(file.read_bytes() == text for file, text in before.items())
 
 
 @pytest.mark.parametrize(("cwd", "given"), [
@@ -247,57 +199,58 @@ def test_a_course_that_is_there_is_used_if_it_is_what_is_asked_for(
     ("mine", {"JPY_SESSION_NAME": "ALONE/theirs/notebooks/01.ipynb"}),  # of who started this
     ("theirs", {"variables": {"PAPERMILL_INPUT_PATH": "../mine/notebooks/01.ipynb"}}),
 ], ids=repr)
-def test_the_course_around_a_notebook_is_used_without_a_word(cwd, given, setup, server, alone):
-    (alone / "other").mkdir()
-    clone(server, alone / "theirs")
-    clone(server, alone / "mine", "v1")
-    given = json.loads(json.dumps(given).replace("ALONE", str(alone)))
-    done = setup(cwd=cwd, **given)
-    assert done.stdout == f"first from {alone / 'mine'}", done.stderr
+def test_the_course_around_a_notebook_is_used_without_a_word(cwd, given, find, alone, monkeypatch):
+    for name in ("mine", "theirs", "other"):
+        (alone / name / "tools").mkdir(parents=True)
+        (alone / name / "model.py").write_text(name, encoding="utf-8")
+        if name != "other":
+            (alone / name / "tools" / "alone.py").touch()
+    monkeypatch.chdir(alone / cwd)
+    assert find(**json.loads(json.dumps(given).replace("ALONE", str(alone)))) == (
+        "mine", "mine", "")
 
 
 @pytest.mark.parametrize(("given", "said"), [
     ({}, "set the environment variable COURSE_REPO"),
-    ({"COURSE_REPO": "nowhere"}, "Could not fetch the course from nowhere at HEAD"),
-    ({"COURSE_REPO": COURSE, "COURSE_REF": "v9"}, "remote ref v9"),
+    ({"COURSE_REPO": COURSE, "COURSE_REF": "v9"}, f"from {COURSE} at v9: fatal"),
     ({"COURSE_REPO": SERVER + "owner/other"}, "this is another repository"),
     ({"COURSE_REPO": COURSE, "PATH": ""}, "'git'"),
-    ({"COURSE_REPO": "HOST/private"}, "terminal prompts disabled"),
-    ({"COURSE_REPO": "HOST/mute", "within": 1}, "timed out after 1 seconds"),
+    ({"COURSE_REPO": "HOST/private", "http_proxy": ""}, "terminal prompts disabled"),
+    ({"COURSE_REPO": "MUTE", "http_proxy": "", "within": 1}, "timed out after 1 seconds"),
 ])
-def test_what_cannot_be_fetched_is_said_and_leaves_nothing(given, said, setup, alone, host):
-    given = {name: value.replace("HOST", f"http://127.0.0.1:{host.server_port}")
-             if isinstance(value, str) else value for name, value in given.items()}
-    error = setup(http_proxy="", **given).stderr.split("\nRuntimeError: ")[1]
-    assert said in error
-    assert "Open this notebook in a copy of the whole course" in error
-    assert names(alone) == ["model.py", "utils.py"]
+def test_what_cannot_be_fetched_is_said_and_leaves_nothing(given, said, find, alone):
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes the call and says nothing
+        mute = f"http://127.0.0.1:{mute.getsockname()[1]}/"
+        given = {name: mute if value == "MUTE" else value for name, value in given.items()}
+        with pytest.raises(RuntimeError, match=says(said, "in a copy of the whole course")):
+            find(**given)
+    assert not [*alone.iterdir()]
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(setup, alone, server):
-    (alone.parent / "decoys" / "pandas" / "__init__.py").write_text(
-        "import no_such_package", encoding="utf-8")
-    clone(server, alone / "course")
-    error = setup(cwd="course").stderr.splitlines()[-1]
-    assert "The package no_such_package is missing" in error
-    assert error.endswith(f"-m pip install -r {alone / 'course' / 'requirements.txt'}")
-
-
-def ignored(folder, found):
-    """For a copy of the working tree: what of a folder .gitignore names. No git is asked."""
-    lines = [".git", *(ROOT / ".gitignore").read_text(encoding="utf-8").split()]
-    return [name for name in found for line in lines if name == line.strip("/")
-            and (Path(folder) == ROOT or not line.startswith("/"))]
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    with pytest.raises(ModuleNotFoundError, match=says(
+            "The package pandas is missing", f"-m pip install -r {ROOT / 'requirements.txt'}")):
+        exec(f"sys.path.insert{IMPORT}", {"ROOT": ROOT, "sys": sys})
 
 
 def test_one_notebook_runs_alone_to_its_end_by_papermills_own_command(alone, tmp_path):
-    shutil.copytree(ROOT, tmp_path / "remote", ignore=ignored)
+    """Of a course that git has whole, and with another model.py and utils.py in the way."""
+    for name in ("coursepack", "tools"):
+        shutil.copytree(ROOT / name, tmp_path / "remote" / name)
+    for file in [*ROOT.glob("*.py"), ROOT / ".gitignore"]:
+        shutil.copy(file, tmp_path / "remote")
     git(tmp_path / "remote", "init -q", "add -A", "commit -qm course", "tag v1")
+    for folder in (tmp_path, alone):
+        for name in ("model.py", "utils.py"):
+            (folder / name).write_text("raise ImportError('a decoy')", encoding="utf-8")
     shutil.copy(NOTEBOOK, alone / "mine.ipynb")
     done = run([sys.executable, "-m", "papermill", "--no-progress-bar", "mine.ipynb", "out.ipynb",
-                "-p", "images", "5"], alone, COURSE_REPO=str(tmp_path / "remote"), COURSE_REF="v1")
+                "-p", "images", "5"], alone, COURSE_REPO=str(tmp_path / "remote"), COURSE_REF="v1",
+               PYTHONPATH=str(tmp_path), TQDM_DISABLE="1")
     assert done.returncode == 0, done.stderr[-3000:]
-    printed = "".join(out.get("text", "") for out in outputs(alone / "out.ipynb"))
-    assert "into course/" in printed
-    assert "shape (N, C, H, W): (5, 2, 2, 2)" in printed
-    assert "0 of 3 exercises done." in printed
+    said = printed(alone / "out.ipynb")
+    assert "into course/" in said
+    assert "shape (N, C, H, W): (5, 2, 2, 2)" in said
+    assert "0 of 3 exercises done." in said

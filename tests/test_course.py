@@ -9,7 +9,7 @@ import sys
 import course
 import nbformat
 import pytest
-from helpers import outputs, run
+from helpers import printed, run
 
 from coursepack.files import ROOT
 from coursepack.runs.records import RECIPES
@@ -146,9 +146,9 @@ def test_one_notebook_as_the_tool_runs_it(folder, foreign):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Fatal Python error" not in done.stderr
     name = course.NOTEBOOKS["00"]
-    printed = "".join(out.get("text", "") for out in outputs(folder / f"{name}.ipynb"))
-    assert "CHANGES" in printed
-    assert printed in done.stdout.replace("\r", "")
+    said = printed(folder / f"{name}.ipynb")
+    assert "CHANGES" in said
+    assert said in done.stdout.replace("\r", "")
     page = (folder / f"{name}.html").read_text(encoding="utf-8")
     assert len(page) > 100_000
     assert "def find_course" not in page
