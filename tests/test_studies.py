@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from unittest import mock
 
@@ -12,13 +11,13 @@ import pytest
 import report
 import study as tools
 import yaml
-from helpers import make_record, says
+from helpers import run as run_command
+from helpers import says
 from refused import tool
 
 from coursepack.files import ROOT
-from coursepack.lab import effects, rows, studies
-from coursepack.runs import recipes
-from coursepack.train.recipe import MUST_AGREE, with_defaults
+from coursepack.lab import studies
+from coursepack.train.recipe import with_defaults
 
 SMALL = {"kind": "notebook", "about": "x", "seeds": [1, 2], "common": {"epochs": 2},
          "grid": {"skip": [False, True]},
@@ -52,53 +51,14 @@ def test_every_study_is_in_the_list_of_them_and_everything_kept_is_of_a_study():
     ranges = {"seed001", "seed002", "seed003"}  # "seed000 to seed004"
     of_notebooks = studies.study_names(studies.NOTEBOOK)
     assert {name for name in of_notebooks if f"({name}.yaml)" not in page} == ranges
-    assert {name for name in of_notebooks if {run.notebook[:2] for run in studies.read_study(name)}
-            != {"01", "02", "03"}} == {"trial", "seed000_first", "best_first"}
     kept = {path.name for path in (ROOT / "results").iterdir() if path.is_dir()}
     assert kept - {report.SAVED, f"{report.SAVED}_gpu"} <= {*of_notebooks}
-    tables = {path.stem for path in (ROOT / rows.TABLES).glob("*.csv")}
-    assert tables <= {*studies.study_names(studies.ROWS)}
-
-
-def test_fresh_studies_have_the_recipes_of_those_that_they_confirm_and_other_seeds():
-    for name in ("seed000", "best"):
-        fresh, old = studies.read_file(f"{name}_fresh"), studies.read_file(name)
-        assert (fresh["recipes"], fresh["common"]) == (old["recipes"], old["common"])
-        assert len({*fresh["seeds"]} - {*old["seeds"]}) == 5
 
 
 @pytest.mark.parametrize("name", list(report.load_studies()))
 def test_published_studies_were_made_with_the_threads_that_their_command_takes(name):
     made = {record["environment"]["threads"] for record in report.load_study(name)}
     assert made == {studies.read_file(name)["threads"]}
-
-
-@pytest.mark.parametrize(("name", "source"), [
-    ("l1", "rates"), ("penalties_tuning", "rates"), ("penalties", "rates"), ("noise", "rates"),
-    ("crossed", "rates_norm_first"), ("l2", "l2_tuning"), ("l2_rate", "l2_tuning")])
-def test_each_norm_has_the_rate_that_a_study_found(name, source):
-    points = effects.by_point(rows.load_table(source), "test_accuracy", ["norm", "lr"])
-    best = points.loc[points.groupby("norm")["mean"].idxmax()].set_index("norm")["lr"]
-    whole = [with_defaults(run.parameters) for run in studies.read_study(name)]
-    assert all(best[own["norm"]] == own["lr"] for own in whole)
-
-
-@pytest.mark.parametrize("name", ["penalties", "noise"])
-@pytest.mark.parametrize("way", ["l1", "l2", "dropout", "augment"])
-def test_each_penalty_has_the_strength_that_its_tuning_found(name, way):
-    table = rows.load_table("penalties_tuning")
-    off = {"l1": 0.0, "l2": 0.0, "dropout": 0.0, "augment": "none"}
-    without = (table[[*off]] == [*off.values()]).drop(columns=way).all(axis=1)
-    alone = table[without & (table[way] != off[way])]
-    points = effects.by_point(alone, "test_accuracy", ["norm", "train_size", way])
-    best = points.loc[points.groupby(["norm", "train_size"])["mean"].idxmax()]
-    best = best.set_index(["norm", "train_size"])[way]
-    whole = [with_defaults(run.parameters) for run in studies.read_study(name)]
-    assert not {own["seed"] for own in whole} & {*table["seed"]}
-    chosen = {(own["norm"], own["train_size"], own[way]) for own in whole} - {
-        (own["norm"], own["train_size"], off[way]) for own in whole}
-    assert len(chosen) == len({choice[:2] for choice in chosen}) > 0
-    assert all(best[norm, images] == level for norm, images, level in chosen)
 
 
 # ------------------------------------------------------------------------ what a file stands for
@@ -109,9 +69,8 @@ def test_a_study_is_recipes_times_grid_times_seeds(write):
     assert runs[3].parameters == {
         "epochs": 2, "arch": "mnist_10k", "l1": 0.0, "skip": True, "seed": 2,
         "run_name": "gn-skip_True-seed2", "runs_dir": runs[3].parameters["runs_dir"]}
-    assert write(yaml.safe_dump(SMALL).replace("\n", "\r\n")) == runs
-    rest = yaml.safe_dump({key: value for key, value in SMALL.items() if key != "common"})
-    assert write("common: &x {epochs: 2}\n" + rest) == runs
+    text = yaml.safe_dump(SMALL, default_flow_style=True, width=1000)
+    assert write(text.replace("common: ", "common: &x ").replace("\n", "\r\n")) == runs
     lrs = write(SMALL | {"grid": {"lr": [0.1, 0.2]}, "factors": ["lr"]})
     assert [run.parameters["lr"] for run in lrs] == [0.1, 0.1, 0.2, 0.2]
 
@@ -131,18 +90,6 @@ def test_one_recipe_is_put_together_once_for_all_of_its_seeds(write):
         write(SMALL | {"seeds": list(range(1, 100))})
     assert made.call_count == 100  # every seed once, and the second recipe
     assert {call.kwargs["seed"] for call in made.call_args_list} == {*range(1, 100)}
-
-
-@pytest.mark.parametrize("part", MUST_AGREE)
-def test_a_study_asks_of_its_runs_what_the_summary_asks(part):
-    """Both read one list."""
-    same = [make_record("batch", 1, 0.9, **dict.fromkeys(MUST_AGREE, 1)) for _ in "ab"]
-    recipes.check_comparable(same)
-    same[1]["parameters"] |= {part: 2, "norm": "layer"}
-    with pytest.raises(ValueError, match=f"differ in {part}"):
-        recipes.check_comparable(same)
-    cells = (ROOT / "notebooks" / "04_summary.ipynb").read_text(encoding="utf-8")
-    assert "utils.check_comparable(records" in cells
 
 
 # --------------------------------------------------------------------------------- its records
@@ -181,21 +128,20 @@ def kept(write, tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize(("changed", "said"), [
-    ({"common": {"epochs": 2, "lr": 0.3}}, ["lr=0.05", "lr=0.3", "make study STUDY=small"]),
-    ({"common": {"epochs": 2, "dataset": "mnist_sample"}}, ["dataset='mnist'", "mnist_sample"]),
-    ({"seeds": [2]}, ["is of no run", "small.yaml"])])
-def test_an_edited_file_does_not_change_the_text_over_old_numbers(write, kept, changed, said):
+def test_an_edited_file_does_not_change_the_text_over_old_numbers(write, kept):
     assert [record["parameters"]["runs_dir"] for record in report.load_study("small")] == [
         "elsewhere"]
-    write(SMALL | changed)
-    with pytest.raises(ValueError, match=says("results/small/gn-skip_False-seed1.json", *said)):
-        report.load_study("small")
+    for changed, *said in [
+            ({"common": {"epochs": 2, "lr": 0.3}}, "lr=0.05", "lr=0.3", "make study STUDY=small"),
+            ({"common": {"epochs": 2, "dataset": "mnist_sample"}}, "dataset='mnist'", "_sample"),
+            ({"seeds": [2]}, "is of no run", "small.yaml")]:
+        write(SMALL | changed)
+        with pytest.raises(ValueError, match=says("small/gn-skip_False-seed1.json", *said)):
+            report.load_study("small")
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "mnist_sample"])
-def test_records_of_the_sample_are_not_published(write, kept, monkeypatch, dataset):
-    runs = write(SMALL | {"common": {"epochs": 2, "dataset": dataset}})
+def test_records_of_the_sample_are_not_published(write, kept, monkeypatch):
+    runs = write(SMALL | {"common": {"epochs": 2, "dataset": "mnist_sample"}})
     monkeypatch.setattr(report, "read_study", lambda name: runs)
     before = {file: file.read_bytes() for file in kept.iterdir()}
     for run, source in zip(runs, ("npz", "sample")):
@@ -206,9 +152,8 @@ def test_records_of_the_sample_are_not_published(write, kept, monkeypatch, datas
     assert {file: file.read_bytes() for file in kept.iterdir()} == before
     shutil.rmtree(studies.record_file(runs[1]).parent)
     assert report.keep_records("small") == 1
-    expected = record_of(runs[0])  # with the parameters that it is too old to know
-    assert report.load_study("small") == [
-        expected | {"parameters": with_defaults(expected["parameters"])}]
+    parameters = with_defaults(record_of(runs[0])["parameters"])  # also those younger than it
+    assert report.load_study("small") == [record_of(runs[0]) | {"parameters": parameters}]
 
 
 # ------------------------------------------------------------------------------- its processes
@@ -227,30 +172,19 @@ def test_a_run_is_its_notebook_without_lessons_and_the_summary_has_runs_and_fact
     assert of_summary["runs"].split(", ") == [run.name for run in write(SMALL)]
 
 
-def snakemake(*words):
-    return subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile",
-                           "--cores", "1", *words], cwd=ROOT, capture_output=True, encoding="utf-8")
-
-
-@pytest.mark.slow
-def test_the_last_line_of_a_study_that_cannot_start_is_our_own():
-    done = snakemake("--config", "study=sed000")
-    assert done.returncode == 1
-    said = "study='sed000' is not known. .* Did you mean 'seed000'.$"
-    assert re.fullmatch(said, done.stderr.splitlines()[-1]), done.stderr
-
-
-@pytest.mark.slow
+@pytest.mark.survival("machines")
 def test_a_run_takes_the_threads_of_its_file_even_where_there_are_fewer_cores(tmp_path):
     """Of its command, all up to the tool is run. Nothing is written before a run."""
-    done = snakemake("--dry-run", "--printshellcmds", "--config", "study=seed000_first",
-                     f"folder={tmp_path / 'x'}")
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile", "--cores",
+                 1, "--dry-run", "--printshellcmds", "--config"]
+    done = run_command([*snakemake, "study=seed000_first", f"folder={tmp_path / 'x'}"])
     assert not (tmp_path / "x").exists()
     command = re.search(r"(OMP_NUM_THREADS=.*?) tools/study.py", done.stdout)[1]
     assert "OMP_NUM_THREADS=1 " in command
     for threads in (1, psutil.cpu_count() + 1):
         shell = command.replace("THREADS=1 ", f"THREADS={threads} ")
         code = "from coursepack.threads import THREADS; print(THREADS)"
-        said = subprocess.run(["bash", "-c", f"{shell} -c '{code}'"], cwd=ROOT, capture_output=True,
-                              encoding="utf-8")
+        said = run_command(["bash", "-c", f"{shell} -c '{code}'"])
         assert said.stdout == f"{threads}\n", said.stderr
+    last = run_command([*snakemake, "study=sed000"]).stderr.splitlines()[-1]  # ours
+    assert re.fullmatch("study='sed000' is not known. .* Did you mean 'seed000'.", last)

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple, TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -21,8 +20,7 @@ import filelock
 from coursepack import threads
 from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT, check_choice, check_writable
-from coursepack.lab import rows
-from coursepack.lab.studies import ROWS, check_runs, finished, read_file, read_rows, read_study
+from coursepack.lab import rows, studies
 from coursepack.train.recipe import Recipe
 
 
@@ -42,16 +40,15 @@ def hold(study: str, folder: Path, name: str = ".lock") -> filelock.FileLock:
 
 
 # ------------------------------------------------------------------------------ of notebooks
-def run_notebook(notebook: str, output: str, parameters: dict[str, object],
-                 said: TextIO | None = None) -> None:
-    """Run a notebook, without the cells that only show something; said: where it may print."""
+def run_notebook(notebook: str, output: str, parameters: dict[str, object]) -> None:
+    """Run a notebook, without the cells that only show something, which prints where we do."""
     import nbformat  # takes seconds, which a study of rows does not need
     import papermill
     from kernels import own_kernel
     os.environ |= own_kernel() | {"TQDM_DISABLE": "1"}
     source = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
     papermill.execute_notebook(nbformat.from_dict(without_lessons(source)), output, parameters,
-                               progress_bar=False, stdout_file=said)
+                               progress_bar=False, stdout_file=sys.stdout)
 
 
 def without_lessons(notebook: dict) -> dict:
@@ -61,19 +58,26 @@ def without_lessons(notebook: dict) -> dict:
 
 
 # ----------------------------------------------------------------------------------- of rows
-class Rows(NamedTuple):
-    """A study of rows: what its file says, all its runs, and where finished rows are."""
+class Rows:
+    """A study of rows: what its file says, the recipes of its runs, and where finished rows are.
 
-    study: dict[str, object]
-    recipes: list[Recipe]
-    table: Path
-    folder: Path  # of the parts: files that one worker each adds its rows to
+    The longest runs are first. The table is among the published ones, unless another folder was
+    asked for: that of the parts, files that one worker each adds its rows to.
+    """
 
-    @classmethod
-    def of(cls, name: str, folder: str) -> "Rows":
-        """Its table is among the published ones, unless another folder was asked for."""
+    def __init__(self, name: str, folder: str) -> None:
+        runs = studies.read_study(name)
+        studies.check_runs(name, runs)
+        self.study, self.folder = studies.read_file(name), ROOT / folder
+        self.recipes = [Recipe(**studies.spelled_out(run.parameters)) for run in runs]
+        self.recipes.sort(key=lambda recipe: -recipe.epochs * (recipe.train_size or 60_000)
+                          * (1 + 100 / recipe.batch_size))  # small batches take longer
         place = rows.TABLES if folder == f"runs/{name}" else folder
-        return cls(*read_rows(name), ROOT / place / f"{name}.csv", ROOT / folder)
+        self.table = ROOT / place / f"{name}.csv"
+
+    def key(self, row: dict[str, object]) -> tuple[object, ...]:
+        """What tells the runs of the study apart."""
+        return tuple(row[name] for name in (*self.study["factors"], "seed"))
 
     def parts(self) -> list[Path]:
         return sorted(self.folder.glob(".part*.jsonl"))
@@ -84,45 +88,32 @@ class Rows(NamedTuple):
             row for part in self.parts() for row in rows.read_part(part)[1]]
 
     def missing(self, done: list[dict[str, object]]) -> list[Recipe]:
-        """The runs that none of these rows is of, the longest first."""
-        factors = self.study["factors"]
-        keys = {rows.key_of(row, factors) for row in done}
-        return sorted((recipe for recipe in self.recipes
-                       if rows.key_of(vars(recipe), factors) not in keys), key=work, reverse=True)
-
-    def time_left(self, done: list[dict[str, object]]) -> str:
-        """How long the missing runs will take, for a sentence, judged by these rows."""
-        missing = self.missing(done)
-        left, whole = (sum(map(work, some)) for some in (missing, self.recipes))
-        if not missing or left == whole:
-            return ""
-        cores = min(threads.count_cores(), len(missing))
-        minutes = sum(row["seconds"] for row in done) * left / (whole - left) / cores / 60
-        return f", about {minutes:.0f} min on {cores} core{'s' * (cores > 1)}"
+        """The runs that none of these rows is of."""
+        keys = set(map(self.key, done))
+        return [recipe for recipe in self.recipes if self.key(vars(recipe)) not in keys]
 
     def do_part(self, job: str) -> None:
         """Of 4of9: every ninth run that the table lacks, from the fourth on, but for those done."""
-        name, factors = self.study["study"], self.study["factors"]
         file, (part, parts) = self.folder / f".part{job}.jsonl", map(int, job.split("of"))
+        name, count, factors = self.study["study"], len(self.recipes), self.study["factors"]
         lock = hold(name, self.folder, f"{file.name}.lock")
         (old, there), (own, done) = rows.read_rows(self.table), rows.read_part(file)
-        keys = {rows.key_of(row, factors) for row in done}
-        mine = [recipe for recipe in self.missing(there)[part - 1::parts]
-                if rows.key_of(vars(recipe), factors) not in keys]
-        for recipe in mine:
-            if recipe is mine[0]:
+        left = {*self.missing(done)}
+        mine = [recipe for recipe in self.missing(there)[part - 1::parts] if recipe in left]
+        for number, recipe in enumerate(mine):
+            if number == 0:
                 data = load_dataset(recipe.dataset, recipe.data_dir, holdout=recipe.holdout)
                 head = rows.table_head(self.study, self.recipes, data)
                 rows.check_head(self.table, old, head)
                 rows.check_head(file, own, head)
                 own or rows.append(file, head)
-            row = {factor: getattr(recipe, factor) for factor in factors} | {"seed": recipe.seed}
+            row = {key: getattr(recipe, key) for key in (*factors, "seed")}
             row |= rows.run_once(recipe, data, self.study["measure"])
             rows.append(file, row)
-            done = self.done()
-            print(f"{name} {len(self.recipes) - len(self.missing(done))}/{len(self.recipes)}: "
-                  f"{rows.describe_row(row, factors)}, {row['seconds']:.0f} s"
-                  f"{self.time_left(done)}", flush=True)
+            minutes = row["seconds"] * (len(mine) - 1 - number) / 60
+            print(f"{name} {count - len(self.missing(self.done()))}/{count}: "
+                  f"{rows.describe_row(row, factors)}, {row['seconds']:.0f} s, "
+                  f"then about {minutes:.0f} min", flush=True)
         lock.release()
 
     def join(self) -> None:
@@ -130,17 +121,16 @@ class Rows(NamedTuple):
 
         Raises ValueError if a process adds to one of them, or if one is of other settings.
         """
-        name, factors, parts = self.study["study"], self.study["factors"], self.parts()
-        locks = [hold(name, self.folder, f"{part.name}.lock") for part in parts]
-        now = rows.table_head(self.study, self.recipes)
+        parts, now = self.parts(), rows.table_head(self.study, self.recipes)
+        locks = [hold(now["study"], self.folder, f"{part.name}.lock") for part in parts]
         head, there = rows.read_rows(self.table)
         rows.check_head(self.table, head, now)
-        found = {rows.key_of(row, factors): row for row in there}
+        found = {self.key(row): row for row in there}
         for part in parts:
             own, some = rows.read_part(part)
             rows.check_head(part, own, head | now)
             head = own | now
-            found = {rows.key_of(row, factors): row for row in some} | found
+            found = {self.key(row): row for row in some} | found
         if len(found) > len(there):
             rows.write_table(self.table, head, found.values())
         for part, lock in zip(parts, locks):
@@ -148,29 +138,23 @@ class Rows(NamedTuple):
             lock.release()
 
 
-def work(recipe: Recipe) -> float:
-    """How long a run takes, compared with others: small batches take longer."""
-    return recipe.epochs * (recipe.train_size or 60_000) * (1 + 100 / recipe.batch_size)
-
-
 # -------------------------------------------------------------------------------------- both
-def lacks(name: str, folder: str) -> tuple[int, list[str], str]:
-    """How many runs a study has, which of them are missing, and how long these will take."""
-    if read_file(name)["kind"] == ROWS:
-        plan = Rows.of(name, folder)
-        done, columns = plan.done(), (*plan.study["factors"], "seed")
-        return len(plan.recipes), [", ".join(f"{key} {getattr(recipe, key)}" for key in columns)
-                                   for recipe in plan.missing(done)], plan.time_left(done)
-    runs = read_study(name, folder)
-    check_runs(name, runs)
-    return len(runs), [run.name for run in runs if not finished(run)], ""
+def lacks(name: str, folder: str) -> tuple[int, list[str]]:
+    """How many runs a study has, and which of them are missing."""
+    if studies.read_file(name)["kind"] == studies.ROWS:
+        plan = Rows(name, folder)
+        return len(plan.recipes), [rows.describe_point(vars(recipe), plan.study["factors"])
+                                   for recipe in plan.missing(plan.done())]
+    runs = studies.read_study(name, folder)
+    studies.check_runs(name, runs)
+    return len(runs), [run.name for run in runs if not studies.finished(run)]
 
 
 def begin(name: str, folder: str) -> filelock.FileLock:
     """What comes before all jobs: nobody else may run it, and old parts are joined."""
     lock = hold(name, ROOT / folder)
-    if read_file(name)["kind"] == ROWS:
-        Rows.of(name, folder).join()
+    if studies.read_file(name)["kind"] == studies.ROWS:
+        Rows(name, folder).join()
     return lock
 
 
@@ -185,17 +169,17 @@ def main() -> None:
     name, folder = args.study, args.folder or f"runs/{args.study}"
     threads.set_up_torch()
     try:
-        study = read_file(name)
+        study = studies.read_file(name)
         if not (args.job or args.end):
             print(*lacks(name, folder)[1], sep="\n")
-        elif study["kind"] == ROWS:
-            plan = Rows.of(name, folder)
+        elif study["kind"] == studies.ROWS:
+            plan = Rows(name, folder)
             plan.do_part(args.job) if args.job else plan.join()
         else:
-            runs = {run.name: run for run in read_study(name, folder)}
+            runs = {run.name: run for run in studies.read_study(name, folder)}
             if args.job:
                 run = runs[check_choice("job", args.job, runs)]
-                run_notebook(run.notebook, f"{folder}/{run.name}.ipynb", run.parameters, sys.stdout)
+                run_notebook(run.notebook, f"{folder}/{run.name}.ipynb", run.parameters)
             else:
                 run_notebook("04_summary", f"{folder}/summary.ipynb", {
                     "runs": ", ".join(runs), "factors": ", ".join(study["factors"]),

@@ -29,7 +29,6 @@ TABLES = Path("results")  # results/<study>.csv
 OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a study differ in anyway
 TEXTS = ("status", "torch", "code")  # columns of a table that hold no numbers
 MADE_WITH = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
-SAME = ("factors", "common", "data", "measure")  # in all rows of a table
 EXPECTED = "Expected before it ran: "  # printed before a study's expectation
 
 
@@ -73,10 +72,14 @@ def try_out(data: Dataset, common: dict[str, object], measure: Sequence[str] = (
 
 def describe_row(row: dict[str, object], factors: Sequence[str]) -> str:
     """A row in a line, for those who watch."""
-    values = ", ".join(f"{name} {row[name]}" for name in (*factors, "seed"))
     if row["status"] == "diverged":
-        return f"{values}: diverged in epoch {row['epoch']}"
-    return f"{values}: test accuracy {row['test_accuracy']:.2%}"
+        return f"{describe_point(row, factors)}: diverged in epoch {row['epoch']}"
+    return f"{describe_point(row, factors)}: test accuracy {row['test_accuracy']:.2%}"
+
+
+def describe_point(row: dict[str, object], factors: Sequence[str]) -> str:
+    """What tells a row from the others."""
+    return ", ".join(f"{name} {row[name]}" for name in (*factors, "seed"))
 
 
 # ---------------------------------------------------------------------------------- its table
@@ -96,21 +99,17 @@ def check_head(file: Path, there: dict, head: dict) -> None:
 
     A parameter that is younger than the file had its default.
     """
-    for name in [name for name in SAME if name in there and name in head]:
-        old, new = there[name], head[name]
-        if name == "common":
-            old = {key: value for key, value in with_defaults(old).items() if key in (*old, *new)}
-        if isinstance(old, dict):
-            differ = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-            old, new = ({key: some.get(key) for key in differ} for some in (old, new))
-        if old != new:
-            raise ValueError(f"{file} holds runs of another {name}: {old}, and here it is {new}. "
-                             "Restore the study's file or the data, or move that file away.")
-
-
-def key_of(row: dict[str, object], factors: Sequence[str]) -> tuple[object, ...]:
-    """What tells the runs of a study apart."""
-    return tuple(row[name] for name in (*factors, "seed"))
+    for name in ("factors", "common", "data", "measure"):
+        if name in there and name in head and there[name] != head[name]:
+            old, new = there[name], head[name]
+            if name == "common":
+                old = {key: with_defaults(old)[key] for key in {**new, **old}}
+            if isinstance(old, dict):
+                old, new = dict(old.items() - new.items()), dict(new.items() - old.items())
+            if old or new:
+                raise ValueError(f"{file} holds runs of another {name}: {old}, and here it is "
+                                 f"{new}. Restore the study's file or the data, or move that file "
+                                 "away.")
 
 
 def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
@@ -160,8 +159,9 @@ def write_table(file: Path, head: dict, rows: Iterable[dict[str, object]]) -> No
 
 def spell(value: object) -> str:
     """A value as a table spells it: as short as can be, if it is read again as the same."""
-    short = f"{value:.7g}" if isinstance(value, float) else str(value)
-    return short if not isinstance(value, float) or float(short) == value else repr(value)
+    if isinstance(value, float) and float(short := f"{value:.7g}") == value:
+        return short
+    return str(value)
 
 
 # ---------------------------------------------------------------------------------- its parts
@@ -198,7 +198,7 @@ def append(file: Path, line: dict[str, object]) -> None:
 
 # ------------------------------------------------------------------------------ who reads it
 def load_table(study: str) -> pd.DataFrame:
-    """The published runs of a laboratory study; attrs["missing"]: how many it still lacks.
+    """The published table of a study; attrs["missing"]: how many it still lacks.
 
     Raises ValueError that names the study's command if there is no table of it.
     """
@@ -225,13 +225,11 @@ def load_records(study: str) -> pd.DataFrame:
                          f"STUDY={study}, then make report STUDY={study}")
     table = pd.DataFrame([record["parameters"] | record["epochs"][-1] | {"status": "finished"}
                           for record in kept])
-    own = [*OF_A_RUN, *MADE_WITH, *kept[0]["epochs"][-1]]
-    points = table.drop(columns=own, errors="ignore").astype(str)
-    same = [name for name in points if points[name].nunique() == 1]
+    first, last = kept[0]["parameters"], kept[0]["epochs"][-1]
+    points = table[[name for name in first if name not in (*OF_A_RUN, *last)]].astype(str)
     expected = len(points.drop_duplicates()) * table["seed"].nunique()
     table.attrs |= {"study": study, "runs": expected, "missing": expected - len(table),
-                    "common": {name: kept[0]["parameters"][name] for name in same
-                               if name in kept[0]["parameters"]},
+                    "common": {name: first[name] for name in points if points[name].nunique() == 1},
                     "data": kept[0]["data"]}
     return table
 

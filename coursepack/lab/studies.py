@@ -57,7 +57,17 @@ class Run(NamedTuple):
 
 # ------------------------------------------------------------------------ what its file says
 class UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which it would silently take the last."""
+    """YAML that refuses a key given twice, of which it would silently take the last.
+
+    And aliases: nine lines of them can stand for more values than any memory holds.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()
+            raise yaml.MarkedYAMLError(problem=f"*{alias.anchor} is an alias: write it out",
+                                       problem_mark=alias.start_mark)
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -78,30 +88,39 @@ def named(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {error}") from error
 
 
-def study_names(*kinds: str) -> list[str]:
-    """The studies that are here, of these kinds or of all."""
-    lines = {f"kind: {kind}" for kind in kinds}
-    return sorted(path.stem for path in STUDIES.glob("*.yaml")
-                  if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem)
-                  and (not kinds or lines & {*path.read_text(encoding="utf-8").splitlines()}))
+def check(right: object, what: object, value: object, example: object) -> None:
+    """Raise ValueError unless a value is right."""
+    if not right:
+        raise ValueError(f"{what} is {value!r:.60}. Write {example}.")
+
+
+def study_names(kind: str = "") -> list[str]:
+    """The studies that are here, of this kind or of all."""
+    files = [path for path in STUDIES.glob("*.yaml")
+             if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem)]
+    return sorted(path.stem for path in files
+                  if not kind or f"kind: {kind}" in path.read_text(encoding="utf-8").splitlines())
 
 
 def read_file(name: str) -> dict[str, object]:
     """What the file of a study says, with what it repeats; keys that it leaves out are empty.
 
-    Raises ValueError that says what to change in it.
+    Each level of the grid is a dictionary of what it sets. Raises ValueError that says what to
+    change in the file.
     """
     with named(f"study {check_choice('study', name, study_names())}"):
         study = read_own(name)
         if "repeats" in study:
             study = with_repeated(study)
         kind = study["kind"]
-        for key in NEEDED[kind]:
-            if not study.get(key):
-                raise ValueError(f"it needs {key}. Write {KEYS[key][2]}.")
+        if lacks := [key for key in NEEDED[kind] if not study.get(key)]:
+            raise ValueError(f"it needs {lacks[0]}. Write {KEYS[lacks[0]][2]}.")
         study = {key: of() for key, (kinds, of, _) in KEYS.items() if kind in kinds} | study
         check_values(study, study.get("recipes", {}))
-    return study
+    grid = {factor: [level if isinstance(level, dict) else {factor: level} for level in levels]
+            for factor, levels in study["grid"].items()}
+    factors = dict.fromkeys(itertools.chain(*itertools.chain(*grid.values())))
+    return {"study": name, "factors": [*factors]} | study | {"grid": grid}
 
 
 def read_own(name: str) -> dict[str, object]:
@@ -120,8 +139,7 @@ def read_own(name: str) -> dict[str, object]:
     keys = {key: rest for key, (kinds, *rest) in KEYS.items() if kind in kinds}
     for key, value in study.items():
         of, example = keys[check_choice(f"key of kind {kind}", key, keys)]
-        if type(value) is not of or (key == "threads" and not 0 < value <= 1000):
-            raise ValueError(f"{key} is {value!r:.60}. Write {example}.")
+        check(type(value) is of and (key != "threads" or 0 < value <= 1000), key, value, example)
     return study
 
 
@@ -144,35 +162,34 @@ def with_repeated(study: dict[str, object]) -> dict[str, object]:
 def check_values(study: dict[str, object], recipes: dict[str, dict]) -> None:
     """Raise ValueError for a wrong value in one of the keys, other than those of parameters."""
     for factor, levels in study["grid"].items():
-        if not isinstance(levels, list) or not levels:
-            raise ValueError(f"{factor} of grid is {levels!r:.60} and needs a list of values, such "
-                             "as [0.0, 0.1].")
+        check(type(levels) is list and levels, f"{factor} of grid", levels,
+              "a list of values, such as [0.0, 0.1]")
     count = math.prod(map(len, [study["seeds"], *study["grid"].values()])) * max(1, len(recipes))
     if count > MOST_RUNS:
         raise ValueError(f"there are {count:,} runs. Choose {MOST_RUNS:,} or fewer.")
+    for recipe, own in recipes.items():
+        check(type(own) is dict, f"recipe {recipe}", own, "its notebook and what it changes, such "
+              "as {notebook: 02_group_norm_l1, l1: 0.0}")
+    for recipe, value in study.get("to_reach", {}).items():
+        check(type(value) in (int, float) and 0 < value <= 100, f"to_reach of {recipe}", value,
+              "a percentage, such as 99.3")
+    for seed in study["seeds"]:
+        check(type(seed) is int, "one of seeds", seed, "whole numbers")
+    for key, allowed in {"factors": MUST_AGREE, "to_reach": recipes, "measure": MEASURES}.items():
+        for value in study.get(key, ()):
+            check_choice(key, value, allowed)
     lists = {key: value for key, value in study.items() if isinstance(value, list)}
     for key, values in {**lists, **study["grid"]}.items():
         if again := [value for i, value in enumerate(values) if value in values[:i]]:
             raise ValueError(f"{again[0]!r} of {key} is there twice. Remove one of them.")
-    for key, allowed in {"factors": MUST_AGREE, "to_reach": recipes, "measure": MEASURES}.items():
-        for value in study.get(key, ()):
-            check_choice(key, value, allowed)
-    if bad := [seed for seed in study["seeds"] if type(seed) is not int]:
-        raise ValueError(f"{bad[0]!r:.60} is none of the seeds. Write whole numbers.")
-    for recipe, value in study.get("to_reach", {}).items():
-        if type(value) not in (int, float) or not 0 < value <= 100:
-            raise ValueError(f"to_reach of {recipe} is {value!r:.60}. Write a percentage, such as "
-                             "99.3.")
-    for recipe, own in recipes.items():
-        if not isinstance(own, dict):
-            raise ValueError(f"recipe {recipe} is {own!r:.60}. Write its notebook and what it "
-                             "changes, such as {notebook: 02_group_norm_l1, l1: 0.0}.")
 
 
 # ---------------------------------------------------------------------------------- its runs
 @functools.cache
 def notebook_defaults(name: str) -> dict[str, object]:
-    """The parameters of a recipe notebook, with their defaults."""
+    """The parameters of a recipe notebook, or of a row (""), with their defaults."""
+    if not name:
+        return {key: value for key, value in with_defaults({}).items() if key not in PLACES}
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
     [cell] = [cell for cell in json.loads(text)["cells"]
               if "parameters" in cell["metadata"].get("tags", [])]
@@ -187,52 +204,38 @@ def read_study(name: str, folder: str = "") -> list[Run]:
     are possible, check_runs() says.
     """
     study, runs = read_file(name), []
-    rows = study["kind"] == ROWS
-    with named(f"study {name}"):
-        axes = read_grid(study)
-        for recipe, own in study.get("recipes", {"": {}}).items():
-            changed = study["common"] | own
-            notebook = check_parameters(recipe, changed, axes, rows)
-            for *levels, seed in itertools.product(*axes, study["seeds"]):
-                point = {key: value for level in levels for key, value in level.items()}
-                label = [str(recipe)] * (not rows) + [f"{k}_{v}" for k, v in point.items()]
-                run = f"{'-'.join(label)}-seed{seed}"
-                place = {"run_name": run, "runs_dir": folder or f"runs/{name}"}
-                if rows:  # a seed draws the images, too, where not all of them are taken
-                    place = {"subset_seed": seed if (changed | point).get("train_size") else 0}
-                runs.append(Run(run, notebook, changed | point | {"seed": seed} | place))
+    notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-3]*.ipynb"))
+    for recipe, own in study.get("recipes", {"": {}}).items():
+        changed, notebook = study["common"] | own, ""
+        with named(f"study {name}{', recipe ' * (study['kind'] == NOTEBOOK)}{recipe}"):
+            if study["kind"] == NOTEBOOK:
+                notebook = check_choice("notebook", changed.pop("notebook", None), notebooks)
+            check_places(changed, study["grid"], notebook)
+        for *levels, seed in itertools.product(*study["grid"].values(), study["seeds"]):
+            point = {key: value for level in levels for key, value in level.items()}
+            label = [str(recipe)] * bool(notebook) + [f"{k}_{v}" for k, v in point.items()]
+            run = f"{'-'.join(label)}-seed{seed}"
+            place = {"run_name": run, "runs_dir": folder or f"runs/{name}"}
+            if not notebook:  # a seed draws the images, too, where not all of them are taken
+                place = {"subset_seed": seed if (changed | point).get("train_size") else 0}
+            runs.append(Run(run, notebook, changed | point | {"seed": seed} | place))
     return runs
 
 
-def read_grid(study: dict[str, object]) -> list[list[dict[str, object]]]:
-    """The levels of each factor of the grid: parameters that go together, most often one alone."""
-    axes, places = [], {"common": study["common"], **study.get("recipes", {})}
-    owner = {key: place for place, own in places.items() for key in own}
-    for factor, levels in study["grid"].items():
-        axes.append([level if isinstance(level, dict) else {factor: level} for level in levels])
+def check_places(changed: dict[str, object], grid: dict[str, list[dict]], notebook: str) -> None:
+    """Raise ValueError for what is no parameter, or is set in more than one place."""
+    places = dict.fromkeys(changed, "common or a recipe")
+    for factor, levels in grid.items():
         here = f"{factor} of grid"
-        for key in dict.fromkeys(key for level in axes[-1] for key in level):
-            if owner.setdefault(key, here) != here:
-                raise ValueError(f"{key} is set in {owner[key]} and in {here}. Remove one of them.")
-            if study["kind"] == ROWS and key in ("dataset", "holdout"):
+        for key in itertools.chain(*levels):
+            if places.setdefault(key, here) != here:
+                raise ValueError(f"{key} is set in {places[key]} and in {here}. Choose one.")
+            if not notebook and key in ("dataset", "holdout"):
                 raise ValueError(f"{key} is in grid, and all rows of a table are of the same "
                                  f"images. Set {key} under common.")
-    return axes
-
-
-def check_parameters(recipe: object, own: dict[str, object], axes: list[list[dict]],
-                     rows: bool) -> str:
-    """Raise ValueError for what is no parameter of a recipe; takes its notebook out, returns it."""
-    notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-3]*.ipynb"))
-    where, notebook, fixed = f"recipe {recipe}: ", "", SET_HERE
-    if rows:
-        where, known, fixed = "", with_defaults({}), (*SET_HERE, *PLACES)
-    else:
-        notebook = check_choice(f"{where}notebook", own.pop("notebook", None), notebooks)
-        known = notebook_defaults(notebook)
-    for key in itertools.chain(own, *(level for axis in axes for level in axis)):
-        check_choice(f"{where}parameter", key, [key for key in known if key not in fixed])
-    return notebook
+    for key in places:
+        check_choice("parameter", key,
+                     [key for key in notebook_defaults(notebook) if key not in SET_HERE])
 
 
 def check_runs(name: str, runs: Sequence[Run]) -> None:
@@ -241,11 +244,8 @@ def check_runs(name: str, runs: Sequence[Run]) -> None:
     Raises ValueError that names the run; also for recipes that are the same, names of runs that
     are one file's, and runs that a summary would not compare when all of them have been made.
     """
-    checked, recipes, names = set(), {}, {}
+    checked, names = set(), {}
     for run in runs:
-        if names.setdefault(run.name.casefold(), run.name) != run.name:
-            raise ValueError(f"study {name}: {names[run.name.casefold()]} and {run.name} are one "
-                             "name where case does not count. Rename a recipe.")
         label, seed = run.name.rpartition("-seed")[0], run.parameters["seed"]
         if {label, seed} <= checked:
             continue
@@ -253,13 +253,14 @@ def check_runs(name: str, runs: Sequence[Run]) -> None:
         with named(f"study {name}, run {run.name}"):
             recipe = Recipe(**all_parameters(run))
             for key, value in run.parameters.items():  # "0.1" is taken for 0.1, but is a text
-                if getattr(recipe, key) != value:
-                    raise ValueError(f"{key} is {value!r:.60}. Write {getattr(recipe, key)!r}.")
-            shared = {key: value for key, value in spelled_out(all_parameters(run)).items()
-                      if key not in (*SET_HERE, *PLACES)}
-            if (other := recipes.setdefault(frozenset(shared.items()), label)) != label:
-                raise ValueError(f"{other} and {label} are the same recipe. "
-                                 "Change or remove one of them.")
+                check(value == getattr(recipe, key), key, value, repr(getattr(recipe, key)))
+            shared = spelled_out({key: value for key, value in vars(recipe).items()
+                                  if key not in (*SET_HERE, *PLACES)})
+            for key, own, what in (
+                    (run.name.casefold(), run.name, "one name where case does not count"),
+                    (frozenset(shared.items()), label, "the same recipe")):
+                if (other := names.setdefault(key, own)) != own:
+                    raise ValueError(f"{other} and {own} are {what}. Change or remove one.")
     study = read_file(name)
     for key in MUST_AGREE if study["kind"] == NOTEBOOK else ():
         values = {all_parameters(run)[key]: run.name for run in runs}
@@ -272,25 +273,16 @@ def check_runs(name: str, runs: Sequence[Run]) -> None:
 
 def all_parameters(run: Run) -> dict[str, object]:
     """What a run has after papermill: its notebook's defaults, and what is passed to it."""
-    return (notebook_defaults(run.notebook) if run.notebook else {}) | run.parameters
+    return notebook_defaults(run.notebook) | run.parameters
 
 
-def read_rows(name: str) -> tuple[dict[str, object], list[Recipe]]:
-    """What the file of a study of rows says, with what its rows differ in, and a recipe of each."""
-    study, runs = read_file(name), read_study(name)
-    check_runs(name, runs)
-    factors = dict.fromkeys(key for axis in read_grid(study) for level in axis for key in level)
-    return (study | {"study": name, "factors": list(factors)},
-            [Recipe(**spelled_out(run.parameters)) for run in runs])
-
-
-# --------------------------------------------------------------------------------- its records
 def spelled_out(parameters: dict[str, object]) -> dict[str, object]:
     """All parameters, with the full name of the norm."""
     whole = with_defaults(parameters)
     return whole | {"norm": check_norm(whole["norm"])}
 
 
+# --------------------------------------------------------------------------------- its records
 def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
     """Parameters that a record has otherwise than its run: what it has, what the run has.
 
