@@ -50,7 +50,8 @@ def passed(commands):
     return [command[command.index("-") + 3:] for command in commands if command[0] == "papermill"]
 
 
-def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(commands, place, capsys):
+def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(
+        commands, place, monkeypatch, capsys):
     write_record(place / "elsewhere", "gn_l1")
     course.make_course(ALL, "elsewhere", {"epochs": 5, "live_epochs": 1, "seed": 2})
     there, drawn = ["-r", "runs_dir", "elsewhere"], ["-p", "images_dir", "elsewhere/images"]
@@ -62,17 +63,12 @@ def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(command
     assert commands[-1][0] == "nbconvert"
     assert commands[-1][-7:] == [str(place / "elsewhere" / f"{name}.ipynb") for name in ALL]
     assert capsys.readouterr().out.count("elsewhere/gn_l1 is of the 5,000-digit SAMPLE") == 1
-
-
-def test_defaults_are_not_passed_on(commands):
+    commands.clear()
     course.run_all(ALL, "runs", {})
-    assert passed(commands) == [[]] * 7
-
-
-def test_one_recipe_may_have_a_run_name(commands, place, monkeypatch):
+    assert passed(commands) == [[]] * 7  # defaults are not passed on
     monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "001"])
     course.main()
-    assert passed(commands)[0][-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
+    assert passed(commands)[7][-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
 
 
 def test_sample_is_not_kept_as_published(commands, place):
@@ -96,25 +92,24 @@ def test_summary_alone_is_of_the_published_runs_and_refuses_others_of_those_name
     assert (place / "runs/ln_l2/record.json").read_text() == own
 
 
-def said(text, name="stdout"):
-    return nbformat.v4.new_output("stream", name=name, text=text)
+def test_what_is_kept_of_a_notebook_is_the_same_however_it_came(commands, place, monkeypatch):
+    """Stdout in one piece, papermill's cell with the same id, and of golden ones no pictures."""
+    def said(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
 
-
-def test_what_is_kept_of_a_notebook_is_the_same_however_it_came(commands, tmp_path):
-    """Nothing of this machine, stdout in one piece, papermill's cell with the same id."""
+    monkeypatch.setattr(course, "GOLDEN", place / "published")
     picture = nbformat.v4.new_output("display_data", {"image/png": "", "text/plain": "a figure"})
-    for streams in [[said("1\n2\n"), picture, said("3\n")],
+    for outputs in [[said("1\n2\n"), picture, said("3\n")],
                     [said("1\n"), said("bar", "stderr"), said("2\n"), picture, said("3\n")]]:
-        cell = nbformat.v4.new_code_cell(outputs=streams,
+        cell = nbformat.v4.new_code_cell(outputs=outputs,
                                          metadata={"tags": ["injected-parameters"]})
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "run.ipynb")
-        (tmp_path / "kept").mkdir(exist_ok=True)
-        course.keep_outputs([tmp_path / "run.ipynb"], tmp_path / "kept", pictures=False)
-        [kept] = nbformat.read(tmp_path / "kept" / "run.ipynb", as_version=4).cells
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), place / "run.ipynb")
+        course.keep_outputs([place / "run.ipynb"], course.GOLDEN)
+        [kept] = nbformat.read(course.GOLDEN / "run.ipynb", as_version=4).cells
         assert kept.id == "injected-parameters"
         assert [out.get("text") or out.data for out in kept.outputs] == [
             "1\n2\n", {"text/plain": "a figure"}, "3\n"]
-        assert commands.pop()[0] == "nbstripout"
+        assert commands.pop()[0] == "nbstripout"  # nothing of this machine
 
 
 @pytest.mark.parametrize(("changes", "is_kept"), [

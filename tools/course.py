@@ -17,17 +17,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 try:
-    import nbformat
     from kernels import own_kernel
 
-    from coursepack import files
     from coursepack.runs.records import MISTAKES, RECIPES
     from coursepack.train.recipe import Recipe, with_defaults
 except ModuleNotFoundError as error:
@@ -54,22 +51,8 @@ def call(module: str, *arguments: object) -> None:
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"} | own_kernel()
-    done = subprocess.run(command, cwd=ROOT, env=environment)
-    if done.returncode:
-        sys.exit(done.returncode)
-
-
-def run_notebook(name: str, folder: str, parameters: dict[str, object]) -> Path:
-    """Run a notebook into folder. Defaults are not passed on: a passed one becomes a cell."""
-    print(f"== {name}", flush=True)
-    output = ROOT / folder / f"{name}.ipynb"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # -r passes a value as it is written, where -p would make a number of the run_name 001.
-    pairs = [part for key, value in parameters.items()
-             for part in ("-r" if key in TEXTS else "-p", key, value)]
-    call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
-         ROOT / "notebooks" / f"{name}.ipynb", output, *pairs)
-    return output
+    if status := subprocess.run(command, cwd=ROOT, env=environment).returncode:
+        sys.exit(status)
 
 
 def run_all(names: list[str], folder: str, parameters: dict[str, object], images: str = "",
@@ -77,37 +60,41 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
     """Run notebooks into folder; parameters are those of the recipes and of live runs.
 
     images: where notebooks put their figures, instead of images/. kept: where records of the
-    recipes are copied to, and where the summary reads them, instead of folder.
+    recipes are copied to, and where the summary reads them, instead of folder. Defaults are not
+    passed on: a passed one becomes a cell.
     """
     runs = {} if folder == "runs" else {"runs_dir": folder}
     drawn = {"images_dir": images} if images else {}
     summary = {"runs_dir": kept.relative_to(ROOT).as_posix()} if kept else runs
     recipe = runs | {k: v for k, v in parameters.items() if k not in LIVE}
-    live = {k: v for k, v in parameters.items() if k in LIVE + SHARED}
-    own = {"00": {}, "04": summary | drawn, "05": drawn | live, "06": drawn | live}
-    outputs = []
-    for name in names:
-        outputs.append(run_notebook(name, folder, own.get(name[:2], recipe)))
+    live = drawn | {k: v for k, v in parameters.items() if k in LIVE + SHARED}
+    own = {"00": {}, "04": summary | drawn, "05": live, "06": live}
+    outputs = [ROOT / folder / f"{name}.ipynb" for name in names]
+    for name, output in zip(names, outputs):
+        print(f"== {name}", flush=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # -r passes a value as it is written, where -p would make a number of the run_name 001.
+        pairs = [part for key, value in own.get(name[:2], recipe).items()
+                 for part in ("-r" if key in TEXTS else "-p", key, value)]
+        call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
+             ROOT / "notebooks" / output.name, output, *pairs)
         if kept:
             keep_records(folder, kept, [name])
     return outputs
 
 
-def copy(source: Path, target: Path) -> Path:
-    """Copy a file; what target held is lost only when its successor is whole."""
-    files.replace_file(target, partial(shutil.copy, source))
-    return target
-
-
 def keep_records(folder: str, kept: Path, names: list[str]) -> None:
-    """Copy the records and mistakes that recipe notebooks left in folder, a pair of files a run."""
+    """Copy the records and mistakes that recipe notebooks left in folder, a pair of files a run.
+
+    Whatever is kept is in git's care: a copy that is broken off loses nothing.
+    """
     kept.mkdir(parents=True, exist_ok=True)
     for run, notebook in RECIPES.items():
         new, old = ROOT / folder / run / "record.json", kept / f"{run}.json"
         if notebook in names and not (kept.parent == GOLDEN and old.exists()
                                       and results(new) == results(old)):
-            copy(new, old)
-            copy(new.with_name(MISTAKES), old.with_suffix(".npz"))
+            shutil.copy(new, old)
+            shutil.copy(new.with_name(MISTAKES), old.with_suffix(".npz"))
 
 
 def results(file: Path) -> dict[str, object]:
@@ -119,20 +106,22 @@ def results(file: Path) -> dict[str, object]:
                      "environment": {}}
 
 
-def keep_outputs(outputs: list[Path], folder: Path, pictures: bool = True) -> None:
-    """Copy notebooks that were run, without what differs from one run to the next.
+def keep_outputs(outputs: list[Path], folder: Path) -> None:
+    """Keep notebooks that were run, without what differs from one run to the next.
 
-    pictures: keep them? Nobody looks at those of golden notebooks, and nbval compares their texts.
+    Golden ones without pictures: nobody looks at them, and nbval compares their texts.
     """
-    kept = [copy(output, folder / output.name) for output in outputs]
-    for path in kept:
-        notebook = nbformat.read(path, as_version=4)
+    import nbformat  # takes seconds, which a learner's run does not need
+
+    kept = [folder / output.name for output in outputs]
+    for output, path in zip(outputs, kept):
+        notebook = nbformat.read(output, as_version=4)
         for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "injected-parameters"  # papermill draws one
             before, cell.outputs = cell.outputs, []
             for out in before:
-                if not pictures:
+                if folder == GOLDEN:
                     out.get("data", {}).pop("image/png", None)
                 if cell.outputs and out.get("name") == cell.outputs[-1].get("name") == "stdout":
                     cell.outputs[-1].text += out.text  # in one piece, however it came
@@ -165,13 +154,13 @@ def restore_records(names: list[str]) -> None:
 
     A summary alone is of them. Exits if runs/ holds another run of that name: it must not be lost.
     """
-    for run, notebook in RECIPES.items():
+    for run in (run for run, notebook in RECIPES.items() if notebook not in names):
         own, published = ROOT / "runs" / run / "record.json", PUBLISHED / f"{run}.json"
-        if notebook not in names and not own.exists():
+        if not own.exists():
             own.parent.mkdir(parents=True, exist_ok=True)
-            copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
-            copy(published, own)
-        elif notebook not in names and own.read_bytes() != published.read_bytes():
+            shutil.copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
+            shutil.copy(published, own)
+        elif own.read_bytes() != published.read_bytes():
             sys.exit(f"runs/{run} is another run than the published one, and the summary would be "
                      "of it. Move it away, or make the recipe notebooks again as well.")
 
@@ -185,12 +174,6 @@ def make_saved(names: list[str]) -> None:
                  "data and run again.")
     keep_records("runs", PUBLISHED, names)
     keep_outputs(outputs, ROOT / "notebooks")
-
-
-def make_golden(names: list[str]) -> None:
-    shutil.rmtree(ROOT / "runs" / "golden", ignore_errors=True)
-    outputs = run_all(names, "runs/golden", SMALL, "runs/golden/images", GOLDEN / "records")
-    keep_outputs(outputs, GOLDEN, pictures=False)
 
 
 def main() -> None:
@@ -220,8 +203,12 @@ def main() -> None:
         make_course(names, Path(args.runs).as_posix(), parameters)
     elif parameters or args.runs != "runs":
         parser.error(f"{args.scale} has parameters of its own. Leave out --epochs, -p and --runs.")
+    elif args.scale == "saved":
+        make_saved(names)
     else:
-        {"saved": make_saved, "golden": make_golden}[args.scale](names)
+        shutil.rmtree(ROOT / "runs" / "golden", ignore_errors=True)
+        outputs = run_all(names, "runs/golden", SMALL, "runs/golden/images", GOLDEN / "records")
+        keep_outputs(outputs, GOLDEN)
 
 
 if __name__ == "__main__":
