@@ -18,25 +18,6 @@ def test_input_is_normalized_by_channel(digits):
         torch.testing.assert_close(x[:, channel], expected, rtol=0, atol=1e-12)
 
 
-def blob(dy, dx, count=1000):
-    """Images with one bright spot, dy below and dx right of the middle, in pixels."""
-    x = torch.zeros(count, 1, 29, 29, dtype=torch.float64)
-    x[:, :, 13 + dy : 16 + dy, 13 + dx : 16 + dx] = 1
-    return x
-
-
-def centre_of_mass(x):
-    """How far below and right of the middle the light of each image is, in pixels."""
-    offset = torch.arange(29, dtype=torch.float64) - 14
-    light = x.sum((1, 2, 3))
-    return (x.sum((1, 3)) * offset).sum(1) / light, (x.sum((1, 2)) * offset).sum(1) / light
-
-
-def moved(x, augment):
-    torch.manual_seed(0)
-    return batches.apply_affine(x, batches.random_affine(len(x), augment))
-
-
 def test_movement_is_that_of_torchs_grid():
     torch.manual_seed(0)
     x, movement = torch.rand(7, 3, 9, 12).double(), torch.randn(7, 2, 3).double()
@@ -45,38 +26,21 @@ def test_movement_is_that_of_torchs_grid():
     torch.testing.assert_close(batches.apply_affine(x, movement), expected, rtol=0, atol=1e-12)
 
 
-def test_none_moves_nothing_and_flip_mirrors_about_every_second_image_exactly(few):
-    x = few.train_images.double() / 255
-    y = moved(x, "flip")
-    torch.testing.assert_close(moved(x, "none"), x, rtol=0, atol=1e-6)
-    same = (y - x).abs().amax((1, 2, 3)) < 1e-6
-    mirrored = (y - x.flip(3)).abs().amax((1, 2, 3)) < 1e-6
-    assert (same | mirrored).all()
-    assert 100 < mirrored.sum() < 200
-
-
-def test_rotate_turns_by_at_most_7_degrees_either_way():
-    down, right = centre_of_mass(moved(blob(0, 9), "rotate"))
-    angle = torch.atan2(down, right).rad2deg()
-    assert 6.5 < angle.max() < 7.05
-    assert -7.05 < angle.min() < -6.5
-    torch.testing.assert_close(down.hypot(right), torch.full_like(right, 9), rtol=0, atol=0.05)
-
-
-def test_shift_moves_by_at_most_a_tenth_in_every_direction():
-    for offset in centre_of_mass(moved(blob(0, 0), "shift")):
-        assert 2.7 < offset.max() < 2.9001
-        assert -2.9001 < offset.min() < -2.7
-
-
-def test_parts_of_an_augmentation_add_up():
+@pytest.mark.parametrize("augment", ["none", "rotate", "shift", "flip", "rotate+shift+flip"])
+def test_parts_of_an_augmentation_are_as_large_as_they_say_and_add_up(augment):
     torch.manual_seed(0)
-    movement = batches.random_affine(1000, "rotate+shift+flip")
-    determinant = torch.linalg.det(movement[:, :, :2].double())
-    torch.testing.assert_close(determinant.abs(), torch.ones_like(determinant))
-    assert 400 < (determinant < 0).sum() < 600
-    assert (movement[:, 0, 1].abs() > 0.1).any()
-    assert (movement[:, :, 2].abs() > 0.15).any()
+    movement = batches.random_affine(1000, augment).double()
+    turn, shift = movement[:, :, :2], movement[:, :, 2]
+    still = torch.eye(2).double().expand_as(turn)  # nothing is stretched
+    torch.testing.assert_close(turn @ turn.mT, still, rtol=0, atol=1e-6)
+    flipped = (torch.linalg.det(turn) < 0).sum()
+    assert 400 < flipped < 600 if "flip" in augment else flipped == 0
+    degrees = torch.atan2(turn[:, 1, 0], turn[:, 1, 1]).rad2deg()
+    for part, values, most in [("rotate", degrees, 7), ("shift", shift[:, 0], 0.2),
+                               ("shift", shift[:, 1], 0.2)]:  # of a width of 2: a tenth
+        most = most if part in augment else 0
+        assert values.max().item() == pytest.approx(most, rel=0.01, abs=1e-6)
+        assert values.min().item() == pytest.approx(-most, rel=0.01, abs=1e-6)
 
 
 @pytest.mark.parametrize("augment", ["none", "rotate+shift"])

@@ -35,11 +35,8 @@ def positions(h: int, w: int, dtype: torch.dtype, device: torch.device) -> Tenso
 
 
 def apply_affine(x: Tensor, movement: Tensor) -> Tensor:
-    """Images (N, C, H, W) under random_affine's movements: bilinear, and black where none was.
-
-    The grid is torch's affine_grid, by one product for all images: several times as fast.
-    """
-    n, _, h, w = x.shape
+    """Images (N, C, H, W) under random_affine's movements: bilinear, and black where none was."""
+    n, _, h, w = x.shape  # torch's affine_grid by one product for all images: much faster
     there = movement.to(x).view(2 * n, 3) @ positions(h, w, x.dtype, x.device)
     return F.grid_sample(x, there.view(n, 2, h, w).permute(0, 2, 3, 1), align_corners=False)
 
@@ -55,15 +52,11 @@ def to_input(images: Tensor, data: Dataset, dtype: torch.dtype = torch.float32,
 
 
 def training_batches(data: Dataset, recipe: Recipe, dtype: torch.dtype) -> Iterator:
-    """One epoch: every training image once, in random order and randomly moved.
-
-    Yields inputs (batch, C, H, W) and labels (batch,); the last batch may be smaller.
-    """
+    """One epoch: inputs (batch, C, H, W) and labels (batch,), each image once, in random order."""
     order = torch.randperm(len(data.train_labels)).to(data.train_labels.device)
-    movements: Sequence = [None] * len(order)
+    moves: Sequence = [None] * len(order)
     if recipe.augment != "none":
-        movements = random_affine(len(order), recipe.augment).to(order.device)
-        movements = movements.split(recipe.batch_size)
-    for batch, movement in zip(order.split(recipe.batch_size), movements):
+        moves = random_affine(len(order), recipe.augment).to(order.device).split(recipe.batch_size)
+    for batch, movement in zip(order.split(recipe.batch_size), moves):
         x = to_input(data.train_images.index_select(0, batch), data, dtype, movement)
         yield x, data.train_labels[batch]

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import filelock
 import torch
-from torch import nn
 
 from coursepack import files, threads
 from coursepack.data.datasets import Dataset, describe_data
@@ -26,13 +25,9 @@ LOCKS: dict[Path, filelock.FileLock] = {}  # of runs of this process, until save
 
 
 def identity(recipe: Recipe, data: Dataset) -> dict[str, object]:
-    """All that decides what a run computes, but for its number of threads and kind of device.
-
-    Parameters, the images themselves, this code and PyTorch's version: where one of them differs,
-    it is another run.
-    """
-    places = ("run_name", *PLACES)
-    return {"parameters": {k: v for k, v in asdict(recipe).items() if k not in places},
+    """All that decides what a run computes, but for its number of threads and kind of device."""
+    return {"parameters": {k: v for k, v in asdict(recipe).items()
+                           if k not in ("run_name", *PLACES)},
             "data": describe_data(data), "code": code_checksum(), "torch": str(torch.__version__)}
 
 
@@ -51,11 +46,10 @@ def checkpoint_file(recipe: Recipe, run: dict[str, object]) -> Path:
 
 @contextlib.contextmanager
 def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
-    """Keep other processes from writing to this run's folder meanwhile.
+    """Keep other processes from writing to this run's folder: PermissionError names the run.
 
     until_saved: and from then on, until the same run is locked without it, or this process ends.
     But an error or an interruption always sets the run free: then another process may go on.
-    Raises PermissionError that names the run if another process is training it.
     """
     folder = recipe.run_dir
     lock = LOCKS.get(folder, filelock.FileLock(folder / ".lock"))
@@ -86,11 +80,12 @@ class Visit(NamedTuple):
 
 
 @contextlib.contextmanager
-def visit(recipe: Recipe, data: Dataset, model: nn.Module,
+def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
           optimizer: torch.optim.Optimizer) -> Iterator[Visit]:
-    """A run as an interruption left it, if there was one, model and optimizer too; else its start.
+    """A run as an interruption left it, model and optimizer too, or its start: locked till saved.
 
-    It is locked, and stays so after its last epoch until it is saved.
+    Raises PermissionError if its folder cannot be written or another process is training it,
+    ValueError for a broken checkpoint.
     """
     files.check_writable("runs_dir", recipe.run_dir)
     with locked(recipe, until_saved=True):
@@ -107,12 +102,12 @@ def visit(recipe: Recipe, data: Dataset, model: nn.Module,
         yield Visit(history, used, range(len(history) + 1, recipe.epochs + 1), keep)
 
 
-def resume(file: Path, run: dict[str, object], model: nn.Module,
+def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
            optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, float]], int]:
-    """Load a checkpoint, if there is one, into model and optimizer.
+    """Load a checkpoint, if there is one, into model and optimizer: its history and threads.
 
-    Returns its history and its number of threads. Raises ValueError that names the file if it is
-    broken or of another run: what it holds may be worth something, so it is not for us to remove.
+    Raises ValueError that names the file if it is broken or of another run: what it holds may be
+    worth something, so it is not for us to remove.
     """
     if not file.exists():
         if others := sorted(path.name for path in file.parent.glob("unfinished-*.pt")):

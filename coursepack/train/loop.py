@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from coursepack import threads
 from coursepack.data.datasets import Dataset
-from coursepack.threads import pick_device
 from coursepack.train import batches, checkpoints, updates
 from coursepack.train.recipe import Recipe
 from model import ARCHITECTURES, Net
@@ -21,10 +20,7 @@ DIVERGED = 1e4  # losses above it are no training any more: guessing among ten c
 
 @threads.own_torch()
 def build_model(recipe: Recipe, data: Dataset) -> Net:
-    """The recipe's network with its initial weights, which the seed alone decides.
-
-    Raises ValueError if the images do not fit the architecture.
-    """
+    """The recipe's network with its initial weights, which the seed alone decides."""
     channels, size = ARCHITECTURES[recipe.arch].image
     shape = tuple(data.train_images.shape[1:])
     if shape != (channels, size, size):
@@ -32,10 +28,9 @@ def build_model(recipe: Recipe, data: Dataset) -> Net:
         raise ValueError(
             f"arch={recipe.arch} takes images of {channels} x {size} x {size}; those of "
             f"{data.name} are {' x '.join(map(str, shape))}. "
-            f"Choose {'arch=' + ' or '.join(fits) if fits else 'another dataset'}."
-        )
+            f"Choose {'arch=' + ' or '.join(fits) if fits else 'another dataset'}.")
     torch.manual_seed(recipe.seed)
-    return Net(**recipe.network(), classes=len(data.classes)).to(pick_device(recipe.device))
+    return Net(**recipe.network(), classes=len(data.classes)).to(threads.pick_device(recipe.device))
 
 
 # ------------------------------------------------------------------------- an epoch and a step
@@ -73,15 +68,12 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
 
 def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
               recipe: Recipe) -> Tensor:
-    """One step down the gradients that backward() has left. Returns the value of the penalty, ().
-
-    parameters: those that L1 and L2 act on.
-    """
+    """A step down backward()'s gradients; L1 and L2 act on parameters. Returns the penalty, ()."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     for free in optimizer.param_groups[1:]:  # weights with a rate that does without L2, if any
         free["lr"], free["grown"] = updates.rate_for_l2(rate, recipe.l2, free.get("grown", 1.0))
-        parameters = [w for w in parameters if not updates.is_one_of(w, free["params"])]
+        parameters = [w for w in parameters if w not in {*free["params"]}]
     value = updates.add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)
     if recipe.weight_decay:
         updates.decay(parameters, rate * recipe.weight_decay)
@@ -94,7 +86,7 @@ def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], ra
 def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer of all parameters of a model; see take_step for the second group."""
     free = updates.scale_free_weights(model) if recipe.l2_step == "learning_rate" else []
-    others = [w for w in model.parameters() if not updates.is_one_of(w, free)]
+    others = [w for w in model.parameters() if w not in {*free}]
     groups = [{"params": group} for group in (others, free) if group]
     return updates.OPTIMIZERS[recipe.optimizer](groups, recipe.lr, recipe.momentum)
 
@@ -122,13 +114,10 @@ def diverged(row: dict[str, float]) -> bool:
 
 
 def place(model: Net, data: Dataset) -> Dataset:
-    """The data on the network's device, once and not in each epoch; there the network is prepared.
-
-    On a CPU its channels are last in memory: the same mathematics, and faster.
-    """
+    """The data on the network's device, once for all epochs, and there the network prepared."""
     device = next(model.parameters()).device
     if device.type == "cpu":
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # the same mathematics, and faster
     return data.to(device)
 
 
@@ -136,11 +125,9 @@ def place(model: Net, data: Dataset) -> Dataset:
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
-    After each epoch a checkpoint is written to the run's folder. Called again after an
-    interruption, with the same recipe and data, it goes on after the last finished epoch, and on a
-    CPU the history is bit for bit that of an undisturbed run: it keeps its number of threads.
-    Raises PermissionError if the folder cannot be written or another process is training this run,
-    ValueError for a broken checkpoint, FloatingPointError if training diverges.
+    Called again after an interruption, with the same recipe and data, it goes on after the last
+    finished epoch, and on a CPU the history is bit for bit that of an undisturbed run. Raises
+    PermissionError and ValueError as visit() does, FloatingPointError if training diverges.
     """
     optimizer = make_optimizer(model, recipe)
     with checkpoints.visit(recipe, data, model, optimizer) as run:
@@ -184,8 +171,7 @@ def train_beside(data: Dataset, recipe: Recipe,
                  ) -> tuple[Net, list[dict[str, float]]]:
     """Train a recipe with nothing written and nothing printed: its network, and a row per epoch.
 
-    data: the part that is trained on, as Recipe's train_size and the rest have left it. watch: what
-    it says of the network after an epoch joins the epoch's row. A run that diverges ends there.
+    What watch() says of the network after an epoch joins its row. A run that diverges ends there.
     """
     model, history = build_model(recipe, data), []
     data = place(model, data)
@@ -196,7 +182,6 @@ def train_beside(data: Dataset, recipe: Recipe,
     return model, history
 
 
-# --------------------------------------------------------------------------------------- tests
 @threads.own_torch()
 @torch.no_grad()
 def predict(model: Net, data: Dataset) -> Tensor:
@@ -211,11 +196,8 @@ def predict(model: Net, data: Dataset) -> Tensor:
 
 
 def loss_and_accuracy(log_probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean loss (negative log likelihood) of predictions, and the fraction that is right.
-
-    In float64, which an Apple GPU lacks: so on the CPU.
-    """
-    log_probabilities, labels = log_probabilities.cpu(), labels.cpu()
+    """Mean loss (negative log likelihood) of predictions, and the fraction that is right."""
+    log_probabilities, labels = log_probabilities.cpu(), labels.cpu()  # an Apple GPU has no float64
     loss = F.nll_loss(log_probabilities.double(), labels)
     return loss.item(), (log_probabilities.argmax(1) == labels).sum().item() / len(labels)
 
@@ -229,8 +211,7 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
 def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Five steps and one test in float64 on the CPU: the same numbers on every machine.
 
-    The black background is filled with a faint speckle: max pooling over equal values would leave
-    it to rounding which of them is taken, and learns.
+    For that the black background gets a faint speckle: of equal values, rounding picks a maximum.
     """
     few = data.head(5 * recipe.batch_size).to(torch.device("cpu"))
     torch.manual_seed(recipe.seed)

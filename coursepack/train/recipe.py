@@ -28,24 +28,18 @@ GOES_WITH = (  # a value, and the only values of other parameters with which it 
 PLACES = ("data_dir", "runs_dir", "device")  # parameters that differ from machine to machine
 MUST_AGREE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "batch_size", "lr",
               "schedule")  # parameters in which runs are alike, or they are not compared
-SUMMARY = {  # the parameters of notebook 04
-    "runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int, "columns": int,
-}
+# The parameters of notebooks 00, 04, and 05 and 06.
 BY_HAND = {"images": int, "channels": int, "size": int, "groups": int, "eps": float, "seed": int}
-LIVE = {  # those of notebooks 05 and 06
-    "dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
-    "images_dir": str,
-}
+SUMMARY = {"runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int,
+           "columns": int}
+LIVE = {"dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
+        "images_dir": str}
 KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes"}
-MOST = {"shown": 100, "columns": 20}  # more images would take more memory than anybody's eyes
 
 
 def varied(default: object, least: float = 0, below: float = math.inf,
            among: Collection[str] = ()) -> Field:
-    """A field of Recipe that studies vary and no notebook has: a number's range, a text's choices.
-
-    Such a field is all that a new parameter of studies needs here.
-    """
+    """A field that studies vary and no notebook has: all that a new one of them needs here."""
     return field(default=default, metadata={"range": (least, below), "among": tuple(among)})
 
 
@@ -53,8 +47,7 @@ def varied(default: object, least: float = 0, below: float = math.inf,
 class Recipe:
     """The parameters of one run, checked as soon as they are put together.
 
-    Raises ValueError that names the value, what is allowed and the fix. See the parameters cell
-    of a recipe notebook for what each one means; those below "laboratory" are what studies vary.
+    What each one means: the parameters cell of a recipe notebook. Studies vary the "laboratory".
     """
 
     dataset: str = "mnist"
@@ -122,9 +115,9 @@ LABORATORY = {f.name: f for f in fields(Recipe) if f.metadata}
 CHOICES = {"penalize": PENALIZE, "schedule": tuple(SCHEDULES)} | {
     name: f.metadata["among"] for name, f in LABORATORY.items() if f.type is str}
 RANGES = (  # parameter, least value, and what it must stay below
-    ("train_size", 0, math.inf), ("holdout", 0, math.inf), ("groups", 1, math.inf),
-    ("dropout", 0, 1), ("l1", 0, math.inf), ("l2", 0, math.inf), ("epochs", 1, math.inf),
-    ("batch_size", 1, math.inf), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
+    *((name, 0, math.inf) for name in ("train_size", "holdout", "l1", "l2")),
+    *((name, 1, math.inf) for name in ("groups", "epochs", "batch_size")),
+    ("dropout", 0, 1), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
     *((name, *f.metadata["range"]) for name, f in LABORATORY.items() if f.type in (int, float)),
 )
 
@@ -135,7 +128,7 @@ def with_defaults(parameters: dict[str, object]) -> dict[str, object]:
 
 
 def check_parameters(parameters: dict[str, object]) -> None:
-    """Raise ValueError unless they are Recipe's, of its types, and possible on every machine."""
+    """Raise ValueError unless they are Recipe's, of its types, and possible, alone and together."""
     kinds = {f.name: f.type for f in fields(Recipe)}
     for name, value in parameters.items():
         kind = kinds[check_choice("parameter", name, kinds)]
@@ -145,19 +138,6 @@ def check_parameters(parameters: dict[str, object]) -> None:
         files.check_range(name, parameters[name], least, below)
     for name, allowed in CHOICES.items():
         check_choice(name, parameters[name], allowed)
-    check_combination(parameters)
-    if set(augmentations(parameters["augment"])) - set(AUGMENTS):
-        raise ValueError(f"augment={parameters['augment']!r} is not known. Choose none, or any of "
-                         f"{', '.join(AUGMENTS)} joined by +.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", parameters["run_name"]):
-        raise ValueError(f"run_name={parameters['run_name'][:60]!r} is no plain name. "
-                         "Choose up to 100 letters, digits, '_', '-' and '.'.")
-    with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
-        Net(**{name: parameters[name] for name in NETWORK})
-
-
-def check_combination(parameters: dict[str, object]) -> None:
-    """Raise ValueError for what is possible alone, but not together."""
     for step, value, needs in GOES_WITH:
         for name, needed in needs.items() if parameters[step] == value else ():
             if parameters[name] != needed:
@@ -170,14 +150,21 @@ def check_combination(parameters: dict[str, object]) -> None:
     if parameters["subset_seed"] and not parameters["train_size"]:
         raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
                          "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
+    if set(augmentations(parameters["augment"])) - set(AUGMENTS):
+        raise ValueError(f"augment={parameters['augment']!r} is not known. Choose none, or any of "
+                         f"{', '.join(AUGMENTS)} joined by +.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", parameters["run_name"]):
+        raise ValueError(f"run_name={parameters['run_name'][:60]!r} is no plain name. "
+                         "Choose up to 100 letters, digits, '_', '-' and '.'.")
+    with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
+        Net(**{name: parameters[name] for name in NETWORK})
 
 
 def in_kind(name: str, value: object, kind: type) -> object:
     """The value of a parameter in its type, taken as it is meant where nothing is lost by it.
 
-    A command line has only texts, and papermill makes of them what they look like: so "1e-3" is a
-    number, 1.0 and "1" are the whole number 1, "true" is True, and " GN " is GN; but not 1.5 a
-    whole number, nor 1 a text, which may have been 001. Raises ValueError.
+    papermill makes of a command line's texts what they look like: so "1e-3" is a number, 1.0 and
+    "1" are 1, "true" is True, " GN " is GN; but 1.5 is no whole number, nor 1 a text: was it 001?
     """
     if type(value) is str and not name.endswith("_dir"):  # a folder may have any name
         value = value.strip(" ")
@@ -190,25 +177,22 @@ def in_kind(name: str, value: object, kind: type) -> object:
             return int(float(value))
         if kind is bool and type(value) is str:
             return ("false", "true").index(value.lower()) == 1
-    error = wrong_kind(name, value, kind)
-    if kind is str:
-        raise ValueError(f"{error} On papermill's command line, -r {name} passes one as it is "
-                         f"written, where -p {name} makes a number of 001.")
-    raise error
+    hint = (f" On papermill's command line, -r {name} passes one as it is written, where -p {name} "
+            "makes a number of 001.") if kind is str else ""
+    raise wrong_kind(name, value, kind, hint)
 
 
-def wrong_kind(name: str, value: object, kind: type) -> ValueError:
+def wrong_kind(name: str, value: object, kind: type, hint: str = "") -> ValueError:
     """The refusal of a value that is not of its parameter's type."""
-    return ValueError(f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind]}.")
+    return ValueError(f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind]}.{hint}")
 
 
 def notebook_parameters(variables: dict[str, object], kinds: dict[str, type]) -> dict[str, object]:
     """The parameters among a notebook's variables, its globals(), each in its type.
 
-    Raises ValueError for one of the wrong type, and for what papermill put in if the notebook has
-    no such parameter (papermill only warns, and `-p epoch 5` would train for the default epochs)
-    or if the parameter has another value by now. Where the cell that asks has run before in this
-    kernel, a person is at work, and what they have set since counts: papermill runs a cell once.
+    Refused is what papermill put in if the notebook has no such parameter (papermill only warns,
+    and `-p epoch 5` would train for the default epochs) or if it has another value by now. But
+    papermill runs a cell once: if this one ran before, a person is at work, and their value counts.
     """
     injected, cells = read_injected(variables), variables.get("In", [])
     for name in injected:
@@ -228,10 +212,7 @@ def notebook_parameters(variables: dict[str, object], kinds: dict[str, type]) ->
 
 
 def read_injected(variables: dict[str, object]) -> dict[str, object]:
-    """What papermill's cells set, of those that a kernel has run; ... for more than a plain value.
-
-    With --inject-paths there are two names of its own among them, which are no parameters.
-    """
+    """What papermill put in by cells that a kernel has run; ... for more than a plain value."""
     injected: dict[str, object] = {}
     for cell in variables.get("In", []):  # IPython's list of executed cells
         with contextlib.suppress(SyntaxError):  # not papermill's
@@ -243,7 +224,8 @@ def read_injected(variables: dict[str, object]) -> dict[str, object]:
                     if isinstance(line, ast.Assign):
                         injected |= dict.fromkeys(names, eval(ast.unparse(line.value), {
                             "__builtins__": {"float": float}}))  # it writes float('nan')
-    return {name: injected[name] for name in injected if not name.startswith("PAPERMILL_")}
+    own = "PAPERMILL_"  # what --inject-paths adds is no parameter
+    return {name: injected[name] for name in injected if not name.startswith(own)}
 
 
 def augmentations(augment: str) -> list[str]:
@@ -252,13 +234,10 @@ def augmentations(augment: str) -> list[str]:
 
 
 def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[str]]:
-    """The names in runs and in factors, from the variables of notebook 04, its globals().
-
-    Raises ValueError for any of its parameters that is not of its type or out of range.
-    """
+    """The names in runs and in factors, from the variables of notebook 04, its globals()."""
     variables.update(notebook_parameters(variables, SUMMARY))
-    for name, most in MOST.items():
-        files.check_range(name, variables[name], 1, most + 1)
+    files.check_range("shown", variables["shown"], 1, 101)  # images: more would take more memory
+    files.check_range("columns", variables["columns"], 1, 21)  # than anybody's eyes
     factors = split_names("factors", variables["factors"]) if variables["factors"] else []
     for factor in factors:
         check_choice("factors", factor, [name for name in MUST_AGREE if name != "dataset"])
@@ -266,10 +245,7 @@ def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[st
 
 
 def live_parameters(variables: dict[str, object]) -> dict[str, object]:
-    """What all runs of notebook 05 or 06 have in common, from its variables, its globals().
-
-    Raises ValueError for any of its parameters that is not of its type or out of range.
-    """
+    """What all runs of notebook 05 or 06 have in common, from its variables, its globals()."""
     variables.update(notebook_parameters(variables, LIVE))
     for name in ("live_images", "live_epochs"):
         files.check_range(name, variables[name], 1)
@@ -282,10 +258,7 @@ def live_parameters(variables: dict[str, object]) -> dict[str, object]:
 
 
 def by_hand_parameters(variables: dict[str, object]) -> None:
-    """Check the parameters of notebook 00, given its variables, its globals().
-
-    Raises ValueError for one that is not of its type, out of range, or more than a figure holds.
-    """
+    """Check the parameters of notebook 00, its globals(): no more of them than a figure holds."""
     variables.update(notebook_parameters(variables, BY_HAND))
     images, channels, size = (variables[name] for name in ("images", "channels", "size"))
     for name in ("images", "channels", "size"):

@@ -23,8 +23,8 @@ def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Te
 def penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
     """l1 * sum |w| + l2 / 2 * sum w^2 over all elements w of the parameters.
 
-    Its gradient is l1 * sign(w) + l2 * w: l2 is what torch's optimizers call weight_decay.
-    L1: Tibshirani 1996. L2: Hoerl and Kennard 1970.
+    Its gradient is l1 * sign(w) + l2 * w: l2 is what torch's optimizers call weight_decay
+    (Tibshirani 1996 for L1; Hoerl and Kennard 1970 for L2).
     """
     w = torch.cat([parameter.flatten() for parameter in parameters])
     return l1 * w.abs().sum() + l2 / 2 * (w**2).sum()
@@ -35,9 +35,8 @@ def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float,
                 l1_step: str = "subgradient") -> Tensor:
     """Add the gradient of penalty() to the gradients of the parameters; returns its value.
 
-    L1 pulls every weight by the same force, L2 in proportion to the weight. Written out, because
-    autograd takes several times as long for it, and for all weights at once: on a GPU, a call for
-    each would take longer than its work. With l1_step "proximal", L1 is left to shrink().
+    Written out, because autograd takes several times as long for it, and for all weights at once:
+    on a GPU, a call for each would take longer than its work. L1 of "proximal" is left to shrink().
     """
     pull = l1 if l1_step == "subgradient" else 0.0
     pulls = torch._foreach_mul(torch._foreach_sign(parameters), pull)  # pull * sign(w) ...
@@ -52,8 +51,7 @@ def shrink(parameters: Sequence[Tensor], threshold: float) -> None:
 
     The subgradient steps over zero and back, and makes hardly a weight exactly zero; this does
     (Daubechies, Defrise and De Mol 2004; Parikh and Boyd 2014, https://doi.org/10.1561/2400000003).
-    Momentum multiplies what a gradient moves by 1 / (1 - momentum) in the long run. So the
-    threshold with the pull of l1 is lr * l1 / (1 - momentum).
+    The threshold is lr * l1 / (1 - momentum): by so much a gradient of l1 moves in the long run.
     """
     for w in parameters:
         w.copy_(w.sign() * (w.abs() - threshold).clamp(min=0))
@@ -63,8 +61,8 @@ def shrink(parameters: Sequence[Tensor], threshold: float) -> None:
 def decay(parameters: Sequence[Tensor], share: float) -> None:
     """Weight decay that no gradient knows of: every weight loses a share of itself, lr * decay.
 
-    Under plain gradient descent that is L2. Under Adam it is not: there the gradient of L2 would be
-    divided by the gradients' size (Loshchilov and Hutter 2017, https://arxiv.org/abs/1711.05101).
+    Under plain gradient descent that is L2; Adam would divide L2's gradient by the gradients' size
+    (Loshchilov and Hutter 2017, https://arxiv.org/abs/1711.05101).
     """
     for w in parameters:
         w.mul_(1 - share)
@@ -99,8 +97,7 @@ SCHEDULES = {"one_cycle": one_cycle, "step": a_tenth_every_six_epochs, "constant
 def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
     """The learning rate that does without L2 what rate does with it, for weights before a norm.
 
-    grown: how many times longer these weights are by now than they would be with L2; 1 at first.
-    Returns the rate, and what grown is after the step.
+    grown: how many times longer these weights are than with L2, 1 at first; returned as well.
 
     Such weights w may be multiplied by any c > 0: the outputs stay, the gradient is divided by c.
     With L2, w(t + 1) = (1 - rate l2) w(t) - rate g(w(t)). Multiplied by c(t + 1), where
@@ -112,16 +109,9 @@ def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
 
 
 def scale_free_weights(model: Net) -> list[Tensor]:
-    """Weights of the convolutions right before a norm (and ReLU or dropout, which keep scale).
-
-    Multiplied by any positive number they give the same outputs, up to the norm's epsilon.
-    """
+    """Weights of convolutions before a norm, whose scale no output shows (but for its epsilon)."""
     return [block.conv.weight for block in model.layers
             if hasattr(block, "norm") and block.conv.bias is None]
-
-
-def is_one_of(tensor: Tensor, others: Sequence[Tensor]) -> bool:
-    return any(tensor is other for other in others)
 
 
 # An optimizer of groups of parameters. To add one, add its row.
