@@ -2,7 +2,7 @@
 
     bench.py                          everything: about two hours on two cores with all of MNIST
     bench.py --parts speed growth     some parts
-    bench.py --images 2000 --repetitions 1 --epochs 1 --seeds 1      a trial, some minutes
+    bench.py --trial                  with few images of the sample, some minutes
 
 Parts: speed (student loop, the same recipe here, the default recipe, bare compute), profile (where
 the seconds go), growth (more images, other batches), busy (beside another process), notebooks
@@ -12,14 +12,14 @@ and a ratio is taken within a turn. The results go to bench.json in --out, besid
 the same machine and numbers; bench_report.py makes text and figures of them, and can publish it.
 """
 
-import argparse
+import cProfile
 import dataclasses
 import functools
-import itertools
 import json
 import math
 import os
 import platform
+import pstats
 import re
 import statistics
 import subprocess
@@ -27,37 +27,43 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable, Sequence
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
-from unittest import mock
 
+import bench_report
 import psutil
 import torch
 import torch.nn.functional as F
+import torchvision
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))  # kernels
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
-# What draws, reads studies or starts kernels is imported where it is called: no measurement waits.
+from kernels import own_kernel
+
 from coursepack import files, threads
-from coursepack.data.datasets import Dataset, load_dataset
+from coursepack.data.datasets import SAMPLE, Dataset, load_dataset
+from coursepack.lab.studies import notebook_defaults
 from coursepack.runs.records import RECIPES
+from coursepack.show import looks
 from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 
-PARTS = ("speed", "profile", "growth", "busy", "notebooks", "goal")
 FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
 QUICK = yaml.safe_load((files.ROOT / "notebooks" / "params" / "quick.yaml").read_bytes())
+SECTIONS = ("training_batches", "evaluate", "replace_file")  # functions that an epoch calls
 OPERATIONS = {"convolutions": "conv", "normalization": "norm(_backward)?$",
               "ReLU": "clamp_min|threshold", "pooling": "pool"}  # names in PyTorch's profiler
+FULL = Namespace(dataset="mnist", images=60_000, turns=5, epochs=20, seeds=3)
+TRIAL = Namespace(dataset=SAMPLE, images=60, turns=1, epochs=1, seeds=1)
 
 
 @functools.cache
 def defaults() -> dict[str, dict]:
     """The recipes of the three notebooks, by norm."""
-    from coursepack.lab.studies import notebook_defaults
     recipes = map(notebook_defaults, RECIPES.values())
     return {own["norm"]: {key: own[key] for key in ("norm", "l1", "l2", "lr")} for own in recipes}
 
@@ -86,40 +92,37 @@ def run_limit(data: Dataset, recipe: Recipe) -> dict:
     return {"seconds": time.perf_counter() - started}
 
 
+def run_beside(data: Dataset, recipe: Recipe) -> dict:
+    """Train as run_pack, beside a process that never rests."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            return run_pack(data, recipe)
+        finally:
+            other.kill()
+
+
 def run_profile(data: Dataset, recipe: Recipe) -> dict:
     """Train as run_pack; seconds by section of the loop, and shares of PyTorch's operations."""
-    spent = dict.fromkeys(("training_batches", "evaluate", "replace_file"), 0.0)
-
-    def timed(name: str, function: Callable) -> Callable:
-        def wrapper(*args):
-            started = time.perf_counter()
-            result = function(*args)
-            spent[name] += time.perf_counter() - started
-            return result
-        return wrapper
-
-    def timed_batches(*args):
-        return iter(timed("training_batches", functools.partial(next, original(*args), None)), None)
-
-    original = batches.training_batches
-    with (mock.patch("coursepack.train.batches.training_batches", timed_batches),
-          mock.patch("coursepack.train.loop.evaluate", timed("evaluate", loop.evaluate)),
-          mock.patch("coursepack.files.replace_file", timed("replace_file", files.replace_file))):
-        result = run_pack(data, recipe)
+    profiler = cProfile.Profile()
+    result = profiler.runcall(run_pack, data, recipe)
+    spent = pstats.Stats(profiler).get_stats_profile().func_profiles
+    sections = {name: spent[name].cumtime / recipe.epochs for name in SECTIONS}
     few = dataclasses.replace(recipe, run_name="few")
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as operations:
         run_pack(data.head(100 * recipe.batch_size), few)
-    events = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    events = {event.key: event.self_cpu_time_total for event in operations.key_averages()}
     shares = {group: sum(us for key, us in events.items() if re.search(pattern, key))
               / sum(events.values()) for group, pattern in OPERATIONS.items()}
-    sections = {name: seconds / recipe.epochs for name, seconds in spent.items()}
     return {"seconds": result["seconds"], "sections": sections, "operations": shares}
 
 
-def work(job: str, recipe: Recipe) -> None:
+def work(settings: dict, data: Dataset) -> None:
     """What a process of measure() does: warm up on three batches, run, print the result."""
-    run = {"pack": run_pack, "limit": run_limit, "profile": run_profile}[job]
-    data = Dataset(**torch.load(Path(recipe.runs_dir) / "data.pt", weights_only=True))
+    threads.set_up_torch()
+    torch.set_num_threads(threads.THREADS)  # as loop.train() does
+    run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
+           "profile": run_profile}[settings["job"]]
+    recipe = Recipe(**settings["recipe"])
     run(data.head(3 * recipe.batch_size), dataclasses.replace(recipe, epochs=1, run_name="warm-up"))
     print(json.dumps(run(data, recipe)))
 
@@ -135,38 +138,41 @@ def finish(command: Sequence[object], **settings: str) -> str:
     return done.stdout
 
 
-def measure(job: str, data: Dataset, recipe: dict) -> dict:
-    """Result of a job of work() in a new process, set up as the notebooks set up theirs."""
+def measure(job: str, data: Dataset, recipe: dict, nesterov: bool = True) -> dict:
+    """What a loop measures of itself in a new process.
+
+    Job "student" is student_loop.py, set up as Python comes. The others are those of work(), set up
+    as the notebooks set up theirs, and always with Nesterov's momentum.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        own = Recipe(**recipe, device="cpu", runs_dir=folder)
+        settings = {"job": job, "recipe": dataclasses.asdict(own), "network": own.network(),
+                    "nesterov": nesterov}
         torch.save(data._asdict(), Path(folder) / "data.pt")
-        places = {"device": "cpu", "runs_dir": folder}
-        command = [sys.executable, __file__, "--work", job, "--recipe", json.dumps(recipe | places)]
-        result = json.loads(finish(command, GOMP_SPINCOUNT="5000").splitlines()[-1])
-    say(job, recipe, result["seconds"])
+        inputs = [json.dumps(settings), Path(folder) / "data.pt"]
+        if job == "student":
+            output = finish([sys.executable, Path(__file__).with_name("student_loop.py"), *inputs])
+        else:
+            output = finish([sys.executable, __file__, "--work", *inputs], GOMP_SPINCOUNT="5000")
+    result = json.loads(output.splitlines()[-1])
+    print(time.strftime("%H:%M:%S"), job, recipe, f"{result['seconds']:.4g} s", flush=True)
     return result
 
 
-def measure_student(data: Dataset, recipe: dict, nesterov: bool) -> dict:
-    """Result of upkeep/student_loop.py in a new process, set up as Python comes."""
-    from bench_report import epoch_seconds
-    arrays = {"train_images": data.train_images.squeeze(1), "train_labels": data.train_labels,
-              "test_images": data.test_images.squeeze(1), "test_labels": data.test_labels,
-              "mean": data.mean.tolist(), "std": data.std.tolist()}
-    with tempfile.TemporaryDirectory() as folder:
-        own = Recipe(**recipe, runs_dir=folder)
-        settings = dataclasses.asdict(own) | {"network": own.network(), "nesterov": nesterov}
-        inputs = Path(folder) / "settings.json", Path(folder) / "arrays.pt"
-        inputs[0].write_text(json.dumps(settings), encoding="utf-8")
-        torch.save(arrays, inputs[1])
-        command = [sys.executable, files.ROOT / "upkeep" / "student_loop.py", *inputs]
-        result = json.loads(finish(command))
-    result["seconds"] = statistics.mean(epoch_seconds(result))
-    say("student", recipe, result["seconds"])
-    return result
+def take_turns(scale: Namespace, cases: dict[str, dict]) -> dict[str, dict]:
+    """What is measured of each norm's cases (arguments of measure()), a list entry a turn."""
+    found = {norm: {name: [] for name in own} for norm, own in cases.items()}
+    for _ in range(scale.turns):
+        for norm, own in cases.items():
+            for name, case in own.items():
+                found[norm][name].append(measure(*case))
+    return found
 
 
-def say(name: str, parameters: dict, seconds: float) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {name} {parameters}: {seconds:.4g} seconds", flush=True)
+def seconds_of(found: dict[str, dict]) -> dict[str, dict]:
+    """Of all that take_turns() found the seconds."""
+    return {norm: {name: [turn["seconds"] for turn in turns] for name, turns in own.items()}
+            for norm, own in found.items()}
 
 
 # ------------------------------------------------------------------------------------ the parts
@@ -179,73 +185,65 @@ def cut(data: Dataset, images: int) -> Dataset:
         test_images=data.test_images[test], test_labels=data.test_labels[test])
 
 
-def speed(args: argparse.Namespace) -> dict:
-    """Seconds an epoch of each contender, by norm: one list entry a turn."""
-    results: dict[str, dict] = {norm: {} for norm in defaults()}
-    for _, (norm, default) in itertools.product(range(args.repetitions), defaults().items()):
-        student = default | STUDENT
-        turn = {"student": measure_student(args.data, student | {"epochs": 1}, nesterov=True),
-                "same": measure("pack", args.data, student | FEW),
-                "default": measure("pack", args.data, default | FEW),
-                "limit": measure("limit", args.data, default | FEW)}
-        for name, result in turn.items():
-            results[norm].setdefault(name, []).append(result["seconds"])
-    return results
-
-
-def profile(args: argparse.Namespace) -> dict:
-    """Where the seconds of an epoch of the default recipes go."""
-    results = {}
+def speed(data: Dataset, scale: Namespace) -> dict:
+    """Seconds an epoch of each contender, by norm."""
+    cases = {}
     for norm, default in defaults().items():
-        turns = [{"limit": measure("limit", args.data, default | FEW)["seconds"],
-                  **measure("profile", args.data, default | FEW)}
-                 for _ in range(args.repetitions)]
-        results[norm] = {key: statistics.median(turn[key] for turn in turns)
-                         for key in ("limit", "seconds")}
-        for group in ("sections", "operations"):
-            results[norm][group] = {key: statistics.median(turn[group][key] for turn in turns)
-                                    for key in turns[0][group]}
-    return results
+        student = default | STUDENT
+        cases[norm] = {"student": ("student", data, student | {"epochs": 1}),
+                       "same": ("pack", data, student | FEW),
+                       "default": ("pack", data, default | FEW),
+                       "limit": ("limit", data, default | FEW)}
+    return seconds_of(take_turns(scale, cases))
 
 
-def growth(args: argparse.Namespace) -> list[dict]:
+def profile(data: Dataset, scale: Namespace) -> dict:
+    """Where the seconds of an epoch of the default recipes go."""
+    found = take_turns(scale, {norm: {job: (job, data, default | FEW)
+                                      for job in ("limit", "profile")}
+                               for norm, default in defaults().items()})
+    return {norm: {"limit": medians(own["limit"])["seconds"], **medians(own["profile"])}
+            for norm, own in found.items()}
+
+
+def medians(turns: list[dict]) -> dict:
+    """The median of each number in dictionaries of the same keys, at any depth."""
+    return {key: medians([turn[key] for turn in turns]) if isinstance(value, dict)
+            else statistics.median(turn[key] for turn in turns)
+            for key, value in turns[0].items()}
+
+
+def growth(data: Dataset, scale: Namespace) -> list[dict]:
     """Seconds an epoch of the default recipes, with more images and with other batches."""
-    twelfth, quarter = args.images // 12, args.images // 4
-    cases = [(twelfth, 128), (quarter, 128), (args.images, 128), (quarter, 32), (quarter, 512)]
-    results = [{"norm": norm, "images": images, "batch_size": batch_size, "seconds": []}
-               for norm in defaults() for images, batch_size in cases]
-    for _, case in itertools.product(range(args.repetitions), results):
-        data = cut(args.data, case["images"])
-        recipe = defaults()[case["norm"]] | FEW | {"batch_size": case["batch_size"]}
-        case["seconds"].append(measure("pack", data, recipe)["seconds"])
-    return results
+    twelfth, quarter, whole = (cut(data, scale.images // n) for n in (12, 4, 1))
+    sizes = [(twelfth, 128), (quarter, 128), (whole, 128), (quarter, 32), (quarter, 512)]
+    found = take_turns(scale, {norm: {
+        (len(part.train_labels), batch): ("pack", part, default | FEW | {"batch_size": batch})
+        for part, batch in sizes} for norm, default in defaults().items()})
+    return [{"norm": norm, "images": images, "batch_size": batch, "seconds": seconds}
+            for norm, own in seconds_of(found).items()
+            for (images, batch), seconds in own.items()]
 
 
-def busy(args: argparse.Namespace) -> dict:
+def busy(data: Dataset, scale: Namespace) -> dict:
     """Seconds an epoch of the default recipes, alone and beside a process that never rests."""
-    results = {norm: {"alone": [], "beside": []} for norm in defaults()}
-    for _, (norm, default) in itertools.product(range(args.repetitions), defaults().items()):
-        seconds = results[norm]
-        seconds["alone"].append(measure("pack", args.data, default | FEW)["seconds"])
-        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-            try:
-                seconds["beside"].append(measure("pack", args.data, default | FEW)["seconds"])
-            finally:
-                other.kill()
-    return results
+    jobs = {"alone": "pack", "beside": "beside"}
+    return seconds_of(take_turns(scale, {
+        norm: {name: (job, data, default | FEW) for name, job in jobs.items()}
+        for norm, default in defaults().items()}))
 
 
-def notebooks(args: argparse.Namespace) -> dict:
+def notebooks(data: Dataset, scale: Namespace) -> dict:
     """Start-up, memory and final accuracy of the recipe notebooks, run by papermill."""
     code = f"import sys; sys.path[:0] = [{str(files.ROOT)!r}]; import utils"
     importing = timeit.repeat(lambda: finish([sys.executable, "-c", code]), number=1, repeat=3)
-    own = {"dataset": args.dataset}
-    small = [run_notebook(name, own | {"epochs": 1, "train_size": 1000})
-             for name in RECIPES.values()]
-    size = args.images if args.images < len(load_dataset(args.dataset).train_labels) else 0
-    full = [run_notebook(notebook, own | {"epochs": args.epochs, "train_size": size, "seed": seed})
-            for seed in range(1, args.seeds + 1) for notebook in RECIPES.values()]
-    return {"import_seconds": importing, "small": small, "full": full}
+    size = min(scale.images, len(load_dataset(scale.dataset).train_labels))
+    small = {"dataset": scale.dataset, "epochs": 1, "train_size": 1000}
+    full = small | {"epochs": scale.epochs, "train_size": size}
+    return {"import_seconds": importing,
+            "small": [run_notebook(name, small) for name in RECIPES.values()],
+            "full": [run_notebook(name, full | {"seed": seed})
+                     for seed in range(1, scale.seeds + 1) for name in RECIPES.values()]}
 
 
 def run_notebook(notebook: str, parameters: dict) -> dict:
@@ -254,8 +252,6 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
     first_step_seconds: from the start of papermill to the first step of training. peak_mb: the
     most memory that the kernel had ever held by the end of each epoch (Linux only).
     """
-    from kernels import own_kernel
-
     with tempfile.TemporaryDirectory() as folder:
         parameters = parameters | {"runs_dir": folder, "run_name": "run", "device": "cpu"}
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-level", "ERROR",
@@ -268,23 +264,20 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
         for line in process.stdout:
             if line.startswith("epoch "):
                 ends.append(time.perf_counter() - started)
-                peaks.append(max(map(peak_memory, psutil.Process(process.pid).children(True))))
+                peaks.append(max(
+                    int(find(r"VmHWM:\s*(\d+)", f"/proc/{child.pid}/status") or 0) / 1024
+                    for child in psutil.Process(process.pid).children(True)))
         if process.wait():
             raise RuntimeError(f"{notebook} failed:\n{process.stderr.read()}")
         seconds = time.perf_counter() - started
         record = json.loads((Path(folder) / "run" / "record.json").read_text(encoding="utf-8"))
     first = record["epochs"][0]
-    say(notebook, parameters, seconds)
+    print(time.strftime("%H:%M:%S"), notebook, parameters, f"{seconds:.4g} s", flush=True)
     return {
         "notebook": notebook, "seed": record["parameters"]["seed"], "seconds": seconds,
         "first_step_seconds": ends[0] - first["train_seconds"] - first["test_seconds"],
         "training_seconds": record["seconds"], "peak_mb": peaks,
         "test_accuracy": record["epochs"][-1]["test_accuracy"]}
-
-
-def peak_memory(process: psutil.Process) -> float:
-    """The most memory in MB that a process has held; 0 where the system does not say."""
-    return int(find(r"VmHWM:\s*(\d+)", f"/proc/{process.pid}/status") or 0) / 1024
 
 
 def find(pattern: str, file: str) -> str:
@@ -294,20 +287,22 @@ def find(pattern: str, file: str) -> str:
     return found[1].strip() if found else ""
 
 
-def goal(args: argparse.Namespace) -> dict:
+def goal(data: Dataset, scale: Namespace) -> dict:
     """Test accuracy against seconds: the student loop's own recipe and the quick preset."""
-    student = defaults()["group"] | STUDENT | {"epochs": args.epochs}
-    quick = defaults()["group"] | QUICK
     results = {"student": [], "quick": []}
-    for seed in range(1, args.seeds + 1):
-        results["student"].append(measure_student(args.data, student | {"seed": seed}, False))
-        results["quick"].append(measure("pack", args.data, quick | {"seed": seed}))
+    for seed in range(1, scale.seeds + 1):
+        own = defaults()["group"] | {"seed": seed}
+        student = own | STUDENT | {"epochs": scale.epochs}
+        results["student"].append(measure("student", data, student, nesterov=False))
+        results["quick"].append(measure("pack", data, own | QUICK))
     return results
+
+
+PARTS = {part.__name__: part for part in (speed, profile, growth, busy, notebooks, goal)}
 
 
 def machine() -> dict:
     """What the seconds were measured on."""
-    import torchvision
     return {"processor": find(r"model name\s*:(.*)", "/proc/cpuinfo") or platform.processor()
             or platform.machine(), "cores": psutil.cpu_count(), "threads": threads.THREADS,
             "memory_gb": round(psutil.virtual_memory().total / 2**30),
@@ -316,45 +311,37 @@ def machine() -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS,
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=[*PARTS],
                         help="none: only the report, of what was measured before")
-    parser.add_argument("--dataset", default="mnist", help="mnist_sample: a trial without data")
-    parser.add_argument("--images", type=int, default=60_000, help="training images an epoch")
-    parser.add_argument("--repetitions", type=int, default=5, help="turns of each comparison")
-    parser.add_argument("--epochs", type=int, default=20, help="of parts notebooks and goal")
-    parser.add_argument("--seeds", type=int, default=3, help="of parts notebooks and goal")
+    parser.add_argument("--trial", action="store_true", help="see above")
     parser.add_argument("--out", type=Path, default=files.ROOT / "runs" / "bench")
     parser.add_argument("--publish", action="store_true", help="keep the results")
-    parser.add_argument("--work", help=argparse.SUPPRESS)  # the process of one measurement
-    parser.add_argument("--recipe", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=2, help=SUPPRESS)  # of one measurement's process
     args = parser.parse_args()
-    for name in ("images", "repetitions", "epochs", "seeds"):
-        files.check_range(f"--{name}", getattr(args, name), 12 if name == "images" else 1)
     if args.work:
-        threads.set_up_torch()  # looks.set_up() without the theme of figures
-        torch.set_num_threads(threads.THREADS)  # as training.train() does
-        work(args.work, Recipe(**args.recipe))
+        settings, file = args.work
+        work(json.loads(settings), Dataset(**torch.load(file, weights_only=True)))
         return
-    from bench_report import show, write_json
-
-    from coursepack.show import looks
     looks.set_up()
     files.check_writable("--out", args.out)
-    data = load_dataset(args.dataset)
+    scale = TRIAL if args.trial else FULL
+    data = cut(load_dataset(scale.dataset), scale.images)
     print(data)
-    file, args.data = args.out / "bench.json", cut(data, args.images)
+    file = args.out / "bench.json"
     results = {"machine": machine(), "run": {
-        "data": data.name, "source": data.source, "images": args.images}}
+        "data": data.name, "source": data.source, "images": scale.images}}
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if {**earlier, **results} == earlier:  # the same machine and numbers: keep its other parts
+    if earlier | results == earlier:  # the same machine and numbers: keep its other parts
         results = earlier
     for part in args.parts:
-        results[part] = globals()[part](args)
-        results["turns"] = results.get("turns", {}) | {part: args.repetitions}
-        write_json(results, file)
-    show(results, args.out, args.publish)
+        results[part] = PARTS[part](data, scale)
+        results["turns"] = results.get("turns", {}) | {part: scale.turns}
+        bench_report.write_json(results, file)
+    bench_report.draw(results, args.out)
+    print(f"\n{bench_report.report(results)}\nThe same in {file}, figures beside it.")
+    if args.publish:
+        bench_report.publish(results)
 
 
 if __name__ == "__main__":

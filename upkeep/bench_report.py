@@ -1,13 +1,9 @@
 """The report of upkeep/bench.py: Markdown and two figures, from nothing but its bench.json.
 
-    bench_report.py             print what was measured before, and draw it, in runs/bench
-    bench_report.py folder      the same of a bench.json that lies elsewhere
-    bench_report.py --publish   keep it, too: numbers and report in results/, figures in images/
-
-Each part of the benchmark has a function of its name here, from all results to its Markdown.
+Each part of the benchmark has a function of its name here, from what was measured to a table: a
+sentence about it, heads and rows.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -22,16 +18,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from readme import markdown_table, write, write_page
 
 from coursepack import files
-from coursepack.show import looks
 from coursepack.show.looks import LOOKS
 
 GOAL = 0.993  # test accuracy to reach, and to keep
 CONTENDERS = {"student": "student loop", "same": "same recipe, here", "default": "default recipe",
               "limit": "bare compute"}
 RUNNERS = {"student": "student loop, its recipe", "quick": "`quick.yaml`, here"}  # to the goal
+Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]
 
 
-# ----------------------------------------------------------------------------- seconds of a run
 def epoch_seconds(run: dict) -> list[float]:
     """Seconds of each epoch, its test included."""
     return [row["train_seconds"] + row["test_seconds"] for row in run["epochs"]]
@@ -47,13 +42,10 @@ def time_to_goal(run: dict) -> tuple[float, bool]:
     return sum(epoch_seconds(run)[:needed]), needed <= len(run["epochs"])
 
 
-# ----------------------------------------------------------------------------- words and tables
 def spread(values: Sequence[float], form: str) -> str:
     """Median and, in brackets, the range of several values."""
-    if len(values) == 1:
-        return format(values[0], form)
-    low, high = (format(end, form) for end in (min(values), max(values)))
-    return f"{format(statistics.median(values), form)} ({low} to {high})"
+    middle, low, high = (format(of(values), form) for of in (statistics.median, min, max))
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
 
 
 def ratios(of: Sequence[float], to: Sequence[float]) -> str:
@@ -61,111 +53,92 @@ def ratios(of: Sequence[float], to: Sequence[float]) -> str:
     return spread([there / here for here, there in zip(of, to)], ".2f")
 
 
-def mean_and_each(shares: Sequence[float]) -> str:
+def final_accuracy(shares: Sequence[float]) -> str:
     """Mean of several accuracies and, in brackets, each of them."""
     return f"{statistics.mean(shares):.2%} ({', '.join(f'{share:.2%}' for share in shares)})"
 
 
-def turns(results: dict, part: str) -> str:
-    """How often a part was measured, for its heading."""
-    return f"{results['turns'][part]} turn{'s' * (results['turns'][part] > 1)}"
-
-
-def table(about: str, heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A sentence and, below it, a table."""
-    return f"{about}\n\n{markdown_table(heads, rows)}"
-
-
 # ------------------------------------------------------------------------------------ the parts
-def speed(results: dict) -> str:
+def speed(found: dict, images: int) -> Table:
     """Images a second of each contender, and who is how many times as fast as whom."""
-    rows, images = [], results["run"]["images"]
-    for norm, seconds in results["speed"].items():
+    rows = []
+    for norm, seconds in found.items():
         student, same, default, limit = (seconds[name] for name in CONTENDERS)
         rates = [spread([images / s for s in seconds[name]], ",.0f") for name in CONTENDERS]
         rows.append([LOOKS[norm].short, *rates, ratios(same, student), ratios(default, student),
                      ratios(same, limit), ratios(default, limit)])
     heads = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
-    return table(f"Images a second, tests after each epoch included ({turns(results, 'speed')}):",
-                 ["norm", *heads, "b/a", "c/a", "b/d", "c/d"], rows)
+    return ("Images a second, tests after each epoch included ({turns}):",
+            ["norm", *heads, "b/a", "c/a", "b/d", "c/d"], rows)
 
 
-def profile(results: dict) -> str:
+def profile(found: dict, images: int) -> Table:
     """Where the seconds of an epoch go."""
     rows = []
-    for norm, turn in results["profile"].items():
-        sections = list(turn["sections"].values())
-        rest = turn["seconds"] - turn["limit"] - sum(sections)
-        seconds = [f"{part:.2f}" for part in (turn["seconds"], turn["limit"], *sections, rest)]
-        shares = ", ".join(f"{name} {part:.0%}" for name, part in turn["operations"].items())
-        rows.append([LOOKS[norm].short, *seconds, shares])
-    return table("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
-                 "operations, by its profiler; bare compute is another process, so the noise of "
-                 f"the machine can make the rest negative; {turns(results, 'profile')}):",
-                 ["norm", "in all", "bare compute", "images and their movements", "test",
-                  "checkpoint", "penalty, counters, the rest", "operations"], rows)
+    for norm, own in found.items():
+        seconds = [own["seconds"], own["limit"], *own["sections"].values()]
+        rest = seconds[0] - sum(seconds[1:])
+        shares = ", ".join(f"{name} {part:.0%}" for name, part in own["operations"].items())
+        rows.append([LOOKS[norm].short, *(f"{part:.2f}" for part in (*seconds, rest)), shares])
+    return ("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
+            "operations, by its profiler; bare compute is another process, so the noise of the "
+            "machine can make the rest negative; {turns}):",
+            ["norm", "in all", "bare compute", "images and their movements", "test", "checkpoint",
+             "penalty, counters, the rest", "operations"], rows)
 
 
-def growth(results: dict) -> str:
+def growth(found: list[dict], images: int) -> Table:
     """Seconds an epoch, by the number of images and the size of a batch."""
-    cases: dict[str, list[dict]] = {}
-    for case in results["growth"]:
-        cases.setdefault(case["norm"], []).append(case)
-    heads = [f"{case['images']:,} images, batch {case['batch_size']}"
-             for case in next(iter(cases.values()))]
-    rows = [[LOOKS[norm].short, *(spread(case["seconds"], ".2f") for case in own)]
-            for norm, own in cases.items()]
-    return table("Seconds an epoch of the default recipe, as the work grows "
-                 f"({turns(results, 'growth')}):",
-                 ["norm", *heads], rows)
+    heads, rows = ["norm"], {}
+    for case in found:
+        row = rows.setdefault(case["norm"], [LOOKS[case["norm"]].short])
+        row.append(spread(case["seconds"], ".2f"))
+        if len(rows) == 1:
+            heads.append(f"{case['images']:,} images, batch {case['batch_size']}")
+    return ("Seconds an epoch of the default recipe, as the work grows ({turns}):", heads,
+            [*rows.values()])
 
 
-def busy(results: dict) -> str:
+def busy(found: dict, images: int) -> Table:
     """Seconds an epoch, alone and beside another process."""
-    rows = [[LOOKS[norm].short, spread(seconds["alone"], ".2f"), spread(seconds["beside"], ".2f"),
-             ratios(seconds["alone"], seconds["beside"])]
-            for norm, seconds in results["busy"].items()]
-    return table("Seconds an epoch of the default recipe, beside a process that never rests "
-                 f"({turns(results, 'busy')}):",
-                 ["norm", "alone", "beside it", "times slower"], rows)
+    return ("Seconds an epoch of the default recipe, beside a process that never rests ({turns}):",
+            ["norm", "alone", "beside it", "times slower"],
+            [[LOOKS[norm].short, spread(seconds["alone"], ".2f"), spread(seconds["beside"], ".2f"),
+              ratios(seconds["alone"], seconds["beside"])] for norm, seconds in found.items()])
 
 
-def notebooks(results: dict) -> str:
+def notebooks(found: dict, images: int) -> Table:
     """Start-up, memory and final accuracy of the recipe notebooks."""
-    part, rows = results["notebooks"], []
-    for small in part["small"]:
-        full = [run for run in part["full"] if run["notebook"] == small["notebook"]]
+    rows = []
+    for small in found["small"]:
+        full = [run for run in found["full"] if run["notebook"] == small["notebook"]]
+        first, training, accuracies = ([run[key] for run in full] for key in (
+            "first_step_seconds", "training_seconds", "test_accuracy"))
         peaks = full[0]["peak_mb"]
-        rows.append([
-            small["notebook"], spread([run["first_step_seconds"] for run in full], ".1f"),
-            f"{small['seconds']:.1f}", spread([run["training_seconds"] for run in full], ".0f"),
-            f"{peaks[:2][-1]:,.0f}", f"{peaks[-1]:,.0f}",
-            mean_and_each([run["test_accuracy"] for run in full])])
-    epochs, seeds = len(part["full"][0]["peak_mb"]), len(part["full"]) // len(part["small"])
-    importing = statistics.median(part["import_seconds"])
-    return table(f"The recipe notebooks by papermill, {epochs} epochs, seeds 1 to {seeds} "
-                 f"(`import utils` takes {importing:.1f} s):",
-                 ["notebook", "seconds to the first step",
-                  "seconds in all, 1 epoch of 1,000 images", "seconds of training",
-                  "peak MB, epoch 2", f"peak MB, epoch {epochs}",
-                  "final test accuracy: mean (each)"], rows)
+        rows.append([small["notebook"], spread(first, ".1f"), f"{small['seconds']:.1f}",
+                     spread(training, ".0f"), f"{peaks[:2][-1]:,.0f}", f"{peaks[-1]:,.0f}",
+                     final_accuracy(accuracies)])
+    return (f"The recipe notebooks by papermill, {len(peaks)} epochs, seeds 1 to {len(full)} "
+            f"(`import utils` takes {statistics.median(found['import_seconds']):.1f} s):",
+            ["notebook", "seconds to the first step", "seconds in all, 1 epoch of 1,000 images",
+             "seconds of training", "peak MB, epoch 2", f"peak MB, epoch {len(peaks)}",
+             "final test accuracy: mean (each)"], rows)
 
 
-def goal(results: dict) -> str:
+def goal(found: dict, images: int) -> Table:
     """Seconds until the test accuracy stays at GOAL."""
-    rows, means, all_stay = [], {}, True
-    for name, runs in results["goal"].items():
+    rows, means, words = [], {}, ""
+    for name, runs in found.items():
         times = [time_to_goal(run) for run in runs]
         means[name] = statistics.mean(seconds for seconds, _ in times)
-        all_stay &= all(stays for _, stays in times)
+        if not all(stays for _, stays in times):
+            words = "; a run that does not stay there counts with all of its seconds"
         each = ", ".join(f"{'' if stays else 'over '}{seconds:.0f}" for seconds, stays in times)
-        final = [run["epochs"][-1]["test_accuracy"] for run in runs]
-        rows.append([RUNNERS[name], len(runs[0]["epochs"]),
-                     f"{means[name]:.0f} ({each})", mean_and_each(final)])
-    words = "" if all_stay else "; a run that does not stay there counts with all of its seconds"
-    return table(f"GN + L1, seconds until the test accuracy stays at {GOAL:.2%} or more: "
-                 f"{means['student'] / means['quick']:.1f} times sooner with the preset{words}.",
-                 ["", "epochs", "seconds: mean (each seed)", "final: mean (each seed)"], rows)
+        rows.append([RUNNERS[name], len(runs[0]["epochs"]), f"{means[name]:.0f} ({each})",
+                     final_accuracy([run["epochs"][-1]["test_accuracy"] for run in runs])])
+    return (f"GN + L1, seconds until the test accuracy stays at {GOAL:.2%} or more: "
+            f"{means['student'] / means['quick']:.1f} times sooner with the preset{words}.",
+            ["", "epochs", "seconds: mean (each seed)", "final: mean (each seed)"], rows)
 
 
 PARTS = {part.__name__: part for part in (speed, profile, growth, busy, notebooks, goal)}
@@ -174,13 +147,17 @@ PARTS = {part.__name__: part for part in (speed, profile, growth, busy, notebook
 def report(results: dict) -> str:
     """Everything that was measured, as Markdown."""
     about, run = results["machine"], results["run"]
-    text = ("# All measurements of speed\n\n"
-            f"Measured on {about['processor']}, {about['cores']} cores, {about['threads']} threads,"
-            f" {about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
-            f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training "
-            f"images an epoch from {run['data']} (source: {run['source']}). Medians, range in "
-            "brackets.\n")
-    return "\n".join([text, *(part(results) for name, part in PARTS.items() if name in results)])
+    texts = [
+        "# All measurements of speed\n\n"
+        f"Measured on {about['processor']}, {about['cores']} cores, {about['threads']} threads, "
+        f"{about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
+        f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training images "
+        f"an epoch from {run['data']} (source: {run['source']}). Medians, range in brackets.\n"]
+    for name in [name for name in PARTS if name in results]:
+        sentence, heads, rows = PARTS[name](results[name], run["images"])
+        turns = f"{results['turns'][name]} turn{'s' * (results['turns'][name] > 1)}"
+        texts.append(f"{sentence.format(turns=turns)}\n\n{markdown_table(heads, rows)}")
+    return "\n".join(texts)
 
 
 # -------------------------------------------------------------------------------------- figures
@@ -266,28 +243,3 @@ def publish(results: dict) -> None:
     write_json(results, files.ROOT / "results" / "bench.json")
     write_page("bench", report(results))
     draw(results, files.ROOT / "images")
-
-
-def show(results: dict, folder: Path, keep: bool) -> None:
-    """Draw the figures in a folder, print the report and, to keep them, publish both."""
-    draw(results, folder)
-    print(f"\n{report(results)}\nThe same in {folder / 'bench.json'}, figures beside it.")
-    if keep:
-        publish(results)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=files.ROOT / "runs" / "bench")
-    parser.add_argument("--publish", action="store_true", help="keep the results, see above")
-    args = parser.parse_args()
-    file = args.folder / "bench.json"
-    if not file.is_file():
-        sys.exit(f"{file} is not there. Measure first: python upkeep/bench.py --out {args.folder}")
-    looks.set_up()
-    show(json.loads(file.read_text(encoding="utf-8")), args.folder, args.publish)
-
-
-if __name__ == "__main__":
-    main()

@@ -43,18 +43,13 @@ def pieces_of(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
         return
     printed = "".join(output.get("text", "") for output in cell.outputs)  # it came in pieces
     if EXPECTED in printed:
-        yield "expected", one_line(printed.split(EXPECTED)[1])
+        yield "expected", " ".join(printed.split(EXPECTED)[1].split("\n\n")[0].split())
     elif "finding" in cell.metadata.get("tags", []):
-        yield "found", one_line(printed)
+        yield "found", " ".join(printed.split("\n\n")[0].split())
     for output in cell.outputs:
         shown = output.get("metadata", {}).get("image/png", {})
         if "file" in shown:
             yield "figure", f"![{shown['alt']}](../images/{shown['file']})"
-
-
-def one_line(text: str) -> str:
-    """The first paragraph of a text."""
-    return " ".join(text.split("\n\n")[0].split())
 
 
 def page(questions: dict[str, list[tuple[str, str]]]) -> str:

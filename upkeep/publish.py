@@ -47,18 +47,6 @@ def badges(repo: str, ref: str, notebook: str) -> str:
     return " ".join(f"[![{name}]({image})]({link})" for name, image, link in links)
 
 
-def tests_badge(repo: str) -> str:
-    """Whether the tests pass there, for the README."""
-    workflow = f"https://github.com/{repo}/actions/workflows/tests.yml"
-    return f"[![Tests]({workflow}/badge.svg)]({workflow})"
-
-
-def cite(text: str, repo: str) -> str:
-    """CITATION.cff with the address of the repository, in place of an earlier one."""
-    text = re.sub(r"^repository-code: .*\n", "", text, flags=re.MULTILINE)
-    return f'{text}repository-code: "https://github.com/{repo}"\n'
-
-
 def stamp(text: str, line: str) -> str:
     """Put a line of badges below the first heading, in place of an earlier one."""
     text = re.sub(r"^\[!\[Open in .*\n\n", "", text, flags=re.MULTILINE)
@@ -84,9 +72,13 @@ def stamped(repo: str, ref: str) -> dict[Path, str]:
     texts = {path: stamp_notebook(path, repo, ref) for folder in ("notebooks", "tests/golden")
              for path in sorted((ROOT / folder).glob("*.ipynb"))}
     readme, citation = ROOT / "README.md", ROOT / "CITATION.cff"
-    line = f"{badges(repo, ref, '00_normalization_by_hand.ipynb')} {tests_badge(repo)}"
-    texts[readme] = stamp(readme.read_text(encoding="utf-8"), line)
-    texts[citation] = cite(citation.read_text(encoding="utf-8"), repo)
+    address = f"https://github.com/{repo}"
+    tests = f"{address}/actions/workflows/tests.yml"
+    line = badges(repo, ref, "00_normalization_by_hand.ipynb")
+    texts[readme] = stamp(readme.read_text(encoding="utf-8"),
+                          f"{line} [![Tests]({tests}/badge.svg)]({tests})")
+    rest = re.sub(r"(?m)^repository-code: .*\n", "", citation.read_text(encoding="utf-8"))
+    texts[citation] = f'{rest}repository-code: "{address}"\n'
     return texts
 
 

@@ -5,10 +5,11 @@
 
 A record is kept as results/<study>/<run>.json. Nothing is kept of a study with runs on the sample.
 The tables go to results/studies.md, what the notebooks of the laboratory found to
-results/laboratory.md, summaries of both to README.md.
+results/laboratory.md, summaries of both to README.md. Page and figures of speed are made anew, too.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from functools import partial
@@ -20,6 +21,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
+import bench_report
 import findings
 from readme import markdown_table, write_page, write_part
 
@@ -42,6 +44,8 @@ from model import ARCHITECTURES, Net, count
 
 SHOWN = ("parameters", "seeds", "final test accuracy", effects.NEW_SEEDS, effects.NEW_IMAGES,
          "weights below 0.001")
+SHOWN_SAVED = ("parameters", "final test accuracy", effects.NEW_IMAGES, "final training accuracy",
+               "final penalty")
 VERSIONS = ("_first", "", "_fresh")  # of a study: before it was retuned, itself, on new seeds
 TO_REACH = {  # what it is, by how the name of a study begins
     "seed": "what the write-up reports, the best epoch, on its test set, of one run of another "
@@ -118,28 +122,25 @@ def goals(study: str, grouped: dict[str, list[dict]]) -> list[str]:
 # ---------------------------------------------------------------------------------- the page
 def framed(table: pd.DataFrame) -> str:
     rows = [[name, *row] for name, row in zip(table.index, table.values)]
-    return markdown_table(["recipe", *table.columns], rows)
+    return markdown_table(["recipe", *table.columns], rows).strip()
 
 
 def saved_section(records: list[dict]) -> str:
     """The recipe notebooks as saved: one run each."""
-    table = effects.results_table(records)
-    table = table[["parameters", "final test accuracy", effects.NEW_IMAGES,
-                   "final training accuracy", "final penalty"]]
     data, parameters = records[0]["data"], records[0]["parameters"]
-    about = (f"All of {data['name']} ({data['train_size']:,} images to train, "
-             f"{data['test_size']:,} to test), {parameters['epochs']} epochs, one run each, seed "
-             f"{parameters['seed']}.")
-    names = [graph.name for graph in figures.GRAPHS.values()]
-    graphs = [f"![{name.capitalize()} of the three recipes by epoch]"
-              f"(../images/{name.replace(' ', '_')}.png)" for name in names]
-    grids = [f"![The most confident mistakes of {recipes.recipe_title(record)}, with true class, "
-             f"prediction and confidence](../images/misclassified_{run}.png)"
+    graphs = [(f"{graph.name.capitalize()} of the three recipes by epoch",
+               graph.name.replace(" ", "_")) for graph in figures.GRAPHS.values()]
+    grids = [(f"The most confident mistakes of {recipes.recipe_title(record)}, with true class, "
+              "prediction and confidence", f"misclassified_{run}")
              for run, record in zip(RECIPES, records)]
-    sure = "![How sure each network was, and how right](../images/reliability.png)"
-    shared = "![The mistakes that all three share](../images/misclassified_by_all.png)"
-    return "\n\n".join(["## The recipe notebooks, as saved", about, framed(table).strip(), *graphs,
-                        *grids, sure, shared])
+    others = [("How sure each network was, and how right", "reliability"),
+              ("The mistakes that all three share", "misclassified_by_all")]
+    return "\n\n".join([
+        "## The recipe notebooks, as saved",
+        f"All of {data['name']} ({data['train_size']:,} images to train, {data['test_size']:,} to "
+        f"test), {parameters['epochs']} epochs, one run each, seed {parameters['seed']}.",
+        framed(effects.results_table(records)[list(SHOWN_SAVED)]),
+        *(f"![{alt}](../images/{name}.png)" for alt, name in [*graphs, *grids, *others])])
 
 
 def section(study: str, records: list[dict]) -> str:
@@ -147,34 +148,29 @@ def section(study: str, records: list[dict]) -> str:
     spec = read_file(study)
     recipes.check_comparable(records, spec["factors"])
     table = effects.results_table(records)[list(SHOWN)]
-    grouped, notes = recipes.by_recipe(records), [threads_note(records)]
+    grouped = recipes.by_recipe(records)
+    threads = sorted({record["environment"].get("threads", 0) for record in records})
+    notes = f"Threads of a run: {' or '.join(map(str, threads))}."  # its last digits depend on them
     if to_reach := goals(study, grouped):
         table.insert(3, "to reach", to_reach)
         about = next(text for start, text in TO_REACH.items() if study.startswith(start))
-        notes.append(f"*To reach* is {about}.")
+        notes += f" *To reach* is {about}."
     done, planned = len(records), len(read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    found = [f"- {sentence}" for sentence in effects.findings(records)]
+    found = "\n".join(f"- {sentence}" for sentence in effects.findings(records))
     image = f"![Test accuracy by epoch: {', '.join(grouped)}](../images/study_{study}.png)"
-    return "\n\n".join([f"## {study}", f"{spec['about']}{missing}.", framed(table).strip(),
-                        " ".join(notes), "\n".join(found), image])
-
-
-def threads_note(records: list[dict]) -> str:
-    """How many threads the runs had: the last digits of their numbers depend on it."""
-    counts = sorted({record["environment"].get("threads", 0) for record in records})
-    return f"Threads of a run: {' or '.join(map(str, counts))}."
+    return "\n\n".join([f"## {study}", f"{spec['about']}{missing}.", framed(table), notes, found,
+                        image])
 
 
 def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
     """results/studies.md, from nothing but the kept records."""
     heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
-    table = markdown_table(heads, goal_rows(studies)).strip()
-    sections = [section(study, records) for study, records in studies.items()]
-    return "\n\n".join([INTRODUCTION.strip(), "## What was to be reached", table,
-                        decided_pairs(studies), saved_section(saved), *sections,
-                        "## Parameters of each network, by what its norms learn",
-                        networks().strip()]) + "\n"
+    return "\n\n".join([
+        INTRODUCTION.strip(), "## What was to be reached",
+        markdown_table(heads, goal_rows(studies)).strip(), decided_pairs(studies),
+        saved_section(saved), *(section(*study) for study in studies.items()),
+        "## Parameters of each network, by what its norms learn", networks()])
 
 
 # ------------------------------------------------------------------------------- summaries
@@ -182,29 +178,26 @@ def goal_rows(studies: dict[str, list[dict]]) -> list[list[object]]:
     """A row for each recipe that had an accuracy to reach."""
     rows = []
     for study, records in studies.items():
-        grouped = recipes.by_recipe(records)
-        for first, (name, runs, goal) in enumerate(zip(grouped, grouped.values(),
-                                                       goals(study, grouped))):
+        grouped, named = recipes.by_recipe(records), study
+        for (name, runs), goal in zip(grouped.items(), goals(study, grouped)):
             mean, half = effects.mean_interval(recipes.final_values(runs))
             interval = f" ± {half:.2%}" if len(runs) >= recipes.LEAST_SEEDS else ""
             missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
-            rows.append(["" if first else study, name, len(runs), f"{mean:.2%}{interval}",
-                         goal + missed])
+            rows.append([named, name, len(runs), f"{mean:.2%}{interval}", goal + missed])
+            named = ""  # in its first row alone
     return rows
 
 
 def decided_pairs(studies: dict[str, list[dict]]) -> str:
     """How many differences are larger than chance, and in which studies."""
-    decided, pairs = {}, 0
-    for study, records in studies.items():
-        differences = effects.pairwise_differences(records)
-        pairs += len(differences)
-        if here := sum(not pair.low <= 0 <= pair.high for pair in differences):
-            decided[study] = here
-    words = (f"Of {pairs} pairs of recipes with at least three seeds each, "
-             f"{pairs - sum(decided.values())} are undecided: the interval of their difference "
+    pairs = {study: effects.pairwise_differences(records) for study, records in studies.items()}
+    decided = {study: sum(not pair.low <= 0 <= pair.high for pair in own)
+               for study, own in pairs.items()}
+    count = sum(map(len, pairs.values()))
+    words = (f"Of {count} pairs of recipes with at least three seeds each, "
+             f"{count - sum(decided.values())} are undecided: the interval of their difference "
              "holds zero.")
-    others = ", ".join(f"{study} {here}" for study, here in decided.items())
+    others = ", ".join(f"{study} {number}" for study, number in decided.items() if number)
     return f"{words} The others: {others}." if others else words
 
 
@@ -218,14 +211,12 @@ def summary(studies: dict[str, list[dict]]) -> str:
 
 def networks() -> str:
     """Every architecture with the parameters that it has with each kind of normalization."""
-    def parameters(arch: str, **options: str) -> str:
-        return f"{count(Net(arch, groups=1, **options)).parameters:,}"
-
     rows = []
     for arch, spec in ARCHITECTURES.items():
         channels, size = spec.image
-        rows.append([f"`{arch}`", f"{channels} x {size} x {size}", parameters(arch),
-                     parameters(arch, norm="layer"), parameters(arch, norm="none")])
+        counts = [count(Net(arch, groups=1, norm=norm)).parameters
+                  for norm in ("batch", "layer", "none")]
+        rows.append([f"`{arch}`", f"{channels} x {size} x {size}", *(f"{n:,}" for n in counts)])
     heads = ["`arch`", "images", "gain and bias per channel", "per element (layer norm)", "no norm"]
     return markdown_table(heads, rows)
 
@@ -239,8 +230,8 @@ def main() -> None:
         print(f"{study}: {keep_records(study)} records kept")
     saved, studies = load_saved(), load_studies()
     for study, records in studies.items():
-        of = f"{study}, {records[0]['data']['name']}"
-        figure = figures.plot_graph(records, ["test_accuracy"], of)
+        figure = figures.plot_graph(records, ["test_accuracy"],
+                                    f"{study}, {records[0]['data']['name']}")
         files.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
     write_page("studies", page(saved, studies))
@@ -248,6 +239,7 @@ def main() -> None:
     questions = findings.read_questions()
     write_page("laboratory", findings.page(questions))
     write_part("laboratory", findings.summary(questions))
+    bench_report.publish(json.loads((ROOT / "results" / "bench.json").read_bytes()))
 
 
 if __name__ == "__main__":
