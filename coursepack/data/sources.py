@@ -92,8 +92,7 @@ def read_npz(file: Path) -> list[np.ndarray]:
 
 def check_headers(archive: zipfile.ZipFile) -> None:
     """Raise ValueError unless the four arrays are as large as they claim and fit into memory."""
-    missing = [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]
-    if missing:
+    if missing := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
         raise ValueError(f"it lacks {', '.join(missing)}")
     members = [archive.getinfo(f"{name}.npy") for name in ARRAYS]
     for member in members:
@@ -210,10 +209,9 @@ def idx_files(place: Path) -> dict[str, Path]:
     """
     paths = [place / name for name in names_in(place) if IDX_NAME.fullmatch(name)]
     flat = [path for path in paths if not os.path.isdir(path)]
-    flat.sort(key=lambda path: path.suffix.lower() == ".gz")
     inside = [path / name for path in paths if os.path.isdir(path) for name in names_in(path)]
     found: dict[str, Path] = {}
-    for path in [*flat, *inside]:
+    for path in [*sorted(flat, key=lambda path: path.suffix.lower() == ".gz"), *inside]:
         if match := IDX_NAME.fullmatch(path.name):
             found.setdefault(match[1].lower(), path)
     return found
@@ -222,8 +220,7 @@ def idx_files(place: Path) -> dict[str, Path]:
 def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[np.ndarray]:
     """The arrays of the four idx files. Raises ValueError for a broken one, or of another data set.
 
-    A broken .gz in the folder that torchvision downloads to is a FileNotFoundError: it fetches it
-    again.
+    A broken .gz where torchvision downloads to is a FileNotFoundError: it fetches it again.
     """
     arrays = []
     for part, dimensions in IDX.items():
@@ -243,7 +240,7 @@ def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """The bytes of an idx file, packed or not. Raises ValueError that says what is wrong with it.
+    """The bytes of an idx file, packed or not. Raises ValueError.
 
     No more is unpacked than it claims, and nothing if that does not fit into memory.
     """
@@ -286,7 +283,6 @@ def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.n
     """The arrays of a torchvision dataset, downloaded and unpacked by one process at a time.
 
     Those that waited read what it left. url: one that answers, whose mirror is asked first.
-    Raises OSError that names the folder and what went wrong.
     """
     if hasattr(dataset, "mirrors"):
         mirrors = sorted(dataset.mirrors, key=lambda mirror: not url.startswith(mirror))
@@ -298,9 +294,9 @@ def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.n
         with wait_for_lock(folder):
             return open_torchvision(dataset, folder, download=True)  # of what is missing
     except Exception as error:  # of the network, of the disk, of unpacking
-        raise OSError(
-            f"downloading or unpacking {name} in {folder} failed: {str(error) or repr(error)}. "
-            f"Run again, put {name}.npz there, or choose another data_dir.") from error
+        raise OSError(f"downloading or unpacking {name} in {folder} failed: "
+                      f"{str(error) or repr(error)}. Run again, put {name}.npz there, or choose "
+                      "another data_dir.") from error
     finally:
         socket.setdefaulttimeout(before)
 
@@ -380,13 +376,11 @@ def read_sample() -> list[np.ndarray]:
 def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int) -> list[Tensor]:
     """The four arrays as tensors: images uint8 (N, C, H, W), labels int64 (N,).
 
-    classes: how many there should be, 0 for as many as the training labels say.
-    Raises ValueError that names where they came from and what is wrong.
+    classes: how many there should be, 0 for as many as the training labels say. Raises ValueError.
     """
     tensors: list[Tensor] = []
     for split, images, labels in [("train", *arrays[:2]), ("test", *arrays[2:])]:
-        problem = find_problem(images, labels, arrays[0], classes)
-        if problem:
+        if problem := find_problem(images, labels, arrays[0], classes):
             raise ValueError(f"{where}: in its {split} part, {problem}. Replace the file.")
         classes = classes or int(labels.max()) + 1
         images = images if images.ndim == 4 else images[..., None]

@@ -28,15 +28,12 @@ NEW_SEEDS, NEW_IMAGES = "95 % interval, new seeds", "95 % interval, new test ima
 
 
 def by_point(table: pd.DataFrame, response: str, by: Sequence[str]) -> pd.DataFrame:
-    """For each point: its runs, how many failed, and the mean of the others with its interval.
-
-    The interval is Student's, at 95 %, over seeds; none below three runs.
-    """
+    """Of each point: its runs, how many failed, the others' mean, from three on its interval."""
     rows = []
     for point, runs in table.groupby(list(by), sort=False, dropna=False):
         values = with_response(runs, response)[response].to_numpy(float)
         mean = values.mean() if len(values) else np.nan
-        half = mean_interval(values, LEVEL)[1] if len(values) >= LEAST_SEEDS else np.nan
+        half = mean_interval(values)[1] if len(values) >= LEAST_SEEDS else np.nan
         rows.append((*point, len(runs), len(runs) - len(values), mean, mean - half, mean + half))
     return pd.DataFrame(rows, columns=[*by, "runs", "failed", "mean", "low", "high"])
 
@@ -107,9 +104,8 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
                    by: str = "seed") -> pd.DataFrame:
     """Differences of each level of a factor to one of them, run by run of the same seed.
 
-    Each with its own 95 % interval (Student); p is that of the t test, corrected so that all of
-    them hold together (Holm 1979), and decides what the difference says. Raises ValueError for a
-    level that has no two seeds in common with the control, or two runs of one seed.
+    Each with its own 95 % interval (Student); p is that of the t test, see hold_together(). Raises
+    ValueError for a level without two seeds in common with the control, or with two runs of one.
     """
     groups, good = samples(table, response, among, control), with_response(table, response)
     if good.duplicated([by, among]).any():
@@ -121,7 +117,7 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
         if len(values) < 2:
             raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished runs "
                              f"of the same {by}. Add runs, or leave this level out.")
-        mean, half = mean_interval(values, LEVEL)
+        mean, half = mean_interval(values)
         rows.append((level, control, mean, mean - half, mean + half))
         p_values.append(stats.ttest_1samp(values, 0).pvalue if np.ptp(values) > NOTHING
                         else float(abs(mean) < NOTHING))
@@ -131,8 +127,8 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
 def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.DataFrame:
     """The difference of a factor's two levels at each level of another, with unequal spreads.
 
-    Intervals are Welch's, 95 % each; p is corrected so that all of them hold together (Holm 1979),
-    and decides what a difference says. Where all runs of a level are alike, a difference is one.
+    Intervals are Welch's, 95 % each; p: see hold_together(). Where all runs of a level are alike,
+    a difference is one.
     """
     if len(samples(table, response, among)) > 2:
         raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
@@ -188,21 +184,18 @@ def check_balance(good: pd.DataFrame, response: str, crossed: Sequence[str], lea
 
 def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
                    block: str = "") -> pd.DataFrame:
-    """Analysis of variance of crossed factors: what share of the response's variation is whose.
+    """Analysis of variance of crossed factors: shares of the sum of squares (type II), F tests.
 
-    Share is that of the sum of squares (type II); p is that of the F test. block: what runs share
-    that is not asked about, such as the seed that draws their images; it crosses with no factor.
-    Raises ValueError unless all combinations have as many finished runs.
+    block: what runs share that is not asked about, such as the seed that draws their images; it
+    crosses with no factor. Raises ValueError unless all combinations have as many finished runs.
     """
     good = with_response(table, response)
     check_balance(good, response, [*factors, block] if block else factors, 1 if block else 2)
     good = good.rename(columns={response: "response_"})
     crossed = " * ".join(f"C({name})" for name in factors)
     apart = f" + C({block})" if block else ""
-    fitted = models.ols(f"response_ ~ {crossed}{apart}", good).fit()
-    found = anova_lm(fitted, typ=2)
-    named = [str(name).replace("C(", "").replace(")", "").replace(":", " x ")
-             for name in found.index]
+    found = anova_lm(models.ols(f"response_ ~ {crossed}{apart}", good).fit(), typ=2)
+    named = [name.replace("C(", "").replace(")", "").replace(":", " x ") for name in found.index]
     return pd.DataFrame({"source": named, "freedom": found["df"].astype(int).to_numpy(),
                          "share": (found["sum_sq"] / found["sum_sq"].sum()).to_numpy(),
                          "p": found["PR(>F)"].to_numpy()})
@@ -223,8 +216,7 @@ def seeds_needed(difference: float, spread: float, power: float = 0.8, level: fl
     """Seeds of each of two recipes that show a difference of their means with a probability: power.
 
     spread: standard deviation over seeds, in the unit of the difference. By Student's t-test of two
-    samples, two-sided, at a level (Cohen 1988). Raises ValueError unless all are above zero, and
-    power and level below one.
+    samples, two-sided, at a level (Cohen 1988).
     """
     if not (difference > 0 and spread > 0 and 0 < level < power < 1):
         raise ValueError(f"difference={difference}, spread={spread}, power={power}, level={level}: "
@@ -242,23 +234,19 @@ def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the first axis, and half the width of its confidence interval (Student 1908).
-
-    The interval is that of the mean over all seeds, judged by these; infinite for a single value.
-    """
+def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis, half the width of its interval (Student 1908; infinite for one)."""
     count = len(values)
     if count < 2:
         return values[0], np.full_like(values[0], np.inf)
-    return values.mean(0), stats.t.ppf((1 + level) / 2, count - 1) * stats.sem(values)
+    return values.mean(0), stats.t.ppf((1 + LEVEL) / 2, count - 1) * stats.sem(values)
 
 
 def results_table(records: Sequence[dict]) -> pd.DataFrame:
     """A row for each recipe: final values, as means over its seeds, and two intervals of accuracy.
 
-    NEW_SEEDS: where the mean of all seeds may lie, on these test images; see mean_interval(),
-    blank below three seeds. NEW_IMAGES: where the accuracy of these networks on all images like
-    these test images may lie; see accuracy_interval().
+    NEW_SEEDS: where the mean of all seeds may lie, on these test images; blank below three seeds.
+    NEW_IMAGES: where the accuracy of these networks on all images like these may lie.
     """
     rows = {}
     for name, runs in by_recipe(records).items():
@@ -318,8 +306,8 @@ def tukey_intervals(groups: dict[object, np.ndarray], least_error: float = 0.0,
                     ) -> list[tuple[object, object, float, float, float]]:
     """For all pairs of groups: both names, the difference of their means, low and high.
 
-    Their 95 % intervals hold together (Tukey 1949; Kramer 1956 for groups of unequal size), with
-    one variance, which is pooled. least_error: below it no standard error of a difference goes.
+    By Tukey 1949, and Kramer 1956 for unequal sizes; the variance is pooled. least_error: below it
+    no standard error of a difference goes.
     """
     freedom = sum(len(values) - 1 for values in groups.values())
     variance = sum(((v - v.mean()) ** 2).sum() for v in groups.values()) / freedom
@@ -334,10 +322,9 @@ def tukey_intervals(groups: dict[object, np.ndarray], least_error: float = 0.0,
 def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
     """Every recipe with three seeds or more against every other, by Tukey's method.
 
-    This assumes runs that are independent, accuracies that are roughly normal, and one variance for
-    all recipes. Nothing is paired by seed: a seed gives two recipes the same batches, but on these
-    data their accuracies do not go up and down together. An accuracy is a count of images, so the
-    standard error of a difference is at least one of them.
+    Nothing is paired by seed: a seed gives two recipes the same batches, but on these data their
+    accuracies do not go up and down together. An accuracy is a count of images, so the standard
+    error of a difference is at least one of them.
     """
     recipes = {name: final_values(runs) for name, runs in by_recipe(records).items()
                if len(runs) >= LEAST_SEEDS}
@@ -350,10 +337,10 @@ def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
 
 def findings(records: Sequence[dict]) -> list[str]:
     """What the runs say about differences between recipes: at least one sentence."""
-    recipes, found = by_recipe(records), pairwise_differences(records)
+    recipes = by_recipe(records)
     few = [name for name, runs in recipes.items() if len(runs) < LEAST_SEEDS]
     enough = [name for name in recipes if name not in few]
-    sentences = [str(difference) for difference in found]
+    sentences = [str(difference) for difference in pairwise_differences(records)]
     if len(enough) == 1:
         sentences.append(f"{enough[0]}: no other recipe with three seeds to compare it with.")
     if few:
@@ -364,9 +351,8 @@ def findings(records: Sequence[dict]) -> list[str]:
 def mcnemar_test(run: dict, other: dict) -> tuple[int, int, float]:
     """Do two trained networks err equally often on the same test images? (McNemar 1947.)
 
-    Of the images that only one of them gets wrong: how many only the first does, how many only
-    the other, and how likely a split as uneven is if each were a coin toss, by the exact test.
-    This compares two networks, not recipes: two seeds of one recipe often differ as clearly.
+    How many only the first gets wrong, how many only the other, and how likely a split as uneven is
+    if each were a coin toss. It compares networks, not recipes: two seeds often differ as clearly.
     """
     wrong, wrong_other = set(run["misclassified"]), set(other["misclassified"])
     only, only_other = len(wrong - wrong_other), len(wrong_other - wrong)

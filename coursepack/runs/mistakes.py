@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from coursepack.data.datasets import Dataset
-from coursepack.train import loop
-from model import Net
 
 CONFIDENCES = (0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1)
 
@@ -30,11 +28,6 @@ class Misclassified(NamedTuple):
     label_probability: np.ndarray  # of the true class
 
 
-def probabilities(model: Net, data: Dataset) -> Tensor:
-    """Those of all classes (N, classes) for each test image, by loop.predict()."""
-    return loop.predict(model, data).exp().cpu()
-
-
 def find_misclassified(probabilities: Tensor, data: Dataset) -> Misclassified:
     """All test images whose most probable class is not their label."""
     top, prediction = probabilities.max(1)
@@ -48,13 +41,12 @@ def find_misclassified(probabilities: Tensor, data: Dataset) -> Misclassified:
 
 def reliability_table(confidence: ArrayLike, right: ArrayLike,
                       edges: Sequence[float] = CONFIDENCES) -> list[dict[str, float]]:
-    """How often answers are right, by how sure the network is of them.
+    """How often answers are right, by how sure the network is of them: it is calibrated if equally.
 
     confidence: (N,) the probability that each answer was given; right: (N,) was it right? A row for
     each bin between two edges that holds images, its lower edge included (the last also its upper
-    one): that edge, how many images, their mean confidence, and the share that is right. A network
-    is calibrated if the two agree (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
-    Raises ValueError for a confidence outside of the edges.
+    one). Guo et al. 2017, https://arxiv.org/abs/1706.04599. Raises ValueError for a confidence
+    outside of the edges.
     """
     confidence, right = np.asarray(confidence, float), np.asarray(right, bool)
     if not np.all((confidence >= edges[0]) & (confidence <= edges[-1] + 1e-6)):  # rounded up

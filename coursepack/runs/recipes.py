@@ -15,10 +15,7 @@ RUNS_OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not i
 
 
 def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> None:
-    """Raise ValueError unless the runs agree in all but their recipes: data, epochs, rate ...
-
-    factors: parameters of MUST_AGREE in which they may differ. A message names each value's runs.
-    """
+    """Raise ValueError unless the runs agree in all but their recipes and factors of MUST_AGREE."""
     for name in MUST_AGREE:
         if name not in factors:
             check_alike(name, records, lambda record, name=name: record["parameters"][name])

@@ -13,13 +13,12 @@ from pathlib import Path
 import fastjsonschema
 import numpy as np
 import torch
-from torch import Tensor
 
 from coursepack import files
 from coursepack.data.datasets import Dataset
 from coursepack.runs import mistakes
 from coursepack.runs.mistakes import Misclassified
-from coursepack.train import checkpoints, updates
+from coursepack.train import checkpoints, loop, updates
 from coursepack.train.recipe import PLACES, Recipe, check_parameters, with_defaults
 from model import Net, count
 
@@ -29,25 +28,17 @@ RECIPES = {"bn_l1_l2": "01_batch_norm_l1_l2", "gn_l1": "02_group_norm_l1",
            "ln_l2": "03_layer_norm_l2"}  # which notebook makes which run
 
 
-def share_near_zero(parameters: Sequence[Tensor], limit: float = 1e-3) -> float:
-    """Share of all elements that are smaller than limit in magnitude.
-
-    Before a norm that says little: only the size beside the other weights of a layer matters there,
-    see measures.sparsity.
-    """
-    w = torch.cat([parameter.detach().flatten() for parameter in parameters])
-    return (w.abs() < limit).sum().item() / w.numel()
-
-
 def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, float]]) -> dict:
     """Write model.pt, misclassified.npz and, last, record.json to the run's folder.
 
     Returns the record. The presence of record.json means that the run finished; the checkpoint,
     needed no longer, is removed. An earlier run that was of something else is moved aside first.
     """
-    probabilities = mistakes.probabilities(model, data)
+    probabilities = loop.predict(model, data).exp().cpu()  # (test images, classes)
     errors = mistakes.find_misclassified(probabilities, data)._asdict()
     run = checkpoints.identity(recipe, data)
+    weights = torch.cat([p.detach().abs().flatten()
+                         for p in updates.penalized_parameters(model, recipe.penalize)])
     record = {
         "schema": SCHEMA,
         "parameters": asdict(recipe),
@@ -61,13 +52,13 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "epochs": history,
         "misclassified": errors["index"].tolist(),
         "calibration": mistakes.find_calibration(probabilities, data),
-        "near_zero": share_near_zero(updates.penalized_parameters(model, recipe.penalize)),
+        "near_zero": (weights < 1e-3).sum().item() / weights.numel(),  # but see measures.sparsity
     }
-    weights = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
     folder = recipe.run_dir
     with checkpoints.locked(recipe):
         move_aside(folder, record)
-        files.replace_file(folder / "model.pt", functools.partial(torch.save, weights))
+        files.replace_file(folder / "model.pt", functools.partial(torch.save, state))
         files.replace_file(folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
         write_record(folder / "record.json", record)
         checkpoints.checkpoint_file(recipe, run).unlink(missing_ok=True)

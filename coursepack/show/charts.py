@@ -52,10 +52,8 @@ def with_ways(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column way: what a run has against learning its images by heart."""
     ways = {"l1": "L1", "l2": "L2", "dropout": "dropout", "augment": "moved images"}
     way = pd.Series("", index=table.index)
-    for factor, name in ways.items():
-        if factor in table:
-            has_it = ~table[factor].isin([0, "none"])
-            way += has_it.map({True: f" + {name}", False: ""})
+    for factor in [factor for factor in ways if factor in table]:
+        way += table[factor].isin([0, "none"]).map({True: "", False: f" + {ways[factor]}"})
     return table.assign(way=way.str.removeprefix(" + ").replace("", "nothing"))
 
 
@@ -66,9 +64,8 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
 
     A pale dot is a run. x: numbers, or words, which stand in the order of the table. names: what a
     level of line is called in the figure (a norm has its own name). log: which axes are
-    logarithmic, "x", "y", "xy" or "". On a logarithmic y axis an interval's lower end is as many
-    times below the mean as its upper end is above it, so that it never reaches zero. Crosses above
-    are points of which runs diverged, with their number if others did not.
+    logarithmic, "x", "y", "xy" or "". Crosses above are points of which runs diverged, with their
+    number if others did not.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     shown = response_of(response)
@@ -110,10 +107,7 @@ def to_draw(points: pd.DataFrame, shown: Response, log: bool) -> pd.DataFrame:
 
 def draw_line(ax: plt.Axes, look: Look, means: tuple[pd.Series, pd.Series],
               runs: tuple[pd.Series, pd.Series]) -> list[tuple[float, float, str, str]]:
-    """Means joined by a line, and a pale dot for each run. Both are x and y.
-
-    Returns the line's end, as label_ends takes it; nothing if there is no mean.
-    """
+    """Means joined by a line, and a pale dot for each run. Returns its end, for label_ends."""
     ax.plot(*means, color=look.colour, linestyle=look.line, marker="o", markersize=5, linewidth=2)
     ax.scatter(*runs, s=9, color=look.colour, alpha=0.35, linewidths=0)
     drawn = [point for point in zip(*means) if np.isfinite(point).all()]
@@ -140,10 +134,9 @@ def moved(x: pd.Series, whole: pd.Series, shift: float, log: bool) -> pd.Series:
 
 def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
               names: Mapping[object, str] | None = None) -> plt.Figure:
-    """One response over another: a point for each level of a factor, joined in its order.
+    """One response over another: a line for each level of a factor, a point for each of another.
 
-    Means of the runs that finished, without intervals, and a pale dot for each run; a line for each
-    level of another factor.
+    Means of the runs that finished, without intervals, and a pale dot for each run.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     looks, ends = looks_of(table[line].unique(), names), []

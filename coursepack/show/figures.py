@@ -21,10 +21,7 @@ from model import check_norm
 
 
 def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
-    """Display a figure in a notebook, with a text for those who do not see it; save it as well.
-
-    The output's metadata keep the text and, if it was saved, the file's name.
-    """
+    """Display a figure in a notebook, with a text for those who do not see it; save it as well."""
     from IPython.display import display  # here, because training alone needs no Jupyter
 
     picture, about = io.BytesIO(), {"alt": alt}
@@ -143,10 +140,7 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
 
 
 def values_of(runs: Sequence[dict], key: str) -> np.ndarray:
-    """What is drawn for a value of each epoch of some runs, (runs, epochs).
-
-    Raises ValueError for a value that its axis has no place for.
-    """
+    """What is drawn for a value of each epoch of some runs, (runs, epochs). Raises ValueError."""
     values = np.array([[epoch[key] for epoch in run["epochs"]] for run in runs])
     drawn, (least, most) = GRAPHS[key].axis.drawn(values), GRAPHS[key].axis.ends
     for run, epoch in np.argwhere(~((drawn >= least) & (drawn <= most)))[:1]:
@@ -170,10 +164,10 @@ def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
 
 def draw_line(ax: plt.Axes, values: np.ndarray, axis: Axis, look: Look, marker: str,
               width: float) -> float:
-    """The mean of runs, values (runs, epochs), and, from three on, a band inside the axis' ends.
+    """The mean of runs, values (runs, epochs), and, from three on, a band; returns the line's end.
 
     On a logarithmic axis the band's lower end is as many times below the mean as the upper one is
-    above it, so that it never reaches zero. Returns the line's end.
+    above it, so that it never reaches zero.
     """
     y, half = mean_interval(values)
     epochs = np.arange(1, len(y) + 1)

@@ -22,11 +22,10 @@ NETWORK_LOOKS = (("#9a9a9a", "s"), ("#222222", "o"), ("#AA4499", "D"))  # none i
 
 
 def plot_means(numbers: ArrayLike, index: Mapping[str, ArrayLike]) -> plt.Figure:
-    """A batch once for each norm: elements that share a mean are squares of one colour.
+    """A batch once for each norm: elements that share a mean, and no others, have one colour.
 
-    numbers: the batch (N, C, H, W); index: by norm, the number of each element's mean, in the same
-    shape (model.mean_index). Of a large batch only the first images, channels and positions are
-    shown. No two means have one colour.
+    numbers: the batch (N, C, H, W), of which as much is drawn as there is room for; index: by norm,
+    the number of each element's mean, in the same shape (model.mean_index).
     """
     whole, corner = np.asarray(numbers), tuple(slice(most) for most in SHOWN)
     n, c, h, w = whole[corner].shape

@@ -1,21 +1,61 @@
-"""A run's process: its threads, its device and PyTorch's state, whatever else there is."""
+"""The ground: files that are never half written, folders, choices; a process and its threads."""
 
 import contextlib
 from collections import namedtuple
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from helpers import arrays, fit, make_recipe, says, set_free, without_seconds
+from helpers import arrays, files_in, fit, make_recipe, says, set_free, without_seconds
 
-from coursepack import threads
+from coursepack import files, threads
 from coursepack.data.datasets import load_dataset
 from coursepack.lab import rows
 from coursepack.train import loop
 
 Times = namedtuple("Times", "idle user")
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (OSError(28, "No space left on device"), ["No space left", "Make room"]),
+    (RuntimeError("[enforce fail at inline_container.cc] . file write failed"), ["write failed"])])
+def test_a_file_that_cannot_be_written_stays_as_it_was_and_says_so(tmp_path, error, words):
+    file = tmp_path / "record.json"
+
+    def fail_half_way(path):
+        path.write_text("hal", encoding="utf-8")
+        raise error
+
+    steps = mock.Mock()  # on the disk before it has its name
+    with mock.patch("os.fsync", steps.fsync), mock.patch("os.replace", steps.replace):
+        files.replace_file(tmp_path / "a", Path.touch)
+    assert [name for name, *_ in steps.mock_calls] == ["fsync", "replace"]
+    for before in ([], ["record.json"]):
+        with pytest.raises(OSError, match=says("record.json", tmp_path, *words)):
+            files.replace_file(file, fail_half_way)
+        assert files_in(tmp_path) == before
+        files.replace_file(file, lambda path: path.write_text("whole", encoding="utf-8"))
+        assert (file.read_text(encoding="utf-8"), files_in(tmp_path)) == ("whole", ["record.json"])
+
+
+def test_trying_a_folder_leaves_nothing_and_disturbs_nobody(tmp_path):
+    (tmp_path / ".writable").touch()  # as another process may have had it
+    files.check_writable("runs_dir", tmp_path / "runs")
+    assert (files_in(tmp_path), files_in(tmp_path / "runs")) == ([".writable", "runs"], [])
+
+
+# ------------------------------------------------------------------------------ a process
+@contextlib.contextmanager
+def put(set_to, value, back):
+    set_to(value)
+    try:
+        yield
+    finally:
+        set_to(back)
 
 
 def test_container_with_two_cores_of_64_takes_two(monkeypatch):
@@ -33,16 +73,13 @@ def test_container_with_two_cores_of_64_takes_two(monkeypatch):
     (1, 0.2, 0.2, False)])  # one thread always has its core
 def test_threads_do_not_follow_other_processes_but_a_line_says_that_it_will_be_slow(
         monkeypatch, capsys, number, busy, passed, warned):
-    times = iter([Times(50, 50), Times(50 + passed - busy, 50 + busy)])
-    for name, value in {"psutil.cpu_times": lambda: next(times), "psutil.cpu_count": lambda: 2,
+    times = mock.Mock(side_effect=[Times(50, 50), Times(50 + passed - busy, 50 + busy)])
+    for name, value in {"psutil.cpu_times": times, "psutil.cpu_count": lambda: 2,
                         "count_cores": lambda: 2}.items():
         monkeypatch.setattr(f"coursepack.threads.{name}", value)
-    before = torch.get_num_threads()
-    try:
+    with put(torch.set_num_threads, 1, torch.get_num_threads()):
         threads.fix_threads(number)
         assert torch.get_num_threads() == number
-    finally:
-        torch.set_num_threads(before)
     said = capsys.readouterr()
     assert said.out == ""  # stdout is compared between machines
     assert ("OMP_NUM_THREADS=1" in said.err) == warned
@@ -55,17 +92,8 @@ def test_auto_is_cuda_else_apples_gpu_else_the_cpu(monkeypatch, cuda, apple, the
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
     assert threads.pick_device("auto") == torch.device(there[0])
     assert threads.pick_device("cpu") == torch.device("cpu")
-    with pytest.raises(ValueError, match=says("device='?'", ", ".join(["auto", *there]))):
+    with pytest.raises(ValueError, match="Choose one of: " + ", ".join(["auto", *there])):
         threads.pick_device("?")
-
-
-@contextlib.contextmanager
-def put(set_to, value, back):
-    set_to(value)
-    try:
-        yield
-    finally:
-        set_to(back)
 
 
 STATES = [  # of PyTorch, such as cells may leave it
@@ -85,7 +113,7 @@ STATES = [  # of PyTorch, such as cells may leave it
 
 
 def state_of_torch():
-    """What own_torch() sets: each of STATES but the last ones and the threads of autograd."""
+    """What own_torch() sets, but for the threads of autograd."""
     kernels = torch.backends
     return [torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype(),
             torch.get_default_device(), torch.is_autocast_enabled("cpu"), kernels.mkldnn.enabled,
@@ -96,10 +124,9 @@ def state_of_torch():
 
 def numbers_of_a_run(folder):
     """All that a run computes: data, history, mistakes, the probe, and a run beside it."""
-    folder.mkdir()
-    np.savez(folder / "mnist.npz", **arrays())
     recipe = make_recipe(folder, arch="mnist_8k", augment="rotate+shift", l1=1e-4, dropout=0.1,
                          batch_size=8)
+    np.savez(folder / "mnist.npz", **arrays())
     data = load_dataset("mnist", str(folder))
     model, history = fit(data, recipe)
     set_free(recipe)

@@ -1,0 +1,323 @@
+"""Graphs, pictures and charts: what is drawn where, in which look; texts that do not touch."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import make_record, several_seeds
+
+import model
+from coursepack.runs import recipes
+from coursepack.runs.mistakes import Misclassified
+from coursepack.show import charts, figures, pictures
+from coursepack.show.figures import GRAPHS, Axis, Graph
+from coursepack.show.looks import LOOKS
+
+pytestmark = pytest.mark.usefixtures("figures_closed")
+DIGITS, RECORD = "0123456789", make_record("batch", 1, 0.9)
+
+
+def titled(ax):
+    return ax.get_title(loc="left").replace("\n", " ")
+
+
+def small_print(figure):
+    return " ".join(" ".join(text.get_text() for text in figure.texts).split())
+
+
+def texts(labels):
+    return [label.get_text() for label in labels]
+
+
+# ------------------------------------------------------------------------- graphs by epoch
+@pytest.mark.parametrize(("key", "seeds"), [
+    ("test_accuracy", 1), ("test_accuracy", 2), *((key, 4) for key in GRAPHS)])
+def test_graph_has_a_line_a_recipe_and_a_band_for_three_seeds(key, seeds):
+    records = several_seeds({"batch": 0.97, "layer": 0.95}, 0.001, seeds, np.random.default_rng(0))
+    figure = figures.plot_graph(records, [key], "of BN")
+    [ax] = figure.axes
+    means = [recipes.final_values(runs, key).mean() for runs in recipes.by_recipe(records).values()]
+    shown = [line.get_ydata()[-1] for line in ax.lines]
+    assert shown == pytest.approx([1 - mean if "accuracy" in key else mean for mean in means])
+    assert ax.yaxis.get_inverted() == ("accuracy" in key)  # of errors: the fewer, the higher
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 2
+    assert len(ax.collections) == (2 if seeds > 2 else 0)
+    assert ("band: 95 % interval" in small_print(figure)) == (seeds > 2)
+    assert (f"mean of {seeds} seeds" in small_print(figure)) == (seeds > 1)
+    assert titled(ax) == f"{GRAPHS[key].name.capitalize()}: of BN"
+
+
+def test_recipes_of_one_norm_differ_in_their_markers():
+    records = [make_record("batch", 1, 0.9 + skip / 50, skip=skip) for skip in (False, True)]
+    figure = figures.plot_graph(records, ["test_accuracy"])
+    [ax] = figure.axes
+    assert small_print(figure).endswith("training images; one run each, seed 1")
+    one, two = (line.get_marker() for line in ax.lines)
+    assert one != two
+    assert {text[0] for text in texts(ax.texts)} == {figures.MARKERS[one], figures.MARKERS[two]}
+
+
+@pytest.mark.parametrize("key", ["loss", "test_accuracy"])
+def test_bands_of_few_seeds_are_whole_and_stay_in_the_axes(key):
+    records = [make_record(norm, seed, accuracy) for norm in ("batch", "layer")
+               for seed, accuracy in enumerate((0.9, 0.1, 0.15))]
+    [ax] = figures.plot_graph(records, [key]).axes
+    bottom, top = sorted(ax.get_ylim())
+    for band, line in zip(ax.collections, ax.lines):
+        x, y = band.get_paths()[0].vertices.T
+        assert bottom <= y.min() <= line.get_ydata().min()
+        assert line.get_ydata().max() <= y.max() <= top
+        last, end = y[x == 2], line.get_ydata()[-1]
+        if key == "loss":
+            assert last.max() / end == pytest.approx(end / last.min())
+        else:
+            assert last.max() == 1  # more errors than images there are not
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("key", ["loss", "test_accuracy"])
+def test_zero_is_drawn_at_the_end_of_a_logarithmic_axis_and_the_caption_says_so(key):
+    for none_wrong, accuracy in ((True, 0.99), (False, 0.98)):  # in the first of two epochs
+        figure = figures.plot_graph([make_record("batch", 1, accuracy)], [key])
+        assert min(figure.axes[0].get_ylim()) > 0
+        assert ("beyond the axis is drawn at its end" in small_print(figure)) == none_wrong
+
+
+def test_a_new_graph_is_a_row_and_its_axis_may_go_below_zero(monkeypatch):
+    monkeypatch.setitem(GRAPHS, "gap", Graph("gap", Axis("loss minus test loss")))
+    records = [make_record("batch", seed, 0.9) | {"epochs": [{"gap": 0.1 - seed}] * 2}
+               for seed in (1, 2, 3)]
+    [ax] = figures.plot_graph(records, ["gap"]).axes
+    assert ax.lines[0].get_ydata() == pytest.approx([-1.9, -1.9])
+    assert (ax.get_yscale(), ax.get_ylabel()) == ("linear", "loss minus test loss")
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert ax.get_ylim()[0] < band.min() < -1.9 < band.max() < ax.get_ylim()[1]
+
+
+@pytest.mark.parametrize(("names", "end"), [
+    (["BN", "GN(2)", "LN"], 0.0), (["BN"] * 40, 1.0),  # more than there is room for
+    ([f"BN + L1 + L2, {', '.join(['dropout 0.05'] * 9)}"] * 3, 0.5)], ids=["few", "many", "long"])
+def test_names_of_lines_stay_beside_the_axes_and_do_not_touch(names, end):
+    figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    figures.label_ends(ax, [(1, end, name, "black") for name in names])
+    figure.canvas.draw()
+    boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
+    frame = ax.get_window_extent()
+    assert frame.y0 - 1 <= boxes[0].y0
+    assert boxes[-1].y1 <= frame.y1 + 1
+    assert all(below.y1 <= above.y0 + 1 for below, above in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("text", ["said: " + ", ".join(["automobile"] * 12), "said: 7 (99%)"])
+def test_texts_below_images_do_not_touch(text):
+    figure = figures.show_images(np.zeros((10, 1, 28, 28), np.uint8), below=[text] * 10, columns=5)
+    figure.canvas.draw()
+    boxes = [ax.xaxis.label.get_window_extent() for ax in figure.axes[:5]]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert all(box.y0 > figure.axes[5].get_window_extent().y1 for box in boxes)
+
+
+# ---------------------------------------------------------- means, weights, what a network said
+@pytest.mark.parametrize("shape", [(4, 2, 2, 2), (2, 4, 1, 3), (5, 6, 1, 1), (1, 1, 1, 1)])
+def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
+    groups = 2 if shape[1] % 2 == 0 else 1
+    index = {norm: model.mean_index(shape, norm, groups)
+             for norm in ("batch", "layer", "group", "instance")}
+    figure = pictures.plot_means(np.arange(np.prod(shape)).reshape(shape), index)
+    for (norm, means), ax in zip(index.items(), figure.axes):
+        means = means.numpy().ravel()
+        colours = [patch.get_facecolor() for patch in ax.patches]
+        assert len(colours) == means.size
+        assert len(set(zip(colours, means.tolist()))) == len(set(colours)) == means.max() + 1
+        assert titled(ax) == f"{norm} norm: {means.max() + 1} means"
+        assert texts(ax.get_xticklabels()) == [f"image {i}" for i in range(shape[0])]
+        assert texts(ax.get_yticklabels()) == [f"channel {i}" for i in range(shape[1])]
+        x, y = np.transpose([text.get_position() for text in ax.texts]).reshape(2, *shape)
+        assert (np.diff(x, axis=0) > 0).all()  # images to the right
+        assert (np.diff(y, axis=1) < 0).all()  # channels below each other
+        assert texts(ax.texts) == [str(number) for number in range(means.size)]
+
+
+def test_of_a_large_batch_the_first_corner_is_shown_and_said():
+    x = np.zeros((32, 16, 5, 4))
+    figure = pictures.plot_means(x, {"batch": model.mean_index(x.shape, "batch")})
+    assert len(figure.axes[0].patches) == np.prod(pictures.SHOWN)
+    assert titled(figure.axes[0]) == "batch norm: 16 means"
+    assert "of 32 x 16 x 5 x 4" in small_print(figure)
+
+
+def test_weights_of_all_layers_are_inside_the_axes_and_networks_differ():
+    rng = np.random.default_rng(0)
+    layers = [rng.standard_t(2, size) for size in (20, 700, 3)]
+    networks = {"before": layers, "with": [3 * w for w in layers], "free": [9 * w for w in layers]}
+    figure = pictures.plot_weights(networks, ["one", "two", "three"])
+    [ax] = figure.axes
+    ends = np.concatenate([np.concatenate(bars.get_segments()) for bars in ax.collections])
+    assert ends[:, 0].max() == 9 * max(w.max() for w in layers)
+    assert ax.get_xlim()[0] < ends[:, 0].min() < ends[:, 0].max() < ax.get_xlim()[1]
+    assert ax.lines[1].get_xdata() == pytest.approx([3 * np.median(w) for w in layers])
+    colours = {line.get_color() for line in ax.lines}
+    assert len(colours - {look.colour for look in LOOKS.values()}) == 3
+    assert texts(figure.legends[0].get_texts()) == list(networks)
+
+
+def test_reliability_adds_up_the_runs_of_a_recipe():
+    runs = [make_record(norm, seed, 0.9) | {"calibration": [
+        dict(zip(("above", "images", "confidence", "accuracy"), row)) for row in rows]}
+        for norm, seed, rows in (
+            ("batch", 1, [(0.5, 10, 0.5, 0.4), (0.9, 90, 0.95, 1.0)]),
+            ("batch", 2, [(0.5, 30, 0.55, 0.8)]), ("layer", 1, [(0.9, 100, 0.99, 0.9)]))]
+    above, below = pictures.plot_reliability(runs).axes
+    diagonal, batch, layer = above.lines
+    assert batch.get_xdata() == pytest.approx([(10 * 0.5 + 30 * 0.55) / 40, 0.95])
+    assert batch.get_ydata() == pytest.approx([(4 + 24) / 40, 1.0])
+    assert layer.get_color() == LOOKS["layer"].colour
+    assert [line.get_ydata().tolist() for line in below.lines] == [[40, 90], [100]]
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+
+
+def mistakes(label, prediction):
+    """Mistakes of some classes, with blank images."""
+    count = len(label)
+    return Misclassified(np.arange(count), np.zeros((count, 1, 28, 28), np.uint8),
+                         np.array(label, int), np.array(prediction, int),
+                         np.full(count, 0.9), np.full(count, 0.1))
+
+
+def test_mixed_up_classes_are_counted_and_of_many_the_most_frequent_are_shown():
+    for classes in (DIGITS, [str(i) for i in range(100)]):
+        figure = pictures.plot_confusions([mistakes([3, 3, 5], [8, 8, 3])] * 3, classes, RECORD)
+        [ax] = figure.axes
+        assert titled(ax).startswith("9 mistakes of 3 runs, on 3 images")
+        assert ("between the 12 of 100 classes" in titled(ax)) == (len(classes) > 12)
+        assert {text.get_text(): text.get_position() for text in ax.texts} == {
+            "6": (8.5, 3.5), "3": (3.5, 5.5)}  # said, true
+        assert "once for each run" in small_print(figure)
+    [ax, *_] = pictures.plot_confusions([mistakes([], [])], DIGITS, RECORD).axes
+    assert titled(ax) == "0 mistakes of one run"
+    often = mistakes([40] * 9 + [*range(99)], [70] * 9 + [*range(1, 100)])
+    shown = texts(pictures.plot_confusions([often], classes, RECORD).axes[0].get_xticklabels())
+    assert len(shown) == 12
+    assert {"40", "70"} <= {*shown}
+
+
+def test_the_most_confident_mistakes_are_shown_and_none_is_said_to_be_certain():
+    figure = pictures.plot_misclassified(mistakes([], []), DIGITS, RECORD)
+    assert figure.get_suptitle() == "BN: no mistakes"
+    figure = pictures.plot_misclassified(mistakes([3] * 7, [8] * 7), DIGITS, RECORD, shown=2)
+    assert figure.get_suptitle() == "BN: 2 of its 7 mistakes"
+    said = {0.9: "90%", 0.994: "99%", 0.9951: "99.51%", 0.99994: "99.99%", 0.99996: "> 99.99%"}
+    assert {share: pictures.percent(np.float32(share)) for share in said} == said
+    assert figure.axes[0].get_xlabel() == "said: 8 (90%)"
+
+
+# ------------------------------------------------------------------------- charts of tables
+@pytest.fixture
+def table():
+    rows = [{"norm": norm, "lr": lr, "seed": seed, "status": "finished",
+             "test_accuracy": 0.9 + 0.01 * seed + (0.02 if norm == "group" else 0)}
+            for norm in ("batch", "group", "none") for lr in (0.1, 1.0, 10.0) for seed in range(5)]
+    table = pd.DataFrame(rows)
+    failed = (table["norm"] == "none") & ((table["lr"] == 10) | (table["lr"] == 1)
+                                          & (table["seed"] > 2))
+    table.loc[failed, ["status", "test_accuracy"]] = ["diverged", np.nan]
+    table.attrs = {"data": {"name": "mnist"}, "common": {"train_size": 2000, "epochs": 5},
+                   "runs": 45, "missing": 3}
+    return table
+
+
+def line_of(ax, norm):
+    return next(line for line in ax.lines if line.get_color() == LOOKS[norm].colour)
+
+
+def bars_of(ax):
+    """The lower and upper ends of all intervals that are drawn."""
+    return np.transpose([bar[:, 1] for bars in ax.collections if hasattr(bars, "get_segments")
+                         for bar in bars.get_segments() if len(bar)])
+
+
+def heights_of_dots(ax):
+    heights = np.concatenate([dots.get_offsets()[:, 1] for dots in ax.collections
+                              if hasattr(dots, "get_sizes")])
+    return sorted(heights[np.isfinite(heights)])
+
+
+def test_an_effect_has_a_line_a_norm_its_runs_as_dots_and_failures_as_crosses(table):
+    figure = charts.plot_effect(table, "test_accuracy", "lr")
+    [ax] = figure.axes
+    styles = {line.get_color() for line in ax.lines if len(line.get_xdata()) == 3}
+    assert styles == {LOOKS[norm].colour for norm in ("batch", "group", "none")}
+    assert line_of(ax, "group").get_ydata() == pytest.approx([94, 94, 94])
+    assert np.isnan(line_of(ax, "none").get_ydata()[-1])
+    assert ax.get_xscale() == "log"
+    assert {*texts(ax.texts)} == {"BN", "GN", "no norm", "2", "diverged:"}
+    crosses = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "x"]
+    assert sorted(crosses) == [1.0, 10.0]
+    assert heights_of_dots(ax) == pytest.approx(sorted(100 * table["test_accuracy"].dropna()))
+    charts.add_note(figure, table)
+    assert small_print(figure).startswith("mnist, 2,000 training images, 5 epochs; 5 seeds, a dot")
+    assert "INCOMPLETE: 3 of 45 runs are missing" in small_print(figure)
+    wide = table.assign(test_accuracy=np.where(table["seed"] > 2, 0.99, 0.1))
+    low, high = bars_of(charts.plot_effect(wide, "test_accuracy", "lr").axes[0])
+    assert (low.min(), high.max()) == (0, 100)  # there is nothing beyond none and all
+
+
+def test_levels_that_are_no_norms_get_looks_of_their_own_and_words_stand_in_their_order(table):
+    table = table.assign(l1=table["seed"] % 2, word=table["lr"].map({0.1: "z", 1.0: "a", 10: "k"}))
+    [ax] = charts.plot_effect(table, "test_accuracy", "word", "l1", {0: "none", 1: "L1"}).axes
+    assert {"none", "L1"} <= {*texts(ax.texts)}
+    drawn = {(line.get_color(), str(line.get_linestyle())) for line in ax.lines
+             if len(line.get_xdata()) == 3}
+    assert len(drawn) == 2
+    assert texts(ax.get_xticklabels()) == ["z", "a", "k"]
+    assert ax.get_xscale() == "linear"
+
+
+def test_logarithmic_axes_have_no_zero_and_intervals_as_far_down_as_up(table):
+    sizes = np.where(table["seed"] > 2, 0.01, 1.0)  # the plain interval goes below zero
+    table = table.assign(size=np.where(table["lr"] > 1, 0.0, sizes))
+    table = table[table["norm"] == "group"]
+    figure = charts.plot_effect(table, "size", "lr", log="xy")
+    [ax] = figure.axes
+    mean = line_of(ax, "group").get_ydata()
+    low, high = bars_of(ax)
+    assert np.isnan(mean[2])  # zero is not drawn, and the figure no kilometre high
+    assert max(figure.get_tightbbox().size) < 20  # inches
+    assert mean[:2] / low == pytest.approx(high / mean[:2])
+    assert 0 < ax.get_ylim()[0] <= min(low)
+    table.attrs["missing"] = 0
+    charts.add_note(figure, table)
+    assert "equally far up and down" in small_print(figure)
+    assert "INCOMPLETE" not in small_print(figure)
+    charts.draw_power(figure, -0.5, (0.1, 2.0), 10.0, "predicted")  # a straight line here
+    assert ax.lines[-1].get_ydata()[[0, -1]] == pytest.approx([2.0, 0.2])
+    assert ax.texts[-1].get_text() == "predicted"
+
+
+def test_a_path_joins_the_means_in_the_order_of_a_factor_and_shows_each_run(table):
+    table = table.assign(near_zeros=table["lr"] / 20, pruned_accuracy=table["test_accuracy"])
+    [ax] = charts.plot_path(table, "near_zeros", "pruned_accuracy", "lr", "norm").axes
+    assert line_of(ax, "group").get_xdata() == pytest.approx([0.5, 5, 50])
+    assert line_of(ax, "group").get_ydata() == pytest.approx([94, 94, 94])
+    assert heights_of_dots(ax) == pytest.approx(sorted(100 * table["test_accuracy"].dropna()))
+    level = table.assign(pruned_accuracy=0.97, near_zeros=0.8)
+    [ax] = charts.plot_path(level, "near_zeros", "pruned_accuracy", "lr", "norm").axes
+    names = [line.get_ydata() for line in ax.lines if line.get_transform() == ax.transAxes]
+    assert 0 <= np.min(names) <= np.max(names) <= 1.01  # beyond, a figure has a billion pixels
+
+
+def test_a_heat_map_has_the_means_as_numbers(table):
+    [ax] = charts.plot_heat(table, "test_accuracy", "lr", "norm").axes
+    assert texts(ax.texts)[:6] == ["92.0"] * 3 + ["94.0"] * 3
+    assert texts(ax.get_yticklabels()) == ["BN", "GN", "no norm"]
+    assert texts(ax.get_xticklabels()) == ["0.1", "1.0", "10.0"]
+
+
+def test_a_way_is_what_a_run_has_against_learning_by_heart():
+    table = pd.DataFrame({"l1": [0, 1, 0, 1], "dropout": [0, 0, 0.1, 0.1],
+                          "augment": ["none", "none", "shift", "none"]})
+    assert charts.with_ways(table)["way"].to_list() == [
+        "nothing", "L1", "dropout + moved images", "L1 + dropout"]
