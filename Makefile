@@ -77,7 +77,6 @@ site: $(BIN)/site  ## the course as a website, in build/site
 
 browser: $(BIN)/dev site  ## the website, and its tests in a browser
 	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/test_website.py tests/test_browser.py
-	@[ ! -f build/times.json ] || cat build/times.json
 
 publish: $(BIN)/ready  ## for maintainers: badges, and where a notebook alone fetches from
 #~ REPO=owner/name REF=tag
