@@ -118,6 +118,8 @@ def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
     dataset, classes = sources.torchvision_class(name), DATASETS[name].classes
     assert all(url.startswith("http") for url in sources.download_urls(dataset))
     assert len(getattr(dataset, "classes", classes)) == len(classes) == len({*classes})
+    with pytest.raises(RuntimeError, match="not found"):  # it takes a folder, and nothing else
+        dataset("no_such_folder", train=True, download=False)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.4])

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import inspect
 import math
 import re
 import textwrap
@@ -18,8 +19,7 @@ from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, S
 from model import Net, check_groups
 
 AUGMENTS = ("rotate", "shift", "flip")
-NETWORK = ("arch", "norm", "groups", "layer_affine", "dropout", "order", "skip",
-           "norm_batch")  # model.Net's
+NETWORK = tuple(name for name in inspect.signature(Net).parameters if name != "classes")
 GOES_WITH = (  # a value, and the only values of other parameters with which it does what it is for
     ("l2_step", "learning_rate",
      {"optimizer": "sgd", "momentum": 0.0, "l1": 0.0, "penalize": "weights"}),
