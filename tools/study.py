@@ -82,10 +82,13 @@ class Rows:
     def parts(self) -> list[Path]:
         return sorted(self.folder.glob(".part*.jsonl"))
 
+    def in_parts(self) -> list[dict[str, object]]:
+        """All rows that are in a part, and not yet in the table."""
+        return [row for part in self.parts() for row in rows.read_part(part)[1]]
+
     def done(self) -> list[dict[str, object]]:
         """All rows that are there, in the table or in a part."""
-        return rows.read_rows(self.table)[1] + [
-            row for part in self.parts() for row in rows.read_part(part)[1]]
+        return rows.read_rows(self.table)[1] + self.in_parts()
 
     def missing(self, done: list[dict[str, object]]) -> list[Recipe]:
         """The runs that none of these rows is of."""
@@ -106,12 +109,13 @@ class Rows:
                 head = rows.table_head(self.study, self.recipes, data)
                 rows.check_head(self.table, old, head)
                 rows.check_head(file, own, head)
-                own or rows.append(file, head)
+                if not own:
+                    rows.append(file, head)
             row = {key: getattr(recipe, key) for key in (*factors, "seed")}
             row |= rows.run_once(recipe, data, self.study["measure"])
             rows.append(file, row)
             minutes = row["seconds"] * (len(mine) - 1 - number) / 60
-            print(f"{name} {count - len(self.missing(self.done()))}/{count}: "
+            print(f"{name} {count - len(self.missing(there + self.in_parts()))}/{count}: "
                   f"{rows.describe_row(row, factors)}, {row['seconds']:.0f} s, "
                   f"then about {minutes:.0f} min", flush=True)
         lock.release()

@@ -207,13 +207,16 @@ def read_study(name: str, folder: str = "") -> list[Run]:
     notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-3]*.ipynb"))
     for recipe, own in study.get("recipes", {"": {}}).items():
         changed, notebook = study["common"] | own, ""
-        with named(f"study {name}{', recipe ' * (study['kind'] == NOTEBOOK)}{recipe}"):
-            if study["kind"] == NOTEBOOK:
+        is_notebook = study["kind"] == NOTEBOOK
+        with named(f"study {name}, recipe {recipe}" if is_notebook else f"study {name}"):
+            if is_notebook:
                 notebook = check_choice("notebook", changed.pop("notebook", None), notebooks)
             check_places(changed, study["grid"], notebook)
         for *levels, seed in itertools.product(*study["grid"].values(), study["seeds"]):
             point = {key: value for level in levels for key, value in level.items()}
-            label = [str(recipe)] * bool(notebook) + [f"{k}_{v}" for k, v in point.items()]
+            label = [f"{key}_{value}" for key, value in point.items()]
+            if notebook:
+                label.insert(0, str(recipe))
             run = f"{'-'.join(label)}-seed{seed}"
             place = {"run_name": run, "runs_dir": folder or f"runs/{name}"}
             if not notebook:  # a seed draws the images, too, where not all of them are taken

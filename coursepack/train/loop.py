@@ -73,7 +73,8 @@ def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], ra
         group["lr"] = rate
     for free in optimizer.param_groups[1:]:  # weights with a rate that does without L2, if any
         free["lr"], free["grown"] = updates.rate_for_l2(rate, recipe.l2, free.get("grown", 1.0))
-        parameters = [w for w in parameters if w not in {*free["params"]}]
+        without = {*free["params"]}
+        parameters = [w for w in parameters if w not in without]
     value = updates.add_penalty(parameters, recipe.l1, recipe.l2, recipe.l1_step)
     if recipe.weight_decay:
         updates.decay(parameters, rate * recipe.weight_decay)
@@ -86,7 +87,8 @@ def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], ra
 def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer of all parameters of a model; see take_step for the second group."""
     free = updates.scale_free_weights(model) if recipe.l2_step == "learning_rate" else []
-    others = [w for w in model.parameters() if w not in {*free}]
+    apart = {*free}
+    others = [w for w in model.parameters() if w not in apart]
     groups = [{"params": group} for group in (others, free) if group]
     return updates.OPTIMIZERS[recipe.optimizer](groups, recipe.lr, recipe.momentum)
 
