@@ -142,7 +142,7 @@ def test_an_edited_file_does_not_change_the_text_over_old_numbers(write, kept):
 
 def test_records_of_the_sample_are_not_published(write, kept, monkeypatch):
     runs = write(SMALL | {"common": {"epochs": 2, "dataset": "mnist_sample"}})
-    monkeypatch.setattr(report, "read_study", lambda name: runs)
+    monkeypatch.setattr(studies, "read_study", lambda name: runs)
     before = {file: file.read_bytes() for file in kept.iterdir()}
     for run, source in zip(runs, ("npz", "sample")):
         studies.record_file(run).parent.mkdir()

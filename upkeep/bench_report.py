@@ -156,7 +156,7 @@ def report(results: dict) -> str:
     for name in [name for name in PARTS if name in results]:
         sentence, heads, rows = PARTS[name](results[name], run["images"])
         turns = f"{results['turns'][name]} turn{'s' * (results['turns'][name] > 1)}"
-        texts.append(f"{sentence.format(turns=turns)}\n\n{markdown_table(heads, rows)}")
+        texts.append(f"{sentence.format(turns=turns)}\n\n{markdown_table(heads, rows)}\n")
     return "\n".join(texts)
 
 

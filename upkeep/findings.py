@@ -8,7 +8,6 @@ import nbformat
 from coursepack.files import ROOT
 from coursepack.lab.rows import EXPECTED
 
-NOTEBOOKS = "0[56]_*.ipynb"
 INTRODUCTION = """\
 # The laboratory: nine questions
 
@@ -16,8 +15,8 @@ Written by `make report` from the saved outputs of
 [notebook 5](../notebooks/05_what_norms_change.ipynb) and
 [notebook 6](../notebooks/06_what_penalties_change.ipynb): for each question what was expected
 before its first run, the figures, and what was found. The notebooks say why, and what others found;
-the numbers are in the tables beside this page, a row a run.
-"""
+the numbers are in the tables beside this page, a row a run."""
+STARTS = {"expected": "*Expected:* ", "found": "**Found:** ", "figure": "", "run": ""}  # of a piece
 
 
 def read_questions() -> dict[str, list[tuple[str, str]]]:
@@ -27,26 +26,25 @@ def read_questions() -> dict[str, list[tuple[str, str]]]:
     "run", the commands of its studies.
     """
     questions = {}
-    for path in sorted((ROOT / "notebooks").glob(NOTEBOOKS)):
+    for path in sorted((ROOT / "notebooks").glob("0[56]_*.ipynb")):
         pieces = []  # of what comes before the first question: dropped
         for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "markdown" and (heading := re.match(r"## (\d.*)", cell.source)):
+            if heading := re.match(r"## (\d.*)", cell.source):
                 pieces = questions.setdefault(heading[1], [])
             pieces += pieces_of(cell)
     return questions
 
 
 def pieces_of(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
-    if cell.cell_type == "markdown":
-        if run := re.search(r"^\*\*Run it:\*\*.*", cell.source, re.DOTALL | re.MULTILINE):
-            yield "run", run[0]
-        return
-    printed = "".join(output.get("text", "") for output in cell.outputs)  # it came in pieces
-    if EXPECTED in printed:
+    outputs = cell.get("outputs", [])
+    printed = "".join(output.get("text", "") for output in outputs)  # it came in pieces
+    if run := re.search(r"(?ms)^\*\*Run it:\*\*.*", cell.source):
+        yield "run", run[0]
+    elif EXPECTED in printed:
         yield "expected", " ".join(printed.split(EXPECTED)[1].split("\n\n")[0].split())
     elif "finding" in cell.metadata.get("tags", []):
         yield "found", " ".join(printed.split("\n\n")[0].split())
-    for output in cell.outputs:
+    for output in outputs:
         shown = output.get("metadata", {}).get("image/png", {})
         if "file" in shown:
             yield "figure", f"![{shown['alt']}](../images/{shown['file']})"
@@ -54,17 +52,16 @@ def pieces_of(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
 
 def page(questions: dict[str, list[tuple[str, str]]]) -> str:
     """results/laboratory.md."""
-    starts = {"expected": "*Expected:* ", "found": "**Found:** "}
-    parts = [INTRODUCTION.strip()]
+    parts = [INTRODUCTION]
     for heading, pieces in questions.items():
-        parts += [f"## {heading}", *(starts.get(kind, "") + text for kind, text in pieces)]
+        parts += [f"## {heading}", *(STARTS[kind] + text for kind, text in pieces)]
     return "\n\n".join(parts) + "\n"
 
 
 def summary(questions: dict[str, list[tuple[str, str]]]) -> str:
     """The README's part: what was found, by question."""
-    lines = []
+    lines = ""
     for heading, pieces in questions.items():
         found = [text for kind, text in pieces if kind == "found"]
-        lines += [f"- **{heading}** {found[0]}", *(f"  {text}" for text in found[1:])]
-    return "\n".join(lines) + "\n"
+        lines += f"- **{heading}** " + "\n  ".join(found) + "\n"
+    return lines

@@ -1,6 +1,7 @@
 """Where the tools put what they generate: a page in results/, or a part of README.md."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from coursepack import files
 
 
 def write(file: Path, text: str) -> None:
-    """Write a text, in one piece."""
+    """Write a text, in one piece, into a folder that need not be there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     files.replace_file(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
@@ -24,6 +26,11 @@ def write_part(name: str, text: str) -> None:
     write(readme, mark.join([before, text, after]))
 
 
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def markdown_table(heads: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def without_badges(text: str) -> str:
+    """A text without the line that says where it can be opened, which make publish has written."""
+    return re.sub(r"(?m)^\[!\[Open in .*\n\n", "", text)

@@ -19,50 +19,46 @@ from readme import markdown_table, write_page
 
 from coursepack.files import ROOT
 
-TRAINING, STEPS = "coursepack/train/loop.py", "coursepack/train/updates.py"
-MUTANTS = {  # what is broken: file, what stands there, what is put there
-    "L1 dropped": (STEPS, "torch._foreach_sign(parameters), pull)",
-                   "torch._foreach_sign(parameters), 0.0)"),
-    "L1 a mean, not a sum": (STEPS, "w.abs().sum()", "w.abs().mean()"),
-    "L2 dropped": (STEPS, "torch._foreach_mul(parameters, l2)",
-                   "torch._foreach_mul(parameters, 0.0)"),
+LOOP, UPDATES, MODEL = "coursepack/train/loop.py", "coursepack/train/updates.py", "model.py"
+MUTANTS = {  # what is broken: file, what stands there once, what is put there
+    "L1 dropped": (UPDATES, "_foreach_sign(parameters), pull)", "_foreach_sign(parameters), 0.0)"),
+    "L1 a mean, not a sum": (UPDATES, "w.abs().sum()", "w.abs().mean()"),
+    "L2 dropped": (UPDATES, "_foreach_mul(parameters, l2)", "_foreach_mul(parameters, 0.0)"),
     "penalty left out of the gradient": (
-        STEPS, "torch._foreach_add_([w.grad for w in parameters], pulls)", "pass"),
-    "penalty on all parameters": (STEPS, "if isinstance(module, nn.Conv2d)",
+        UPDATES, "torch._foreach_add_([w.grad for w in parameters], pulls)", "pass"),
+    "penalty on all parameters": (UPDATES, "if isinstance(module, nn.Conv2d)",
                                   'if hasattr(module, "weight")'),
-    "layer norm in place of group norm": ("model.py", '"num_groups": g,', '"num_groups": 1,'),
-    "twice the groups": ("model.py", '"num_groups": g,', '"num_groups": 2 * g,'),
-    "eval() missing": (TRAINING, "    model.eval()\n", ""),
-    "learning rate 10 % higher": (TRAINING, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
-    "momentum changed": (STEPS, "momentum=momentum,", "momentum=0.85,"),
-    "Nesterov left out": (STEPS, "nesterov=momentum > 0", "nesterov=False"),
-    "seed changed": (TRAINING, "torch.manual_seed(recipe.seed)\n    return",
-                     "torch.manual_seed(recipe.seed + 1)\n    return"),
-    "test loss a sum over batches": (TRAINING, "loss = F.nll_loss(log_probabilities.double(), "
-                                     "labels)", "loss = sum(F.nll_loss(log_probabilities.double()"
-                                     "[i::2], labels[i::2]) for i in (0, 1))"),
-    "running statistics 10 % faster": ("model.py", 'lambda c, h, g: {"num_features": c}),',
-                                       'lambda c, h, g: {"num_features": c, "momentum": 0.11}),'),
-    "epsilon twice as large": ("model.py", "LAYERS[norm].arguments(channels, size, groups))",
-                               "LAYERS[norm].arguments(channels, size, groups), eps=2e-5)"),
+    "layer norm in place of group norm": (MODEL, '"num_groups": g,', '"num_groups": 1,'),
+    "twice the groups": (MODEL, '"num_groups": g,', '"num_groups": 2 * g,'),
+    "eval() missing": (LOOP, "    model.eval()\n", ""),
+    "learning rate 10 % higher": (LOOP, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
+    "momentum changed": (UPDATES, "momentum=momentum,", "momentum=0.85,"),
+    "Nesterov left out": (UPDATES, "nesterov=momentum > 0", "nesterov=False"),
+    "seed changed": (LOOP, "(recipe.seed)\n    return", "(recipe.seed + 1)\n    return"),
+    "test loss a sum over batches": (
+        LOOP, "F.nll_loss(log_probabilities.double(), labels)",
+        "sum(F.nll_loss(log_probabilities.double()[i::2], labels[i::2]) for i in (0, 1))"),
+    "running statistics 10 % faster": (MODEL, '{"num_features": c}),',
+                                       '{"num_features": c, "momentum": 0.11}),'),
+    "epsilon twice as large": (MODEL, "arguments(channels, size, groups))",
+                               "arguments(channels, size, groups), eps=2e-5)"),
     "L2 on the gains of the norms, too": (
-        TRAINING, "        extra += take_step(",
-        "        updates.add_penalty([w for name, w in model.named_parameters() if "
-        'name.endswith("norm.weight")], 0, recipe.l2)\n        extra += take_step('),
-    "test images moved": (TRAINING, "to_input(part, data, weight.dtype)", "to_input(part, data, "
-                          'weight.dtype, batches.random_affine(len(part), "rotate+shift"))'),
+        LOOP, "extra += take_step(", "updates.add_penalty([w for name, w in "
+        'model.named_parameters() if name.endswith("norm.weight")], 0, recipe.l2)\n'
+        "        extra += take_step("),
+    "test images moved": (LOOP, "(part, data, weight.dtype)", "(part, data, weight.dtype, "
+                          'batches.random_affine(len(part), "rotate+shift"))'),
     "columns of training and test swapped": (
-        TRAINING, '            row["test_loss"], row["test_accuracy"] = evaluate(model, data)',
-        '            row["test_loss"], row["test_accuracy"] = row["loss"], row["accuracy"]\n'
-        '            row["loss"], row["accuracy"] = evaluate(model, data)'),
+        LOOP, 'row["test_accuracy"] = evaluate(model, data)', 'row["test_accuracy"], row["loss"], '
+        'row["accuracy"] = row["loss"], row["accuracy"], *evaluate(model, data)'),
 }
 MACHINES = {  # what is different: environment variables, or an edit as above
     "1 thread": {"OMP_NUM_THREADS": "1"},
     "2 threads": {"OMP_NUM_THREADS": "2"},
     "no vector instructions (ATEN_CPU_CAPABILITY=default)": {"ATEN_CPU_CAPABILITY": "default"},
-    "oneDNN off": ("coursepack/threads.py", '(kernels.mkldnn, "enabled", True)',
-                   '(kernels.mkldnn, "enabled", False)'),
+    "oneDNN off": ("coursepack/threads.py", '"enabled", True)', '"enabled", False)'),
 }
+LEFT_OUT = (".venv", ".git", "runs", "data", "build")  # of the course, in a copy
 VERSION = ("import platform, torch; "
            "print('torch', torch.__version__, 'on Python', platform.python_version())")
 
@@ -70,12 +66,10 @@ VERSION = ("import platform, torch; "
 def golden_run(python: str, change: dict | tuple) -> tuple[str, str]:
     """Run the golden notebooks with one change, in a copy. Red or green, and what failed first?"""
     with tempfile.TemporaryDirectory() as folder:
-        copy, environment = Path(folder) / "course", dict(os.environ)
-        left_out = [ROOT / name for name in (".venv", ".git", "runs", "data", "build")]
-        shutil.copytree(ROOT, copy, ignore=lambda place, names: [
-            name for name in names if Path(place, name) in left_out])
+        copy, variables = Path(folder) / "course", {}
+        shutil.copytree(ROOT, copy, ignore=lambda place, _: LEFT_OUT if Path(place) == ROOT else ())
         if isinstance(change, dict):
-            environment |= change
+            variables = change
         else:
             file, old, new = change
             text = (copy / file).read_text(encoding="utf-8")
@@ -83,8 +77,8 @@ def golden_run(python: str, change: dict | tuple) -> tuple[str, str]:
             (copy / file).write_text(text.replace(old, new), encoding="utf-8")
         done = subprocess.run(
             [python, "-m", "pytest", "-q", "-x", "--nbval", "-k", "Cell", "tests/golden"],
-            cwd=copy, env=environment, capture_output=True, encoding="utf-8")
-    failed = re.search(r"^FAILED.*golden/(.*?)( - .*)?$", done.stdout, re.MULTILINE)
+            cwd=copy, env=os.environ | variables, capture_output=True, encoding="utf-8")
+    failed = re.search(r"(?m)^FAILED.*golden/(.*?)( - .*)?$", done.stdout)
     if done.returncode and not failed:
         raise RuntimeError(f"the golden run itself broke:\n{done.stdout}\n{done.stderr}")
     return ("red", failed[1].replace("::", ", ")) if failed else ("green", "")
@@ -103,13 +97,12 @@ def main() -> None:
         cases.append((name, python, {}))
     rows = []
     for name, python, change in [case for case in cases if args.only in case[0]]:
-        expected = "red" if name in MUTANTS else "green"
-        rows.append([name, expected, *golden_run(python, change)])
+        rows.append([name, "red" if name in MUTANTS else "green", *golden_run(python, change)])
         print(*rows[-1], sep=" | ", flush=True)
     if not args.only:
         heads = ["change", "should be", "is", "first cell that differs"]
         write_page("regression", "# Do the tests notice broken mathematics, and only that?\n\n"
-                   + markdown_table(heads, rows))
+                   f"{markdown_table(heads, rows)}\n")
     wrong = sum(expected != found for _, expected, found, _ in rows)
     sys.exit(f"{wrong} of {len(rows)} are not as expected" if wrong else 0)
 

@@ -10,69 +10,54 @@ results/laboratory.md, summaries of both to README.md. Page and figures of speed
 
 import argparse
 import json
-import shutil
 import sys
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import bench_report
 import findings
-from readme import markdown_table, write_page, write_part
+from readme import markdown_table, write, write_page, write_part
 
 from coursepack import files
 from coursepack.files import ROOT
-from coursepack.lab import effects
-from coursepack.lab.studies import (
-    NOTEBOOK,
-    check_kept,
-    finished,
-    read_file,
-    read_study,
-    record_file,
-    study_names,
-)
+from coursepack.lab import effects, studies
 from coursepack.runs import recipes
 from coursepack.runs.records import RECIPES, load_record
 from coursepack.show import figures, looks
 from model import ARCHITECTURES, Net, count
 
-SHOWN = ("parameters", "seeds", "final test accuracy", effects.NEW_SEEDS, effects.NEW_IMAGES,
-         "weights below 0.001")
-SHOWN_SAVED = ("parameters", "final test accuracy", effects.NEW_IMAGES, "final training accuracy",
-               "final penalty")
-VERSIONS = ("_first", "", "_fresh")  # of a study: before it was retuned, itself, on new seeds
+SHOWN = ["parameters", "seeds", "final test accuracy", effects.NEW_SEEDS, effects.NEW_IMAGES,
+         "weights below 0.001"]
+SHOWN_SAVED = ["parameters", "final test accuracy", effects.NEW_IMAGES, "final training accuracy",
+               "final penalty"]
 TO_REACH = {  # what it is, by how the name of a study begins
     "seed": "what the write-up reports, the best epoch, on its test set, of one run of another "
-            "recipe",
-    "best": "this pack's own goal",
-    "": "what the file of the study names",
-}
+            "recipe", "best": "this pack's own goal"}
 SAVED = "mnist_7k"  # the folder of the recipe notebooks' own records
 INTRODUCTION = """\
 # Results of the recipe notebooks and of the studies
 
 Written by `make report` from the records beside this page. How to read it: [README](README.md).
+
+## What was to be reached
 """
 
 
 # ------------------------------------------------------------------------------- what is kept
 def keep_records(study: str) -> int:
     """Copy the records of a study's finished runs to results/; returns how many there are."""
-    runs = read_study(study)
-    for file in filter(Path.is_file, map(record_file, runs)):
+    runs = studies.read_study(study)
+    for file in filter(Path.is_file, map(studies.record_file, runs)):
         if load_record(file)["data"]["source"] == "sample":
             raise ValueError(f"{file.parent.name} of {study} was trained on the sample: set "
                              f"DATA_DIR, then make study STUDY={study}")
-    folder, done = ROOT / "results" / study, [run for run in runs if finished(run)]
+    done = [run for run in runs if studies.finished(run)]
     for run in done:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.replace_file(folder / f"{run.name}.json", partial(shutil.copy, record_file(run)))
+        write(ROOT / "results" / study / f"{run.name}.json",
+              studies.record_file(run).read_text(encoding="utf-8"))
     return len(done)
 
 
@@ -81,25 +66,20 @@ def load_study(study: str) -> list[dict]:
 
     Raises ValueError unless every one is that of a run of its file, with the same parameters.
     """
-    kept = {file.stem: load_record(file)
-            for file in sorted((ROOT / "results" / study).glob("*.json"))}
-    runs = read_study(study)
-    check_kept(study, runs, kept)
-    return [kept[run.name] for run in runs if run.name in kept]
-
-
-def base_of(study: str) -> str:
-    """The study that X_first and X_fresh belong to: X."""
-    return study.removesuffix("_first").removesuffix("_fresh")
+    there = {file.stem: load_record(file) for file in (ROOT / "results" / study).glob("*.json")}
+    runs = studies.read_study(study)
+    studies.check_kept(study, runs, there)
+    return [there[run.name] for run in runs if run.name in there]
 
 
 def load_studies() -> dict[str, list[dict]]:
     """The kept records of every study that has some: X_first, X and X_fresh side by side."""
-    def place(study: str) -> tuple[str, int]:
-        return base_of(study), VERSIONS.index(study.removeprefix(base_of(study)))
+    def place(study: str) -> tuple[str, bool, str]:
+        base = study.removesuffix("_first").removesuffix("_fresh")
+        return base, not study.endswith("_first"), study
 
-    studies = {study: load_study(study) for study in sorted(study_names(NOTEBOOK), key=place)}
-    return {study: records for study, records in studies.items() if records}
+    names = sorted(studies.study_names(studies.NOTEBOOK), key=place)
+    return {study: records for study in names if (records := load_study(study))}
 
 
 def load_saved() -> list[dict]:
@@ -108,105 +88,51 @@ def load_saved() -> list[dict]:
 
 
 def goals(study: str, grouped: dict[str, list[dict]]) -> list[str]:
-    """For each recipe of a study the accuracy to reach; nothing if no file names one.
-
-    X_first had to reach what X has to.
-    """
-    to_reach = read_file(study)["to_reach"]
-    if not to_reach and base_of(study) in study_names(NOTEBOOK):
-        to_reach = read_file(base_of(study))["to_reach"]
+    """For each recipe of a study the accuracy to reach; nothing if its file names none."""
+    to_reach = studies.read_file(study)["to_reach"]
     labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in grouped.values()]
     return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []
 
 
 # ---------------------------------------------------------------------------------- the page
-def framed(table: pd.DataFrame) -> str:
-    rows = [[name, *row] for name, row in zip(table.index, table.values)]
-    return markdown_table(["recipe", *table.columns], rows).strip()
-
-
 def saved_section(records: list[dict]) -> str:
     """The recipe notebooks as saved: one run each."""
     data, parameters = records[0]["data"], records[0]["parameters"]
-    graphs = [(f"{graph.name.capitalize()} of the three recipes by epoch",
-               graph.name.replace(" ", "_")) for graph in figures.GRAPHS.values()]
-    grids = [(f"The most confident mistakes of {recipes.recipe_title(record)}, with true class, "
-              "prediction and confidence", f"misclassified_{run}")
-             for run, record in zip(RECIPES, records)]
-    others = [("How sure each network was, and how right", "reliability"),
-              ("The mistakes that all three share", "misclassified_by_all")]
+    alts = {graph.name.replace(" ", "_"): f"{graph.name.capitalize()} of the three recipes by epoch"
+            for graph in figures.GRAPHS.values()}
+    for run, record in zip(RECIPES, records):
+        alts[f"misclassified_{run}"] = (
+            f"The most confident mistakes of {recipes.recipe_title(record)}, with true class, "
+            "prediction and confidence")
+    alts |= {"reliability": "How sure each network was, and how right",
+             "misclassified_by_all": "The mistakes that all three share"}
+    table = effects.results_table(records)[SHOWN_SAVED]
     return "\n\n".join([
         "## The recipe notebooks, as saved",
         f"All of {data['name']} ({data['train_size']:,} images to train, {data['test_size']:,} to "
         f"test), {parameters['epochs']} epochs, one run each, seed {parameters['seed']}.",
-        framed(effects.results_table(records)[list(SHOWN_SAVED)]),
-        *(f"![{alt}](../images/{name}.png)" for alt, name in [*graphs, *grids, *others])])
+        markdown_table(["recipe", *table], table.itertuples()),
+        *(f"![{alt}](../images/{name}.png)" for name, alt in alts.items())])
 
 
 def section(study: str, records: list[dict]) -> str:
     """A study: what it is, its table beside what its source claims, its findings, its graph."""
-    spec = read_file(study)
+    spec = studies.read_file(study)
     recipes.check_comparable(records, spec["factors"])
-    table = effects.results_table(records)[list(SHOWN)]
+    table = effects.results_table(records)[SHOWN]
     grouped = recipes.by_recipe(records)
     threads = sorted({record["environment"].get("threads", 0) for record in records})
     notes = f"Threads of a run: {' or '.join(map(str, threads))}."  # its last digits depend on them
     if to_reach := goals(study, grouped):
         table.insert(3, "to reach", to_reach)
-        about = next(text for start, text in TO_REACH.items() if study.startswith(start))
-        notes += f" *To reach* is {about}."
-    done, planned = len(records), len(read_study(study))
+        notes += f" *To reach* is {TO_REACH.get(study[:4], 'what the file of the study names')}."
+    done, planned = len(records), len(studies.read_study(study))
     missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
-    found = "\n".join(f"- {sentence}" for sentence in effects.findings(records))
-    image = f"![Test accuracy by epoch: {', '.join(grouped)}](../images/study_{study}.png)"
-    return "\n\n".join([f"## {study}", f"{spec['about']}{missing}.", framed(table), notes, found,
-                        image])
-
-
-def page(saved: list[dict], studies: dict[str, list[dict]]) -> str:
-    """results/studies.md, from nothing but the kept records."""
-    heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
     return "\n\n".join([
-        INTRODUCTION.strip(), "## What was to be reached",
-        markdown_table(heads, goal_rows(studies)).strip(), decided_pairs(studies),
-        saved_section(saved), *(section(*study) for study in studies.items()),
-        "## Parameters of each network, by what its norms learn", networks()])
-
-
-# ------------------------------------------------------------------------------- summaries
-def goal_rows(studies: dict[str, list[dict]]) -> list[list[object]]:
-    """A row for each recipe that had an accuracy to reach."""
-    rows = []
-    for study, records in studies.items():
-        grouped, named = recipes.by_recipe(records), study
-        for (name, runs), goal in zip(grouped.items(), goals(study, grouped)):
-            mean, half = effects.mean_interval(recipes.final_values(runs))
-            interval = f" ± {half:.2%}" if len(runs) >= recipes.LEAST_SEEDS else ""
-            missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
-            rows.append([named, name, len(runs), f"{mean:.2%}{interval}", goal + missed])
-            named = ""  # in its first row alone
-    return rows
-
-
-def decided_pairs(studies: dict[str, list[dict]]) -> str:
-    """How many differences are larger than chance, and in which studies."""
-    pairs = {study: effects.pairwise_differences(records) for study, records in studies.items()}
-    decided = {study: sum(not pair.low <= 0 <= pair.high for pair in own)
-               for study, own in pairs.items()}
-    count = sum(map(len, pairs.values()))
-    words = (f"Of {count} pairs of recipes with at least three seeds each, "
-             f"{count - sum(decided.values())} are undecided: the interval of their difference "
-             "holds zero.")
-    others = ", ".join(f"{study} {number}" for study, number in decided.items() if number)
-    return f"{words} The others: {others}." if others else words
-
-
-def summary(studies: dict[str, list[dict]]) -> str:
-    """The README's sentences about the studies of notebooks."""
-    rows = goal_rows(studies)
-    missed = sum(row[-1].endswith("missed") for row in rows)
-    return (f"Of {len(rows)} recipes with an accuracy to reach, {len(rows) - missed} reach it as a "
-            f"mean over seeds and {missed} miss it. {decided_pairs(studies)}\n")
+        f"## {study}", f"{spec['about']}{missing}.",
+        markdown_table(["recipe", *table], table.itertuples()), notes,
+        "\n".join(f"- {sentence}" for sentence in effects.findings(records)),
+        f"![Test accuracy by epoch: {', '.join(grouped)}](../images/study_{study}.png)"])
 
 
 def networks() -> str:
@@ -221,6 +147,50 @@ def networks() -> str:
     return markdown_table(heads, rows)
 
 
+def page(saved: list[dict], kept: dict[str, list[dict]]) -> str:
+    """results/studies.md, from nothing but the kept records: of saved notebooks, by study."""
+    heads = ["study", "recipe", "seeds", "final test accuracy", "to reach"]
+    return "\n\n".join([
+        INTRODUCTION.strip(), markdown_table(heads, goal_rows(kept)), decided_pairs(kept),
+        saved_section(saved), *(section(*study) for study in kept.items()),
+        "## Parameters of each network, by what its norms learn", networks()]) + "\n"
+
+
+# ------------------------------------------------------------------------------- summaries
+def goal_rows(kept: dict[str, list[dict]]) -> list[list[object]]:
+    """A row for each recipe that had an accuracy to reach."""
+    rows = []
+    for study, records in kept.items():
+        grouped, named = recipes.by_recipe(records), study
+        for (name, runs), goal in zip(grouped.items(), goals(study, grouped)):
+            mean, half = effects.mean_interval(recipes.final_values(runs))
+            interval = f" ± {half:.2%}" if len(runs) >= recipes.LEAST_SEEDS else ""
+            missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
+            rows.append([named, name, len(runs), f"{mean:.2%}{interval}", goal + missed])
+            named = ""  # in its first row alone
+    return rows
+
+
+def decided_pairs(kept: dict[str, list[dict]]) -> str:
+    """How many differences are larger than chance, and in which studies."""
+    pairs = {study: effects.pairwise_differences(records) for study, records in kept.items()}
+    decided = {study: sum(not pair.low <= 0 <= pair.high for pair in own)
+               for study, own in pairs.items()}
+    total = sum(map(len, pairs.values()))
+    others = ", ".join(f"{study} {number}" for study, number in decided.items() if number)
+    return (f"Of {total} pairs of recipes with at least three seeds each, "
+            f"{total - sum(decided.values())} are undecided: the interval of their difference "
+            f"holds zero. The others: {others or 'none'}.")
+
+
+def summary(kept: dict[str, list[dict]]) -> str:
+    """The README's sentences about the studies of notebooks."""
+    rows = goal_rows(kept)
+    missed = sum(row[-1].endswith("missed") for row in rows)
+    return (f"Of {len(rows)} recipes with an accuracy to reach, {len(rows) - missed} reach it as a "
+            f"mean over seeds and {missed} miss it. {decided_pairs(kept)}\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -228,15 +198,14 @@ def main() -> None:
     looks.set_up()
     for study in parser.parse_args().studies:
         print(f"{study}: {keep_records(study)} records kept")
-    saved, studies = load_saved(), load_studies()
-    for study, records in studies.items():
+    kept, questions = load_studies(), findings.read_questions()
+    for study, records in kept.items():
         figure = figures.plot_graph(records, ["test_accuracy"],
                                     f"{study}, {records[0]['data']['name']}")
         files.replace_file(ROOT / "images" / f"study_{study}.png", figure.savefig)
         plt.close(figure)
-    write_page("studies", page(saved, studies))
-    write_part("results", summary(studies))
-    questions = findings.read_questions()
+    write_page("studies", page(load_saved(), kept))
+    write_part("results", summary(kept))
     write_page("laboratory", findings.page(questions))
     write_part("laboratory", findings.summary(questions))
     bench_report.publish(json.loads((ROOT / "results" / "bench.json").read_bytes()))
