@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import inspect
 import math
 import re
@@ -156,8 +157,14 @@ def check_parameters(parameters: dict[str, object]) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", parameters["run_name"]):
         raise ValueError(f"run_name={parameters['run_name'][:60]!r} is no plain name. "
                          "Choose up to 100 letters, digits, '_', '-' and '.'.")
-    with torch.device("meta"):  # raises for arch, norm, groups, dropout ... at no cost
-        Net(**{name: parameters[name] for name in NETWORK})
+    check_network(**{name: parameters[name] for name in NETWORK})
+
+
+@functools.cache  # hundreds of runs and records ask for the same few networks
+def check_network(**network: object) -> None:
+    """Raise ValueError for arch, norm, groups, dropout ... that no network has, at no cost."""
+    with torch.device("meta"):
+        Net(**network)
 
 
 def in_kind(name: str, value: object, kind: type) -> object:
