@@ -5,7 +5,6 @@ import ctypes
 import os
 import platform
 import sys
-import time
 from collections.abc import Iterator
 
 import joblib
@@ -53,9 +52,6 @@ def own_torch() -> Iterator[None]:
                          "register_module_forward_hook), and may change what a network computes. "
                          "Call remove() of what that function returned, or restart the kernel.")
     kernels = torch.backends
-    exact = [(kernels.mkldnn, "enabled", True), (kernels.mkldnn.conv, "fp32_precision", "ieee"),
-             (kernels.mkldnn.matmul, "fp32_precision", "ieee"),
-             (kernels.cuda.matmul, "fp32_precision", "ieee")]
     with contextlib.ExitStack() as stack:  # what it is told to call, it calls at the end
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -69,7 +65,10 @@ def own_torch() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
         stack.callback(torch.set_flush_denormal, sys.float_info.min / 2 == 0)
         torch.set_flush_denormal(True)
-        for where, name, value in exact:
+        for where, name, value in [
+                (kernels.mkldnn, "enabled", True), (kernels.mkldnn.conv, "fp32_precision", "ieee"),
+                (kernels.mkldnn.matmul, "fp32_precision", "ieee"),
+                (kernels.cuda.matmul, "fp32_precision", "ieee")]:
             stack.callback(setattr, where, name, getattr(where, name))
             setattr(where, name, value)
         yield
@@ -83,25 +82,13 @@ def fix_threads(threads: int) -> None:
     """
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
-    free = free_cores()
+    cores = count_cores()
+    idle = 1 - psutil.cpu_percent(0.1) / 100  # all, where times stand still: in some containers
+    free = min(cores, round(psutil.cpu_count() * idle))
     if threads > max(free, 1):
-        print(f"Other processes leave {free} of {count_cores()} cores free, and this run takes "
+        print(f"Other processes leave {free} of {cores} cores free, and this run takes "
               f"{threads} threads: it will be several times slower. Wait for them, or start it "
               "with the environment variable OMP_NUM_THREADS=1.", file=sys.stderr)
-
-
-def free_cores(seconds: float = 0.1) -> int:
-    """How many cores others leave to this process, watched for so long while it sleeps.
-
-    All of them where the system does not say: in some containers its times stand still.
-    """
-    before = psutil.cpu_times()
-    time.sleep(seconds)
-    after = psutil.cpu_times()
-    passed = sum(after) - sum(before)
-    idle = after.idle - before.idle + getattr(after, "iowait", 0) - getattr(before, "iowait", 0)
-    cores = count_cores()
-    return min(cores, round(psutil.cpu_count() * idle / passed)) if passed > 0 else cores
 
 
 def pick_device(device: str) -> torch.device:

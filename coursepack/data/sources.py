@@ -1,5 +1,6 @@
 """Reading images and labels, and checking them: .npz, published files, the sample of digits."""
 
+import contextlib
 import gzip
 import http.client
 import math
@@ -10,12 +11,9 @@ import socket
 import sys
 import threading
 import time
-import urllib.parse
 import urllib.request
 import zipfile
-import zlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -59,54 +57,33 @@ DATASETS = {  # by our name, which is that of an .npz, too
 }
 
 
-def open_file(file: Path) -> BinaryIO:
-    """A file, opened. Raises OSError for anything else, and does not wait for a pipe."""
-    if not os.path.isfile(file):
-        raise OSError("it is a folder, a pipe or a link to nothing")
-    return open(file, "rb")
-
-
-def check_file(file: Path) -> None:
-    """Raise ValueError unless file is one, or a link to one, that can be opened."""
+@contextlib.contextmanager
+def reading(file: Path, kind: str = "data") -> Iterator[BinaryIO]:
+    """A file, opened; whatever goes wrong with it is a ValueError that names it. No pipe waits."""
     try:
-        open_file(file).close()
-    except OSError as error:
-        raise ValueError(f"{file} is no readable data file: {error.strerror or error}. "
-                         f"{REPLACE}") from error
+        if not os.path.isfile(file):
+            raise OSError("it is a folder, a pipe or a link to nothing")
+        with open(file, "rb") as opened:
+            yield opened
+    except Exception as error:  # numpy, zipfile and what unpacks raise a dozen kinds
+        why = getattr(error, "strerror", None) or str(error) or repr(error)
+        raise ValueError(f"{file} is no readable {kind} file: {why}. {REPLACE}") from error
 
 
 def read_npz(file: Path) -> list[np.ndarray]:
-    """The four arrays of an .npz. Raises ValueError that names the file and what is wrong.
-
-    What they claim is checked first, so that no broken or hostile file takes memory.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            check_headers(archive)
-        with np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in ARRAYS]
-    except Exception as error:  # numpy, zipfile and what unpacks raise a dozen kinds
-        raise ValueError(f"{file} is no readable data file: {str(error) or repr(error)}. "
-                         f"{REPLACE}") from error
-
-
-def check_headers(archive: zipfile.ZipFile) -> None:
-    """Raise ValueError unless the four arrays are as large as they claim and fit into memory."""
-    if missing := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
-        raise ValueError(f"it lacks {', '.join(missing)}")
-    members = [archive.getinfo(f"{name}.npy") for name in ARRAYS]
-    for member in members:
-        with archive.open(member) as file:
-            if np.lib.format.read_magic(file) != (1, 0):  # others may have headers of 4 GB
-                raise ValueError(f"{member.filename} is not as numpy.savez writes numbers")
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            claimed = file.tell() + math.prod(shape) * dtype.itemsize
-        if dtype.hasobject:
-            raise ValueError(f"{member.filename} holds pickled objects, not numbers")
-        if claimed != member.file_size:
-            raise ValueError(f"{member.filename} of shape {shape} claims {claimed:,} bytes, and "
-                             f"there are {member.file_size:,}")
-    check_memory(sum(member.file_size for member in members))
+    """The four arrays of an .npz. Raises ValueError before a hostile one has taken memory."""
+    with reading(file) as opened, zipfile.ZipFile(opened) as archive:
+        if missing := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        # numpy takes no memory for numbers that a file claims and does not have
+        check_memory(sum(archive.getinfo(f"{name}.npy").file_size for name in ARRAYS))
+        arrays = []
+        for name in ARRAYS:
+            with archive.open(f"{name}.npy") as member:
+                arrays.append(np.lib.format.read_array(member, allow_pickle=False))
+                if member.read(1):  # at the end of a member, zipfile compares its checksum
+                    raise ValueError(f"{name}.npy goes on after its shape {arrays[-1].shape}")
+        return arrays
 
 
 def check_memory(size: int) -> None:
@@ -126,26 +103,22 @@ def read_published(name: str, folder: Path) -> list[np.ndarray]:
     try:
         return read_present(name, folder)
     except FileNotFoundError as error:
-        partly = [str(error)] if str(error) else []
+        partly = str(error)
     except ValueError:
         if not os.access(folder / LOCK, os.W_OK):
             raise
         with wait_for_lock(folder):  # perhaps another run is writing them just now
-            return read_present(name, folder)
+            pass
+        return read_present(name, folder)
     dataset = torchvision_class(name)
-    for top in usual_folders(name, folder) if hasattr(dataset, "tgz_md5") else ():
-        there, wrong = archive_parts(dataset, top)
-        if dataset.filename in there - wrong:
-            return download(name, dataset, top)  # unpacks it: no network is needed
-        if there:
-            partly.append(f"{top} has {', '.join(sorted(there))}; not as published, by checksum: "
-                          f"{', '.join(sorted(wrong)) or 'none'}")
+    urls = ([mirror + dataset.resources[0][0] for mirror in dataset.mirrors]
+            if hasattr(dataset, "mirrors") else [dataset.url])  # of its first file
     try:  # before any wait: of twelve runs without a network, none waits for another
-        url = first_to_answer(download_urls(dataset))
+        url = first_to_answer(urls)
     except ConnectionError as error:
         if partly:  # somebody wants these data, and no others in their place
-            raise ValueError(f"{name} is not whole: {'; '.join(partly)}. It cannot be downloaded "
-                             f"({error}). Put whole files there, or {name}.npz.") from None
+            raise ValueError(f"{name} is not whole: {partly}. It cannot be downloaded ({error}). "
+                             f"Put whole files there, or {name}.npz.") from None
         raise FileNotFoundError(
             f"{name} is not in {folder} and cannot be downloaded ({error}).") from None
     return download(name, dataset, folder, url)
@@ -159,36 +132,50 @@ def torchvision_class(name: str) -> type:
 
 
 def read_present(name: str, folder: Path) -> list[np.ndarray]:
-    """The arrays of the files that are there, as they are.
+    """The arrays of the files that are there, as they are, in any usual layout and folder.
 
     Raises ValueError that names what is broken; FileNotFoundError if not all are there, or a
     download broke off: it says which, and nothing where there are none.
     """
-    tops, places, partly = usual_folders(name, folder), [], []
+    own = [folder / sub for sub in names_in(folder) if re.fullmatch(
+        f"({DATASETS[name].folders})(data|dataset)?", re.sub("[^a-z0-9]", "", sub.casefold()))]
+    tops = [*own, folder, folder / "archive"]  # the last is what Kaggle's archives unpack to
+    ways: list[tuple[Path, Callable]] = [(top, read_torchvision) for top in tops]
     if DATASETS[name].first_labels:
-        places = [place for top in tops for place in (top / "raw", top)]
-    for place in places:
-        found = idx_files(place)
-        if len(found) == len(IDX):
-            return read_idx_files(name, found, folder / DATASETS[name].torchvision / "raw")
-        if found:
-            has, lacks = (path.name for path in found.values()), (p for p in IDX if p not in found)
-            partly.append(f"{place} has {', '.join(has)} and lacks {', '.join(lacks)}")
-    for top in tops:
+        ways[:0] = [(place, read_idx_files) for top in tops for place in (top / "raw", top)]
+    elif hasattr(torchvision_class(name), "tgz_md5"):
+        ways += [(top, unpack) for top in tops]
+    partly = []
+    for place, read in ways:
         try:
-            return open_torchvision(torchvision_class(name), top, download=False)
-        except Exception as error:  # torchvision has no kind of its own
-            if "not found" not in str(error):
-                raise ValueError(f"torchvision's files of {name} in {top} cannot be read: "
-                                 f"{error!r}. {REPLACE}") from error
+            return read(name, place)
+        except FileNotFoundError as error:
+            partly += [str(error)] if str(error) else []
     raise FileNotFoundError("; ".join(partly))
 
 
-def usual_folders(name: str, folder: Path) -> list[Path]:
-    """Where in folder a data set may lie: in folders of its name, then in folder itself."""
-    own = [folder / sub for sub in names_in(folder) if re.fullmatch(
-        f"({DATASETS[name].folders})(data|dataset)?", re.sub("[^a-z0-9]", "", sub.casefold()))]
-    return [*own, folder, folder / "archive"]  # the last is what Kaggle's archives unpack to
+def read_torchvision(name: str, top: Path) -> list[np.ndarray]:
+    """The arrays of the files that torchvision would read in a folder. Raises as read_present."""
+    try:
+        return open_torchvision(torchvision_class(name), top, download=False)
+    except Exception as error:  # torchvision has no kind of its own
+        if "not found" in str(error):
+            raise FileNotFoundError from None
+        raise ValueError(f"torchvision's files of {name} in {top} cannot be read: {error!r}. "
+                         f"{REPLACE}") from error
+
+
+def unpack(name: str, top: Path) -> list[np.ndarray]:
+    """The arrays of a data set that is one archive, unpacked beside it. Raises as read_present."""
+    from torchvision.datasets.utils import check_integrity
+
+    dataset = torchvision_class(name)
+    there = [sub for sub in names_in(top) if sub in (dataset.filename, dataset.base_folder)]
+    if os.access(top / dataset.filename, os.R_OK) and check_integrity(
+            top / dataset.filename, dataset.tgz_md5):
+        return download(name, dataset, top)  # no network is needed
+    raise FileNotFoundError(f"{top} has files that are not as published, by checksum: "
+                            f"{', '.join(there)}" if there else "")
 
 
 def names_in(folder: Path) -> list[str]:
@@ -202,34 +189,30 @@ def names_in(folder: Path) -> list[str]:
                          "another data_dir.") from error
 
 
-def idx_files(place: Path) -> dict[str, Path]:
-    """The idx files of a folder by what they hold, as in IDX; an unpacked one rather than a .gz.
+def read_idx_files(name: str, place: Path) -> list[np.ndarray]:
+    """The arrays of the four idx files in a folder: of unpacked ones rather than a .gz.
 
-    Each may lie in a folder of its own name, as Kaggle's archives unpack.
+    Each may lie in a folder of its own name, as Kaggle's archives unpack. Raises as read_present;
+    a broken .gz where torchvision downloads to is one that is not there: it is fetched again.
     """
-    paths = [place / name for name in names_in(place) if IDX_NAME.fullmatch(name)]
-    flat = [path for path in paths if not os.path.isdir(path)]
-    inside = [path / name for path in paths if os.path.isdir(path) for name in names_in(path)]
+    paths = [place / sub for sub in names_in(place) if IDX_NAME.fullmatch(sub)]
+    paths.sort(key=lambda path: path.suffix.lower() == ".gz")
     found: dict[str, Path] = {}
-    for path in [*sorted(flat, key=lambda path: path.suffix.lower() == ".gz"), *inside]:
-        if match := IDX_NAME.fullmatch(path.name):
+    for path in [*paths, *(own / sub for own in paths for sub in names_in(own))]:
+        if (match := IDX_NAME.fullmatch(path.name)) and not os.path.isdir(path):
             found.setdefault(match[1].lower(), path)
-    return found
-
-
-def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[np.ndarray]:
-    """The arrays of the four idx files. Raises ValueError for a broken one, or of another data set.
-
-    A broken .gz where torchvision downloads to is a FileNotFoundError: it fetches it again.
-    """
+    if lacks := [part for part in IDX if part not in found]:
+        has = ", ".join(path.name for path in found.values())
+        raise FileNotFoundError(has and f"{place} has {has} and lacks {', '.join(lacks)}")
     arrays = []
     for part, dimensions in IDX.items():
         try:
             arrays.append(read_idx(found[part], dimensions))
         except ValueError as error:
-            if found[part].parent == downloaded and found[part].suffix == ".gz":
-                raise FileNotFoundError(str(error)) from error
-            raise ValueError(f"{name}: {error}. {REPLACE}") from error
+            kept = found[part].parts[-3:-1] == (DATASETS[name].torchvision, "raw")
+            if kept and found[part].suffix == ".gz":
+                raise FileNotFoundError(str(error).removesuffix(f". {REPLACE}")) from error
+            raise
     begin = "".join(map(str, arrays[1][:16].tolist()))
     for other, published in DATASETS.items():
         if begin == published.first_labels and other != name:
@@ -240,43 +223,23 @@ def read_idx_files(name: str, found: dict[str, Path], downloaded: Path) -> list[
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """The bytes of an idx file, packed or not. Raises ValueError.
-
-    No more is unpacked than it claims, and nothing if that does not fit into memory.
-    """
-    try:
-        with open_file(file) as raw:
-            packed = raw.read(2) == GZIP  # whatever its name says: browsers unpack, too
-            raw.seek(0)
-            stream = gzip.GzipFile(fileobj=raw) if packed else raw
-            magic, header = stream.read(4), stream.read(4 * dimensions)
-            if magic != bytes([0, 0, 8, dimensions]) or len(header) < 4 * dimensions:
-                raise ValueError(f"it begins with {magic.hex() or 'nothing'}, not as an idx file "
-                                 f"of bytes in {dimensions} dimensions")
-            shape = tuple(np.frombuffer(header, ">u4").tolist())
-            size = math.prod(shape)
-            check_memory(size)
-            content = bytearray(stream.read(size))
-            if len(content) < size or stream.read(1):
-                raise ValueError(f"it claims {size:,} bytes of shape {shape}, and there are "
-                                 + (f"{len(content):,}" if len(content) < size else "more"))
+    """The bytes of an idx file, packed or not: no more than it claims. Raises ValueError."""
+    with reading(file, "idx") as raw:
+        packed = raw.read(2) == GZIP  # whatever its name says: browsers unpack, too
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if packed else raw
+        magic, header = stream.read(4), stream.read(4 * dimensions)
+        if magic != bytes([0, 0, 8, dimensions]) or len(header) < 4 * dimensions:
+            raise ValueError(f"it begins with {magic.hex() or 'nothing'}, not as an idx file "
+                             f"of bytes in {dimensions} dimensions")
+        shape = tuple(np.frombuffer(header, ">u4").tolist())
+        size = math.prod(shape)
+        check_memory(size)
+        content = bytearray(stream.read(size))
+        if len(content) < size or stream.read(1):
+            raise ValueError(f"it claims {size:,} bytes of shape {shape}, and there are "
+                             + (f"{len(content):,}" if len(content) < size else "more"))
         return np.frombuffer(content, np.uint8).reshape(shape)
-    except (OSError, EOFError, zlib.error, ValueError) as error:  # of reading, of unpacking
-        raise ValueError(f"{file} is no readable idx file: "
-                         f"{getattr(error, 'strerror', None) or error}") from error
-
-
-def archive_parts(dataset: type, folder: Path) -> tuple[set[str], set[str]]:
-    """Of a data set that is one archive: which files are there, and which are not as published."""
-    from torchvision.datasets.utils import check_integrity
-
-    meta = dataset.meta["filename"], dataset.meta["md5"]
-    sums = {dataset.filename: dataset.tgz_md5} | {
-        f"{dataset.base_folder}/{file}": md5
-        for file, md5 in (*dataset.train_list, *dataset.test_list, meta)}
-    there = {file for file in sums if Path(file).name in names_in((folder / file).parent)}
-    return there, {file for file in there if not os.access(folder / file, os.R_OK)
-                   or not check_integrity(folder / file, sums[file])}
 
 
 def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.ndarray]:
@@ -284,9 +247,8 @@ def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.n
 
     Those that waited read what it left. url: one that answers, whose mirror is asked first.
     """
-    if hasattr(dataset, "mirrors"):
-        mirrors = sorted(dataset.mirrors, key=lambda mirror: not url.startswith(mirror))
-        dataset = type(dataset.__name__, (dataset,), {"mirrors": mirrors})
+    mirrors = sorted(getattr(dataset, "mirrors", ()), key=lambda start: not url.startswith(start))
+    dataset = type(dataset.__name__, (dataset,), {"mirrors": mirrors})
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # torchvision sets none: a stalled server would hang for ever
     try:
@@ -301,7 +263,7 @@ def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.n
         socket.setdefaulttimeout(before)
 
 
-def wait_for_lock(folder: Path) -> AbstractContextManager:
+def wait_for_lock(folder: Path) -> contextlib.AbstractContextManager:
     """The right to download to folder, as soon as no other process has it; for a with."""
     lock, seconds = filelock.FileLock(folder / LOCK), 0
     while True:
@@ -318,44 +280,33 @@ def open_torchvision(dataset: type, folder: Path, download: bool) -> list[np.nda
     return [np.asarray(array) for split in splits for array in (split.data, split.targets)]
 
 
-def download_urls(dataset: type) -> list[str]:
-    """Where the first file of a class of torchvision.datasets can be had: one for each mirror."""
-    if hasattr(dataset, "mirrors"):
-        return [mirror + dataset.resources[0][0] for mirror in dataset.mirrors]
-    return [dataset.url]
-
-
 def first_to_answer(urls: Sequence[str]) -> str:
     """The first of urls that sends a .gz. Raises ConnectionError that says why none of them does.
 
-    All are asked at once and as torchvision asks; whatever else a server sends, such as the page
-    of a hotel's network, is no answer. In threads, because a name server that swallows packets
-    holds its caller for longer than any timeout.
+    All are asked at once and as torchvision asks; the page of a hotel's network is no answer. In
+    threads, because a name server that swallows packets holds its caller beyond any timeout.
     """
-    answers: queue.Queue[tuple[str, str]] = queue.Queue()
+    reasons = dict.fromkeys(urls, f"no answer within {PATIENCE:g} seconds")
+    answered: queue.Queue[str] = queue.Queue()
 
     def ask(url: str) -> None:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})
             with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
-                sent = reply.read(2) == GZIP
-            answers.put((url, "" if sent else "it sends something else"))
+                reasons[url] = "" if reply.read(2) == GZIP else "it sends something else"
         except (OSError, ValueError, http.client.HTTPException) as error:
-            answers.put((url, str(error) or repr(error)))
+            reasons[url] = str(error) or repr(error)
+        answered.put(url)
 
-    reasons = dict.fromkeys(urls, f"no answer within {PATIENCE:g} seconds")
     for url in urls:
         threading.Thread(target=ask, args=(url,), daemon=True).start()
     end = time.monotonic() + PATIENCE
-    for _ in urls:
-        try:
-            url, reason = answers.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            break
-        if not reason:
-            return url
-        reasons[url] = reason
-    raise ConnectionError("; ".join(f"{urllib.parse.urlsplit(url).netloc}: {reason}"
+    with contextlib.suppress(queue.Empty):
+        for _ in urls:
+            url = answered.get(timeout=max(0.0, end - time.monotonic()))
+            if not reasons[url]:
+                return url
+    raise ConnectionError("; ".join(f"{url.split('/')[2]}: {reason}"
                                     for url, reason in reasons.items()))
 
 
@@ -380,8 +331,9 @@ def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int) -> l
     """
     tensors: list[Tensor] = []
     for split, images, labels in [("train", *arrays[:2]), ("test", *arrays[2:])]:
-        if problem := find_problem(images, labels, arrays[0], classes):
-            raise ValueError(f"{where}: in its {split} part, {problem}. Replace the file.")
+        for wrong, problem in problems(images, labels, arrays[0], classes):
+            if wrong:
+                raise ValueError(f"{where}: in its {split} part, {problem}. Replace the file.")
         classes = classes or int(labels.max()) + 1
         images = images if images.ndim == 4 else images[..., None]
         tensors.append(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))
@@ -389,24 +341,22 @@ def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int) -> l
     return tensors
 
 
-def find_problem(images: np.ndarray, labels: np.ndarray, first: np.ndarray, classes: int) -> str:
-    """What is wrong with images, which should be like the first, or with their labels; or ""."""
-    if images.dtype != np.uint8:
-        return f"images are {images.dtype}, not uint8"
-    if images.ndim < 3 or 0 in images.shape[1:] or images.shape[3:] not in [(), (1,), (3,)]:
-        return f"images have shape {images.shape}, not N x H x W or N x H x W x (1 or 3)"
-    if images.shape[1:] != first.shape[1:]:
-        return f"images have shape {images.shape}, those to train on {first.shape}"
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        return f"labels are {labels.dtype} of shape {labels.shape}, not integers of shape N"
-    if len(images) != len(labels) or len(labels) == 0:
-        return f"there are {len(images)} images and {len(labels)} labels"
-    classes = classes or len(np.unique(labels))
-    if labels.min() < 0 or labels.max() >= classes:
-        return (f"labels go from {labels.min()} to {labels.max()}, not from 0 to {classes - 1} "
-                f"for {classes} classes")
-    if classes > MOST_CLASSES:
-        return f"there are {classes:,} classes, more than {MOST_CLASSES:,}"
-    if images is first and labels.min() == labels.max():
-        return f"all labels are {labels[0]}, and there have to be at least two classes"
-    return ""
+def problems(images: np.ndarray, labels: np.ndarray, first: np.ndarray,
+             classes: int) -> Iterator[tuple[bool, str]]:
+    """What may be wrong with images, which should be like the first, or with labels: is it so?"""
+    # One by one, because each can be asked only where none before it is so.
+    yield images.dtype != np.uint8, f"images are {images.dtype}, not uint8"
+    yield (images.ndim < 3 or 0 in images.shape[1:] or images.shape[3:] not in [(), (1,), (3,)],
+           f"images have shape {images.shape}, not N x H x W or N x H x W x (1 or 3)")
+    yield (images.shape[1:] != first.shape[1:],
+           f"images have shape {images.shape}, those to train on {first.shape}")
+    yield (labels.dtype.kind not in "iu" or labels.ndim != 1,
+           f"labels are {labels.dtype} of shape {labels.shape}, not integers of shape N")
+    yield (len(images) != len(labels) or len(labels) == 0,
+           f"there are {len(images)} images and {len(labels)} labels")
+    least, most, classes = labels.min(), labels.max(), classes or len(np.unique(labels))
+    yield (least < 0 or most >= classes, f"labels go from {least} to {most}, not from 0 to "
+                                         f"{classes - 1} for {classes} classes")
+    yield classes > MOST_CLASSES, f"there are {classes:,} classes, more than {MOST_CLASSES:,}"
+    yield images is first and least == most, (
+        f"all labels are {most}, and there have to be at least two classes")
