@@ -40,16 +40,22 @@ def first(data, train, test):
     )
 
 
+def changed(whole, **changes):
+    """A dictionary with changes: by a function, or to a value; None leaves one out."""
+    made = whole | {name: new(whole[name]) if callable(new) else new
+                    for name, new in changes.items()}
+    return {name: value for name, value in made.items() if value is not None}
+
+
 def arrays(**changes):
-    """A tiny data set like MNIST; None leaves an array out."""
+    """A tiny data set like MNIST, see changed()."""
     draw = np.random.default_rng(0)
-    whole = {
+    return changed({
         "x_train": draw.integers(256, size=(30, 28, 28), dtype=np.uint8),
         "y_train": np.arange(30) % 10,
         "x_test": draw.integers(256, size=(20, 28, 28), dtype=np.uint8),
         "y_test": np.arange(20, dtype=np.uint8) % 10,
-    }
-    return {name: array for name, array in (whole | changes).items() if array is not None}
+    }, **changes)
 
 
 def holds(data, written):

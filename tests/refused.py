@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import numpy as np
-
 from coursepack.files import ROOT
 
 OURS = ("coursepack", "exercises.py", "model.py", "tools", "upkeep", "utils.py")
@@ -38,24 +36,16 @@ def tool(name: str, words: str) -> Callable[[Path], object]:
     return call
 
 
-def as_a_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
+def in_place_of(make: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda file: (file.unlink(), make(file))
 
 
 NO_FILES = {  # what a file of any kind may have become
     "empty": lambda file: file.write_bytes(b""),
     "a page of a website": lambda file: file.write_bytes(b"<html>404</html>"),
     "cut short": lambda file: os.truncate(file, file.stat().st_size // 2),
-    "a folder": as_a_folder,
+    "a folder": in_place_of(Path.mkdir),
 }
-
-
-def write_npz(file: Path, whole: dict[str, np.ndarray], **changes: object) -> None:
-    """Arrays with changes: by a function, or to a value; None leaves one out."""
-    made = whole | {name: new(whole[name]) if callable(new) else new
-                    for name, new in changes.items()}
-    np.savez(file, **{name: array for name, array in made.items() if array is not None})
 
 
 def is_ours(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """Bad data: files, folders and names, and more of them than there is. Rows for test_refusals.py."""
 
+import contextlib
 import gzip
 import os
 import socket
@@ -12,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 from helpers import IDX_FILES, arrays, idx, no_network, write_idx
-from refused import NO_FILES, Refused, write_npz
+from refused import NO_FILES, Refused, in_place_of
 from torch.nn.modules.module import register_module_forward_hook
 
 from coursepack.data import sources
@@ -20,22 +21,18 @@ from coursepack.data.datasets import load_dataset, take_part
 from coursepack.train import loop
 from coursepack.train.recipe import Recipe
 
-WHOLE = arrays()
-BROKEN = "mnist.npz is no readable data file"
-make_pipe = getattr(os, "mkfifo", os.mkdir)
-
 
 # ------------------------------------------------------------------------ what fills a data folder
 def npz(name="mnist", **changes):
-    return lambda folder: write_npz(folder / f"{name}.npz", WHOLE, **changes)
+    return lambda folder: np.savez(folder / f"{name}.npz", **arrays(**changes))
 
 
-def put(content, *names):
-    """Files with these bytes; or content makes each of them."""
+def empty(*names):
+    """Files of these names that hold nothing of use."""
     def write(folder):
-        for file in [folder / name for name in names or ["mnist.npz"]]:
+        for file in [folder / name for name in names]:
             file.parent.mkdir(parents=True, exist_ok=True)
-            content(file) if callable(content) else file.write_bytes(content)
+            file.write_bytes(bytes(99))
     return write
 
 
@@ -50,11 +47,11 @@ def images_of_bytes(content, claimed=None):
 
 
 def published(part, change, layout="{0}.gz"):
-    """The four published files, one of them with other bytes, or made by what change returns."""
+    """The four published files, one of them with what change() makes of its bytes."""
     def write(folder):
         file = write_idx(folder, layout)[part]
         file.unlink()
-        put(change(idx(WHOLE[sources.ARRAYS[part]])), file.name)(file.parent)
+        file.write_bytes(change(idx(arrays()[sources.ARRAYS[part]])))
     return write
 
 
@@ -64,13 +61,14 @@ def published_as_fashion(folder):
 
 
 # -------------------------------------------------------------------------------- what is then done
-def load(write, name="mnist", then=lambda data: data, answer=no_network, **asked):
+def load(write, name="mnist", then=lambda data: data, during=None, **asked):
     """Loads a data set from a folder that write fills, and from nowhere else; leaves no trace."""
     def call(folder):
         write(folder)
         before = sorted(folder.rglob("*"))
         try:
-            with mock.patch.multiple(sources, first_to_answer=answer, read_sample=None):
+            with (mock.patch.multiple(sources, first_to_answer=no_network, read_sample=None),
+                  during or contextlib.nullcontext()):
                 then(load_dataset(name, str(folder), **asked))
         finally:
             after = sorted(path for path in folder.rglob("*") if path.name != sources.LOCK)
@@ -78,32 +76,16 @@ def load(write, name="mnist", then=lambda data: data, answer=no_network, **asked
     return call
 
 
-def patched(call, target, value):
-    def patch_and_call(folder):
-        with mock.patch(target, value):
-            call(folder)
-    return patch_and_call
-
-
-def refusing(*answers):
-    return mock.Mock(side_effect=[*answers, PermissionError(13, "Permission denied")])
-
-
 def build(data):
     return loop.build_model(Recipe(arch="mnist_7k", device="cpu"), data)
 
 
-def fail_to_download(dataset):
+def break_off(dataset, folder, download):
+    """In place of sources.open_torchvision."""
+    if not download:
+        raise RuntimeError("Dataset not found.")
     assert socket.getdefaulttimeout() is not None  # a stalled server would hang for ever
     raise IncompleteRead(b"connection lost")
-
-
-def load_with_a_hook(folder):
-    hook = register_module_forward_hook(lambda module, inputs, output: 2 * output)
-    try:
-        load_dataset("mnist")
-    finally:
-        hook.remove()
 
 
 # ------------------------------------------------------------------------------------- the tables
@@ -118,14 +100,10 @@ def both(change):
     return {"x_train": change, "x_test": change}
 
 
-def header(shape, version=1, descr="|u1"):
+def header(shape, descr="|u1"):
     """What stands before the numbers of an .npy: what it claims they are."""
     text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
-    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 * version, "little") + text
-
-
-def colours(count, axis):
-    return both(lambda x: np.stack([x] * count, axis))
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
 
 
 ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besides its name
@@ -134,8 +112,7 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
     ("images of floats", both(lambda x: x / 255), "train part, images are float64, not uint8"),
     ("images in rows", both(lambda x: x.reshape(len(x), -1)), "train part, images have shape"),
     ("images in five dimensions", both(lambda x: x[..., None, None]), "(30, 28, 28, 1, 1)"),
-    ("channels before rows", colours(3, 1), "(30, 3, 28, 28)"),
-    ("images of four channels", colours(4, -1), "(30, 28, 28, 4)"),
+    ("images of four channels", both(lambda x: np.stack([x] * 4, -1)), "(30, 28, 28, 4)"),
     ("images without rows", both(lambda x: x[:, :0]), "(30, 0, 28)"),
     ("images of one flat grey", both(np.ones_like), "flat grey"),
     ("test images of another size", {"x_test": lambda x: x[:, 1:]}, "(20, 27, 28), those to"),
@@ -146,7 +123,6 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
     ("labels below 0", {"y_train": np.arange(30) % 10 - 1}, "labels go from -1 to 8"),
     ("a test label of 10", {"y_test": np.arange(20) % 11}, "test part, labels go from 0 to 10")]
 OWN = [  # what is wrong with the arrays of mine.npz
-    ("labels of 2**63", {"y_train": np.full(30, 2**63, np.uint64)}, "9223372036854775808"),
     ("labels with gaps", {"y_train": np.arange(30) % 10 * 2}, "0 to 18, not from 0 to 9 for 10"),
     ("one class", {"y_train": np.zeros(30, int)}, "all labels are 0, and there have to"),
     ("numbers of images as labels", {"x_train": np.zeros((1001, 2, 2), np.uint8),
@@ -155,27 +131,34 @@ MANY = header((10**12, 28, 28))
 BYTES = [  # what the images of mnist.npz are, what is said, and is it tried alone
     ("a claim of 784 TB", images_of_bytes(MANY), "Unable to allocate", True),
     ("a bomb of 784 TB", images_of_bytes(MANY, 784 * 10**12 + len(MANY)), "GB of memory", True),
-    ("nothing, 10**15 times", images_of_bytes(header((10**15,), descr="|V0")), "are |V0", True),
+    ("nothing, 10**15 times", images_of_bytes(header((10**15,), "|V0")), "are |V0", True),
     ("of negative size", images_of_bytes(header((-30, -28, 28)) + bytes(30 * 28 * 28)), "dimen"),
-    ("longer than they say", images_of_bytes(header((9, 1, 1)) + bytes(10)), "goes on after its"),
-    ("a text", images_of_bytes(b"no array at all"), "magic")]
-FILES = NO_FILES | {  # what mnist.npz is
-    "a pipe": lambda file: (file.unlink(), make_pipe(file)),
-    "a link to nowhere": lambda file: (file.unlink(), file.symlink_to("gone"))}
+    ("longer than they say", images_of_bytes(header((9, 1, 1)) + bytes(10)), "goes on after its")]
 HUGE = np.array([0x803, 2**31 - 1, 2**31 - 1, 28], ">i4").tobytes()
 IDX = [  # what the first to fourth of the published files is, what is said, and is it tried alone
-    ("of labels, not images", 0, lambda whole: idx(WHOLE["y_train"]), "begins with 00000801"),
+    ("of labels, not images", 0, lambda whole: idx(np.arange(30)), "begins with 00000801"),
     ("half a header", 3, lambda whole: whole[:6], "begins with 00000801"),
     ("cut short", 0, lambda whole: whole[:len(whole) // 2], "there are 1"),
     ("a byte too long", 2, lambda whole: whole + b"\0", "there are more"),
     ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory", True),
     ("packed and cut short", 1, lambda whole: gzip.compress(whole)[:-9], "ended before"),
-    ("packed and overwritten", 1, lambda whole: gzip.compress(whole)[:12] + bytes(99), "idx file"),
-    ("a pipe", 1, lambda whole: make_pipe, "a pipe")]
+    ("packed and overwritten", 1, lambda whole: gzip.compress(whole)[:12] + bytes(99), "idx file")]
 OTHERS = ["train.csv", "b/mnist_test.csv", "digits.mat", "c/mine.npz", "archive.zip", "p/0/1.png",
           "a/b/train-images-idx3-ubyte.gz", "notes.txt", ".cache/a.csv"]
 SAID = ["b/mnist_test.csv and 3 more (not read: save", "mine.npz (choose that name as dataset",
         "archive.zip (an archive: unpack it)", "a/b/train-images-idx3-ubyte.gz (choose the dataset"]
+BROKEN = "mnist.npz is no readable data file"
+
+
+def load_with_a_hook(folder):
+    with register_module_forward_hook(lambda module, inputs, output: 2 * output):
+        load_dataset("mnist")
+
+
+def load_elsewhere(folder):
+    os.environ["DATA_DIR"] = "no-such-folder"  # put back by the test
+    load_dataset("mnist")
+
 
 CASES = [Refused("Data files", *row) for row in [
     *[(f"mnist.npz with {what}", load(npz(**changes)), ("mnist.npz", said))
@@ -186,34 +169,31 @@ CASES = [Refused("Data files", *row) for row in [
       for what, write, said, *alone in BYTES],
     *[(f"mnist.npz is {what}", load(lambda folder, spoil=spoil: (
         npz()(folder), spoil(folder / "mnist.npz"))), (BROKEN, "Put a whole one"))
-      for what, spoil in FILES.items()],
-    ("more images than memory", patched(
-        load(npz()), "psutil.virtual_memory", lambda: SimpleNamespace(available=50_000)),
+      for what, spoil in [*NO_FILES.items(), ("a pipe", in_place_of(os.mkfifo))]],
+    ("more images than memory", load(npz(), during=mock.patch(
+        "psutil.virtual_memory", return_value=SimpleNamespace(available=50_000))),
      (BROKEN, "GB of memory")),
-    ("MNIST.npz in place of mnist.npz", load(put(b"", "MNIST.npz")),
+    ("MNIST.npz in place of mnist.npz", load(empty("MNIST.npz")),
      ("MNIST.npz", "mnist.npz", "upper and lower case")),
-    ("dataset = '../mine'", lambda folder: (npz("mine")(folder), (folder / "data").mkdir(),
-     load_dataset("../mine", str(folder / "data"))), ("is not known", "Choose one of: mnist,")),
+    ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"),
+     ("is not known", "Choose one of: mnist,")),
     ("images of 9 x 12", load(npz(**both(lambda x: x[:, :9, :12])), then=build),
      ("mnist_7k", "28 x 28", "9 x 12", "another dataset")),
     ("images in colour for a network of grey ones", load(npz(**both(lambda x: np.resize(
         x, (len(x), 32, 32, 3)))), then=build), ("mnist_7k", "3 x 32 x 32", "cifar_35k")),
     *[(f"{size} images to train and {holdout} to test on, of 30",
        load(npz(), train_size=size, holdout=holdout), (f"train_size={size}, holdout={holdout}: m",))
-      for size, holdout in [(31, 0), (21, 10), (0, 30)]],
+      for size, holdout in [(21, 10), (0, 30)]],
     ("a part of 31 images, of 30", load(npz(), then=lambda data: take_part(data, 31)),
      ("train_size=31", "only 30 training images")),
     ("a forgotten hook on all modules of PyTorch", load_with_a_hook,
      ("register_module_forward_hook", "remove()")),
 ]] + [Refused("Data folders and downloads", *row) for row in [
-    ("DATA_DIR = 'no-such-folder'", patched(
-        lambda folder: load_dataset("mnist"), "os.environ", {"DATA_DIR": "no-such-folder"}),
+    ("DATA_DIR = 'no-such-folder'", load_elsewhere,
      ("environment variable DATA_DIR='no-such-folder'", "Choose a folder that is there")),
-    *[(f"{what} that nobody may read", patched(load(put(b"", file)), target, value),
-       ("Permission denied", "hoose")) for what, file, target, value in [
-           ("a data folder", "a.txt", "os.listdir", refusing()),
-           ("a folder in it", "a.txt", "os.listdir", refusing(["MNIST"])),
-           ("an mnist.npz", "mnist.npz", "coursepack.data.sources.open", refusing())]],
+    ("a folder in it that nobody may read", load(empty("a.txt"), during=mock.patch(
+        "os.listdir", side_effect=[["MNIST"], PermissionError(13, "Permission denied")])),
+     ("Permission denied", "choose")),
     *[(f"one of the published files is {what}", load(published(part, change)),
        (f"{IDX_FILES[part]}.gz is no readable idx file", said), *alone)
       for what, part, change, said, *alone in IDX],
@@ -221,17 +201,17 @@ CASES = [Refused("Data files", *row) for row in [
         0, lambda whole: whole[:99], "MNIST/raw/{0}")), ("MNIST/raw/train-images", "there are 83")),
     ("files of fashion_mnist as mnist", load(published_as_fashion),
      ("dataset is 'mnist'", "dataset='fashion_mnist'")),
-    *[(f"half a download: {file}", load(put(b"", file), name),
+    *[(f"half a download: {file}", load(empty(file), name),
        (f"{name} is not whole", Path(file).name, "no network")) for name, file in [
            ("mnist", "MNIST/raw/train-images-idx3-ubyte"), ("cifar10", "cifar-10-python.tar.gz")]],
-    ("broken files of an old torchvision", load(put(
-        bytes(99), "MNIST/processed/training.pt", "MNIST/processed/test.pt")),
+    ("broken files of an old torchvision", load(
+        empty("MNIST/processed/training.pt", "MNIST/processed/test.pt")),
      ("torchvision's files of mnist", "cannot be read", "Put a whole one")),
     ("cifar10 without its file and without a network", load(lambda folder: None, "cifar10"),
      ("no network", "Put cifar10.npz there", "'mnist_sample'")),
-    ("files of other kinds in place of mnist", load(put(b"", *OTHERS)),
+    ("files of other kinds in place of mnist", load(empty(*OTHERS)),
      (*SAID, "leave data_dir and DATA_DIR empty")),
-    ("a download that breaks off", patched(
-        load(lambda folder: None, answer=lambda urls: urls[0]),
-        "torchvision.datasets.MNIST.download", fail_to_download), ("mnist.npz", "failed")),
+    ("a download that breaks off", load(lambda folder: None, during=mock.patch.multiple(
+        sources, first_to_answer=lambda urls: urls[0], open_torchvision=break_off)),
+     ("mnist.npz", "failed")),
 ]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from helpers import make_record, run_cells, write_run
-from refused import NO_FILES, Refused, write_npz
+from helpers import changed, make_record, run_cells, write_run
+from refused import NO_FILES, Refused
 
 from coursepack.files import ROOT
 from coursepack.lab import effects
@@ -38,51 +38,47 @@ def load_spoilt(name, spoil, folder):
 
 
 def arrays(**changes):
-    return lambda file: write_npz(file, dict(np.load(file)), **changes)
+    return lambda file: np.savez(file, **changed(dict(np.load(file)), **changes))
 
 
-VALUES = [  # of a record: where, what stands there (... is nothing), and a word of the message
-    ("schema", [..., 2], "schema"), ("parameters", [..., [1]], "parameters"),
-    ("parameters.norm", ["no_such_norm", 7], "norm"), ("parameters.seed", ["one"], "seed"),
-    ("parameters.epochs", [7], "epochs"), ("parameters.no_such_parameter", [1], "no_such_par"),
-    ("parameter_count", [..., 1.5], "parameter_count"), ("epochs", [[], "twenty"], "epochs"),
-    ("epochs.0", [5], "epochs"), ("epochs.-1.test_accuracy", [..., None, 7.5], "test_accuracy"),
-    ("epochs.-1.test_accuracy", [1.0], "test accuracy"), ("epochs.0.accuracy", [7.5], "accuracy"),
-    ("epochs.0.loss", [NAN], "NaN"), ("epochs.0.loss", [..., "low", -1.0], "loss"),
-    ("near_zero", [..., "half", 1e300], "near_zero"),
-    ("misclassified", [None, ["one"], [7, 7]], "miscl"), ("misclassified", [[HUGE]], "mistakes"),
-    ("calibration", [[], "good"], "calibration"), ("calibration.0", [7], "calibration"),
-    ("calibration.0.images", [10**6, 1.5], "calibration"),
-    ("calibration.0.accuracy", [1.5, 0.5], "calibration"),
-    ("calibration.0.confidence", [..., "high"], "calibration"), ("data", [..., None], "data"),
-    ("data.test_size", [0, "all"], "test_size"), ("data.test_size", [10**12], "mistakes"),
-    ("data.classes", [..., ["0"], [*range(10)]], "classes"), ("data.source", [...], "source"),
-    ("data.train_size", ["all"], "train_size"), ("seconds", [..., "long"], "seconds"),
-    ("environment", [..., "a laptop"], "environment"),
-]
+def text(content):
+    return lambda file: file.write_text(content, encoding="utf-8")
+
+
+VALUES = {  # of a record: what cannot stand there (... is nothing); the message names its place
+    "schema": [..., 2], "parameters": [[1]], "parameters.norm": ["no_such_norm", 7],
+    "parameters.epochs": [7], "parameters.no_such_parameter": [1], "parameter_count": [1.5],
+    "epochs": [[], "twenty"], "epochs.0": [5], "epochs.-1.test_accuracy": [..., None, 7.5],
+    "epochs.0.accuracy": [7.5], "epochs.0.loss": [..., "low", -1.0],
+    "near_zero": ["half", 1e300], "misclassified": [None, ["one"], [7, 7]],
+    "calibration": [[], "good"], "calibration.0": [7], "calibration.0.images": [1.5],
+    "calibration.0.accuracy": [1.5], "calibration.0.confidence": [..., "high"],
+    "data": [None], "data.test_size": [0, "all"], "data.classes": [..., ["0"], [*range(10)]],
+    "data.source": [...], "data.train_size": ["all"], "seconds": ["long"],
+    "environment": ["a laptop"]}
+UNLIKE = [  # values that do not agree with the others, and a word of the message
+    ("epochs.-1.test_accuracy", 1.0, "test accuracy"), ("misclassified", [HUGE], "mistakes"),
+    ("data.test_size", 10**12, "mistakes"), ("calibration.0.images", 10**6, "calibration"),
+    ("calibration.0.accuracy", 0.5, "calibration"), ("epochs.0.loss", NAN, "NaN")]
 RECORDS = NO_FILES | {  # what stands in place of a record
-    "no file": Path.unlink, "a list": lambda file: file.write_text("[]", encoding="utf-8"),
-    "bytes that are no text": lambda file: file.write_bytes(b"\x00\xff\xfe"),
-    "brackets 100,000 deep": lambda file: file.write_text("[" * 100_000, encoding="utf-8"),
-}
+    "no file": Path.unlink, "a list": text("[]"), "brackets 100,000 deep": text("[" * 100_000),
+    "bytes that are no text": lambda file: file.write_bytes(b"\x00\xff\xfe")}
 IMAGES = [  # what stands in place of misclassified images, and a word of the message
     *[(what, spoil, "no file of") for what, spoil in NO_FILES.items()],
     ("no file", Path.unlink, "no file of"), ("one array more", arrays(more=np.arange(3)), "more"),
+    ("one array less", arrays(index=None), "index"),
     ("those of another run with as many", arrays(index=lambda old: old[::-1]), "mixed up"),
     ("those of another run with more", arrays(**dict.fromkeys(
         mistakes.Misclassified._fields, lambda old: old[1:])), "mixed up"),
-    *[(f"some whose {name} are {what}", arrays(**{name: change}), name)
-      for name, what, change in [
+    *[(f"some whose {name} is {what}", arrays(**{name: change}), name) for name, what, change in [
         ("image", "of two dimensions", lambda old: old.reshape(len(old), -1)),
         ("image", "no bytes", lambda old: old.astype(float)), ("image", "one number", np.uint8(3)),
         ("label", "too few", np.arange(3)), ("label", "beyond the classes", lambda old: old + 10),
         ("label", "words", lambda old: old.astype(str)),
-        ("prediction", "below zero", lambda old: old - 10), ("index", "none", None),
-        ("prediction", "2**40", lambda old: old + 2**40),
+        ("prediction", "below zero", lambda old: old - 10),
         ("index", "below zero", lambda old: old - 1000),
-        ("probability", "no numbers", lambda old: old + NAN),
-        ("label_probability", "above one", lambda old: old + 1.1)]],
-]
+        ("probability", "no number", lambda old: old + NAN),
+        ("label_probability", "above one", lambda old: old + 1.1)]]]
 
 
 # ----------------------------------------------------------------- what notebook 04 is given
@@ -147,14 +143,13 @@ EFFECTS = [  # the runs that are there, a function, its arguments after them, wo
 ]
 
 
-POWER = {"difference": 1.0, "spread": 1.0}  # of effects.seeds_needed
-
-
+POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
 CASES = [
     *[Refused("Records", f"{path} is {str(value)[:40]!r}" if value is not ... else f"no {path}",
               partial(load_spoilt, "record.json", partial(edit, path=path, value=value)),
               ("mine/record.json", word, "recipe notebook"))
-      for path, values, word in VALUES for value in values],
+      for path, value, word in UNLIKE + [(path, value, path.removesuffix(".0").split(".")[-1])
+                                         for path, values in VALUES.items() for value in values]],
     *[Refused("Records", f"{what} in place of a record", partial(
         load_spoilt, "record.json", spoil), ("record.json", "recipe notebook"))
       for what, spoil in RECORDS.items()],
@@ -168,9 +163,8 @@ CASES = [
               getattr(effects, name)(RUNS.query(there), *arguments), words)
       for there, name, arguments, words in EFFECTS],
     *[Refused("Tables", f"seeds needed where {name} is {value}", lambda folder, wrong=(name, value):
-              effects.seeds_needed(**POWER | dict([wrong])), (f"{name}={value}", "above 0"))
-      for name, value in [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]],
+              effects.seeds_needed(**{"difference": 1.0, "spread": 1.0} | dict([wrong])),
+              (f"{name}={value}", "above 0")) for name, value in POWER],
     *[Refused("Tables", f"a confidence of {wrong}", lambda folder, wrong=wrong:
               mistakes.reliability_table([0.5, wrong], [True, True]), ("between 0 and 1",))
-      for wrong in (1.01, NAN)],
-]
+      for wrong in (1.01, NAN)]]
