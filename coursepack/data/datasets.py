@@ -101,11 +101,9 @@ def chosen_folder(data_dir: str) -> str:
 @threads.own_torch()
 def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0,
                  subset_seed: int = 0, label_noise: float = 0.0) -> Dataset:
-    """Images and labels of a dataset, checked, as tensors.
+    """Images and labels of a dataset, checked, as tensors; a part of them: see take_part().
 
-    holdout: test on the last so many training images instead of the test set, to tune without
-    looking at it. train_size, subset_seed, label_noise: see take_part(). Raises ValueError for a
-    broken file, with its name; it never falls through to the next place.
+    Raises ValueError for a broken file, with its name; it never falls through to the next place.
     """
     folder, file = find_dataset(name, data_dir)
     source, arrays = read_dataset(name, file, bool(chosen_folder(data_dir)))
@@ -126,8 +124,8 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise:
     """A data set with fewer training images (0: all), and with wrong labels among them.
 
     subset_seed draws the images, and which labels are wrong; 0 takes the first so many images. A
-    share label_noise of them gets the label of another class, each with the same probability. With
-    holdout, the last so many training images are those to test on.
+    share label_noise of them gets the label of another class, each with the same probability.
+    holdout: test on the last so many training images, to tune without looking at the test set.
     """
     images, labels = data.train_images, data.train_labels
     if len(labels) - holdout < max(train_size, 1):
@@ -178,10 +176,10 @@ def other_data(folder: Path) -> str:
     for pattern in ("*", "*/*", "*/*/*", "*/*/*/*"):
         for path in itertools.islice(folder.glob(pattern), MOST_LOOKED_AT):
             place = str(path.relative_to(folder))
-            advice = [advice for advice, ends in OTHER_DATA.items()
-                      if place.casefold().endswith(ends) and not place.startswith(".")]
-            if advice:
-                found.setdefault(advice[0], []).append(place)
+            for advice, ends in OTHER_DATA.items():
+                if place.casefold().endswith(ends) and not place.startswith("."):
+                    found.setdefault(advice, []).append(place)
+                    break
     kinds = [f"{min(paths)}{f' and {len(paths) - 1:,} more' if paths[1:] else ''} ({advice})"
              for advice, paths in found.items()]
     return f"There is {', '.join(kinds)}. " if kinds else ""

@@ -90,8 +90,7 @@ def check_memory(size: int) -> None:
     """Raise ValueError unless size bytes, and a copy with channels first, fit into memory."""
     free = psutil.virtual_memory().available
     if 2 * size > free:
-        raise ValueError(f"it takes {2 * size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB "
-                         "are free")
+        raise ValueError(f"it takes {2 * size / 1e9:,.1f} GB of memory, of {free / 1e9:,.1f} GB")
 
 
 def read_published(name: str, folder: Path) -> list[np.ndarray]:
@@ -132,10 +131,9 @@ def torchvision_class(name: str) -> type:
 
 
 def read_present(name: str, folder: Path) -> list[np.ndarray]:
-    """The arrays of the files that are there, as they are, in any usual layout and folder.
+    """The arrays of the files that are there, in the first of all usual layouts and folders.
 
-    Raises ValueError that names what is broken; FileNotFoundError if not all are there, or a
-    download broke off: it says which, and nothing where there are none.
+    Raises ValueError for a broken one; FileNotFoundError that says which are there if not all are.
     """
     own = [folder / sub for sub in names_in(folder) if re.fullmatch(
         f"({DATASETS[name].folders})(data|dataset)?", re.sub("[^a-z0-9]", "", sub.casefold()))]
