@@ -27,7 +27,7 @@ OTHER_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "pytorch-cpu": "torch",  # con
 COURSE = "[emu]*.py", "coursepack/**/*.py"
 OWN = "*.py", "tools/*.py", "upkeep/*.py", "tests/**/*.py"
 CALLED = {"jupyterlab", "nbconvert", "nbval", "snakemake"}  # as commands
-CALLED_BY_UPKEEP = {"check-jsonschema", "nbstripout", "pytest-timeout", "pytest-xdist", "ruff"}
+CALLED_BY_UPKEEP = {"check-jsonschema", "pytest-timeout", "pytest-xdist", "ruff"}
 
 
 def read(name):

@@ -39,9 +39,7 @@ SMALL = {"dataset": "mnist_sample", "train_size": 1000, "epochs": 2, "device": "
 LIVE = ("live_images", "live_epochs")  # parameters of the notebooks of the laboratory alone
 SHARED = ("dataset", "data_dir", "seed")  # and those that they share with the recipes
 TEXTS = [field.name for field in fields(Recipe) if field.type is str]
-# What papermill and widgets leave in a notebook, and what changes with every version of Python.
-STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets "
-         "metadata.language_info.version metadata.language_info.codemirror_mode")
+LEFT_BEHIND = ("papermill", "execution", "widgets")  # in a notebook's and its cells' metadata
 
 
 def call(module: str, *arguments: object) -> None:
@@ -59,9 +57,8 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
             kept: Path | None = None) -> list[Path]:
     """Run notebooks into folder; parameters are those of the recipes and of live runs.
 
-    images: where notebooks put their figures, instead of images/. kept: where records of the
-    recipes are copied to, and where the summary reads them, instead of folder. Defaults are not
-    passed on: a passed one becomes a cell.
+    images: where figures go, instead of images/. kept: where records of the recipes are copied to,
+    and where the summary reads them. Defaults are not passed on: a passed one becomes a cell.
     """
     runs = {} if folder == "runs" else {"runs_dir": folder}
     drawn = {"images_dir": images} if images else {}
@@ -70,9 +67,9 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
     live = drawn | {k: v for k, v in parameters.items() if k in LIVE + SHARED}
     own = {"00": {}, "04": summary | drawn, "05": live, "06": live}
     outputs = [ROOT / folder / f"{name}.ipynb" for name in names]
+    (ROOT / folder).mkdir(parents=True, exist_ok=True)
     for name, output in zip(names, outputs):
         print(f"== {name}", flush=True)
-        output.parent.mkdir(parents=True, exist_ok=True)
         # -r passes a value as it is written, where -p would make a number of the run_name 001.
         pairs = [part for key, value in own.get(name[:2], recipe).items()
                  for part in ("-r" if key in TEXTS else "-p", key, value)]
@@ -88,7 +85,6 @@ def keep_records(folder: str, kept: Path, names: list[str]) -> None:
 
     Whatever is kept is in git's care: a copy that is broken off loses nothing.
     """
-    kept.mkdir(parents=True, exist_ok=True)
     for run, notebook in RECIPES.items():
         new, old = ROOT / folder / run / "record.json", kept / f"{run}.json"
         if notebook in names and not (kept.parent == GOLDEN and old.exists()
@@ -113,9 +109,13 @@ def keep_outputs(outputs: list[Path], folder: Path) -> None:
     """
     import nbformat  # takes seconds, which a learner's run does not need
 
-    kept = [folder / output.name for output in outputs]
-    for output, path in zip(outputs, kept):
-        notebook = nbformat.read(output, as_version=4)
+    for path in outputs:
+        notebook = nbformat.read(path, as_version=4)
+        for name in ("version", "codemirror_mode"):  # they change with every version of Python
+            notebook.metadata.language_info.pop(name, None)
+        for part in [notebook, *notebook.cells]:
+            for name in LEFT_BEHIND:
+                part.metadata.pop(name, None)
         for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "injected-parameters"  # papermill draws one
@@ -127,8 +127,7 @@ def keep_outputs(outputs: list[Path], folder: Path) -> None:
                     cell.outputs[-1].text += out.text  # in one piece, however it came
                 elif out.get("name") != "stderr":  # busy cores, an earlier run
                     cell.outputs.append(out)
-        nbformat.write(notebook, path)
-    call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP, *kept)
+        nbformat.write(notebook, folder / path.name)
 
 
 def on_the_sample(folder: str) -> list[str]:
@@ -139,6 +138,7 @@ def on_the_sample(folder: str) -> list[str]:
 
 
 def make_course(names: list[str], folder: str, parameters: dict[str, object]) -> None:
+    """Into folder, with pages, and a word on runs that are of the sample."""
     outputs = run_all(names, folder, parameters, images=f"{folder}/images")
     print("== pages", flush=True)
     call("nbconvert", "--log-level", "WARN", "--to", "html", "--template", "classic",
@@ -158,7 +158,7 @@ def restore_records(names: list[str]) -> None:
         own, published = ROOT / "runs" / run / "record.json", PUBLISHED / f"{run}.json"
         if not own.exists():
             own.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PUBLISHED / f"{run}.npz", own.with_name(MISTAKES))
+            shutil.copy(published.with_suffix(".npz"), own.with_name(MISTAKES))
             shutil.copy(published, own)
         elif own.read_bytes() != published.read_bytes():
             sys.exit(f"runs/{run} is another run than the published one, and the summary would be "
@@ -166,6 +166,7 @@ def restore_records(names: list[str]) -> None:
 
 
 def make_saved(names: list[str]) -> None:
+    """At full scale, kept as what is published."""
     if NOTEBOOKS["04"] in names:
         restore_records(names)
     outputs = run_all(names, "runs", {})
@@ -193,8 +194,7 @@ def main() -> None:
     recipes = [name for name in names if name in RECIPES.values()]
     if "run_name" in parameters and len(recipes) > 1:
         parser.error(f"run_name={parameters['run_name']!r} would go to {len(recipes)} notebooks, "
-                     "and each run would move the one before aside. Leave it out, or choose one "
-                     "notebook with --notebook.")
+                     "and each run would move the one before aside. Choose one with --notebook.")
     if "runs_dir" in parameters:  # the summary, the pages and what is kept would not follow
         parser.error(f"runs_dir is --runs here. Write --runs {parameters['runs_dir']}.")
     if args.data_dir:
@@ -206,6 +206,7 @@ def main() -> None:
     elif args.scale == "saved":
         make_saved(names)
     else:
+        os.environ["OMP_NUM_THREADS"] = "1"  # as make test: with two, sums are in another order
         shutil.rmtree(ROOT / "runs" / "golden", ignore_errors=True)
         outputs = run_all(names, "runs/golden", SMALL, "runs/golden/images", GOLDEN / "records")
         keep_outputs(outputs, GOLDEN)
