@@ -21,11 +21,10 @@ from test_house import imported
 
 from coursepack.files import ROOT
 
-WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 OTHER_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "pytorch-cpu": "torch",  # conda-forge's, too
                "matplotlib-base": "matplotlib", "python-fastjsonschema": "fastjsonschema"}
-COURSE = "[emu]*.py", "coursepack/**/*.py"
-OWN = "*.py", "tools/*.py", "upkeep/*.py", "tests/**/*.py"
+COURSE = ["[emu]*.py", "coursepack/**/*.py"]
+UPKEEP = ["upkeep/*.py", "tests/**/*.py"]
 CALLED = {"jupyterlab", "nbconvert", "nbval", "snakemake"}  # as commands
 CALLED_BY_UPKEEP = {"check-jsonschema", "pytest-timeout", "pytest-xdist", "ruff"}
 
@@ -47,55 +46,54 @@ def packages(*places):
     texts += [cell.source for path in ROOT.glob("notebooks/*.ipynb")
               for cell in nbformat.read(path, as_version=4).cells
               if cell.cell_type == "code" and not cell.source.startswith("%%")]
-    own = {path.stem for place in OWN for path in ROOT.glob(place)} | {"coursepack"}
-    names = {name.split(".")[0] for text in texts for name in imported(text)} - own
-    return {OTHER_NAMES.get(name, name).lower() for name in names - sys.stdlib_module_names}
+    own = {path.stem for place in ("*.py", "tools/*.py", *UPKEEP) for path in ROOT.glob(place)}
+    names = {name.split(".")[0] for text in texts for name in imported(text)}
+    others = names - own - {"coursepack"} - sys.stdlib_module_names
+    return {OTHER_NAMES.get(name, name).lower() for name in others}
 
 
-def test_requirements_name_what_is_imported_or_called_and_constraints_a_version_of_each():
+def test_requirements_name_what_is_imported_or_called_constraints_a_version_of_each_and_binder():
     needed, more = requirements("requirements.txt"), requirements("requirements-dev.txt")
     assert packages(*COURSE, "tools/*.py") | CALLED == {*needed}
-    assert packages("upkeep/*.py", "tests/**/*.py") - {*needed} | CALLED_BY_UPKEEP == {*more}
+    assert packages(*UPKEEP) - {*needed} | CALLED_BY_UPKEEP == {*more}
     exact = requirements("constraints.txt")
     for name, required in (needed | more | requirements("site/requirements.txt")).items():
         (pin,) = exact[name].specifier
         assert pin.operator == "=="
         assert pin.version in required.specifier, name
-
-
-def test_binder_has_what_notebooks_need():
-    environment = yaml.safe_load(read(".binder/environment.yml"))
-    given = {re.split("[=<>]", line)[0] for line in environment["dependencies"]}
+    environment = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
+    given = {re.split("[=<>]", line)[0] for line in environment}
     assert packages(*COURSE) <= {OTHER_NAMES.get(name, name) for name in given}
 
 
-# --------------------------------------------------------------------------------- workflows
+# ----------------------------------------------------------------------- workflows, citation
 @pytest.mark.slow
 def test_workflows_are_as_their_schema_says():
     done = run([sys.executable, "-m", "check_jsonschema", "--builtin-schema",
-                "vendor.github-workflows", *WORKFLOWS])
+                "vendor.github-workflows", *ROOT.glob(".github/workflows/*.yml")])
     assert done.returncode == 0, done.stdout
 
 
 def test_workflows_call_commands_of_the_course_on_the_oldest_and_newest_python_every_week():
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in WORKFLOWS}
-    called = {*re.findall(r"run: make (\w+)$", "".join(texts.values()), re.MULTILINE)}
+    tests, makefile = read(".github/workflows/tests.yml"), read("Makefile")
+    texts = [read(path) for path in ROOT.glob(".github/workflows/*.yml")]
+    called = {*re.findall(r"(?m)run: make (\w+)$", "".join(texts))}
     assert {"test", "browser", "survival", "site"} <= called
-    assert called <= {*re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE)}
-    oldest = re.search(r"sys.version_info >= \((\d+), (\d+)\)", read("Makefile")).groups()
-    assert f'python: ["{".".join(oldest)}", "3.x"]' in texts["tests"]
-    assert "schedule:" in texts["tests"]
+    assert called <= {*re.findall(r"(?m)^([a-z]+):", makefile)}
+    oldest = re.search(r"sys.version_info >= \((\d+), (\d+)\)", makefile).groups()
+    assert f'python: ["{".".join(oldest)}", "3.x"]' in tests
+    assert "schedule:" in tests
 
 
-# ------------------------------------------------------------------------ citation, publishing
 def test_citation_has_what_its_format_requires_and_the_version_of_the_changelog():
     citation = yaml.safe_load(read("CITATION.cff"))
     assert citation.keys() >= {"cff-version", "message", "title", "authors"}
-    newest = re.search(r"^## (\S+) \((\S+)\)$", read("CHANGELOG.md"), re.MULTILINE)
+    newest = re.search(r"(?m)^## (\S+) \((\S+)\)$", read("CHANGELOG.md"))
     assert newest.groups() == (citation["version"], str(citation["date-released"]))
     assert citation["license"] in read("LICENSE")
 
 
+# -------------------------------------------------------------------------------- publishing
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """What make publish changes, in another folder: of the notebooks two."""
@@ -118,7 +116,7 @@ def test_publish_stamps_notebooks_badges_and_citation(copy):
     for repo, ref in [("someone/course", "1.0-rc_2"), ("owner/name", "feature/\u00fc"),
                       ("owner/name", 'v2";print(1)#a@b{x}')]:  # git allows all of them
         stamp(repo, ref)
-        assert website.address() == (f"https://github.com/{repo}", ref)
+        assert website.address() == [f"https://github.com/{repo}", ref]
     link = f"colab.research.google.com/github/owner/name/blob/{quote(ref)}/notebooks/"
     for path in [*copy.glob("**/*.ipynb"), copy / "README.md"]:
         text = path.read_text(encoding="utf-8")
@@ -127,25 +125,22 @@ def test_publish_stamps_notebooks_badges_and_citation(copy):
         badge = "owner/name/actions/workflows/tests.yml/badge.svg"
         assert (badge in text) == (path.name == "README.md")
         assert ("mybinder" in text) == path.name.startswith("04")
-        if path.suffix == ".ipynb":
-            lines = [line for cell in json.loads(text)["cells"] for line in cell["source"]]
-            values = f'"https://github.com/owner/name", {json.dumps(ref)}'  # no code gets in
-            assert f"COURSE_REPO, COURSE_REF = {values}\n" in lines
+        values = f'"https://github.com/owner/name", {json.dumps(ref)}'  # no code gets in
+        line = json.dumps(f"COURSE_REPO, COURSE_REF = {values}\n")
+        assert (line in text) == (path.suffix == ".ipynb")
     citation = yaml.safe_load((copy / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["repository-code"] == "https://github.com/owner/name"
 
 
-NO_REPO = ["owner", "owner/..", "o w/name", 'owner/name"', "a/b\n", "-owner/name", "\u00f6/name"]
-NO_REF = ["", "HEAD", "-x", "a..b", "x@{1}", "x.lock", "x.lock/y", ".x", "a/.b", "x.", "x/", "/x",
-          "a//b", *(f"a{sign}" for sign in "~^:?*[\\ \n\x7f")]  # git check-ref-format --branch
-
-
 def test_publish_refuses_or_fails_before_it_writes_a_file(copy):
-    for arguments in [(repo, "v1") for repo in NO_REPO] + [("owner/name", ref) for ref in NO_REF]:
-        with pytest.raises(SystemExit, match="make publish REPO=owner/name REF=tag"):
-            stamp(*arguments)
     (copy / "CITATION.cff").write_bytes(b"\xff is no UTF-8")
     before = {path: path.read_bytes() for path in copy.glob("**/*.*")}
+    repos = ["owner", "owner/..", "o w/name", 'owner/name"', "a/b\n", "-owner/name", "\u00f6/name"]
+    refs = ["", "HEAD", "-x", "a..b", "x@{1}", "x.lock", "x.lock/y", ".x", "a/.b", "x.", "x/", "/x",
+            "a//b", *(f"a{sign}" for sign in "~^:?*[\\ \n\x7f")]  # git check-ref-format --branch
+    for words in [*((repo, "v1") for repo in repos), *(("owner/name", ref) for ref in refs)]:
+        with pytest.raises(SystemExit, match="make publish REPO=owner/name REF=tag"):
+            stamp(*words)
     with pytest.raises(UnicodeDecodeError):
         stamp("owner/name", "v1")
     assert {path: path.read_bytes() for path in before} == before

@@ -13,7 +13,7 @@ import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from readme import write
+from readme import without_badges, write
 
 from coursepack.files import ROOT
 
@@ -22,44 +22,32 @@ OWNER_NAME = r"[A-Za-z0-9](-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100
 NO_REF = re.compile(r"^(@|HEAD)?$|^-|[\0- \x7f~^:?*[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|^/|[/.]$")
 
 
-def check(repo: str, ref: str) -> None:
-    """Raise ValueError unless they can be a repository on GitHub and a branch or tag of it."""
-    if not re.fullmatch(OWNER_NAME, repo):
-        raise ValueError(f"REPO={repo[:60]!r} is no repository on GitHub.")
-    if NO_REF.search(ref):
-        raise ValueError(f"REF={ref[:60]!r} is no name for a tag or a branch.")
-
-
 def badges(repo: str, ref: str, notebook: str) -> str:
     """One line of markdown: where a notebook can be opened."""
     path = f"{repo}/blob/{quote(ref)}/notebooks/{notebook}"
     source = quote(f"https://github.com/{path}", safe="/:")
-    colab = "https://colab.research.google.com"
-    links = [("Open in Colab", f"{colab}/assets/colab-badge.svg", f"{colab}/github/{path}"),
-             ("Open in Kaggle", "https://kaggle.com/static/images/open-in-kaggle.svg",
+    colab, branch = "https://colab.research.google.com", quote(ref, safe="")
+    links = [("Colab", f"{colab}/assets/colab-badge.svg", f"{colab}/github/{path}"),
+             ("Kaggle", "https://kaggle.com/static/images/open-in-kaggle.svg",
               f"https://kaggle.com/kernels/welcome?src={source}"),
-             ("Open in Codespaces", "https://github.com/codespaces/badge.svg",
-              f"https://codespaces.new/{repo}?ref={quote(ref, safe='')}")]
+             ("Codespaces", "https://github.com/codespaces/badge.svg",
+              f"https://codespaces.new/{repo}?ref={branch}")]
     if notebook.startswith("04"):
-        binder = f"https://mybinder.org/v2/gh/{repo}/{quote(ref, safe='')}"
-        links.append(("Open in Binder", "https://mybinder.org/badge_logo.svg",
-                      f"{binder}?labpath=notebooks/{notebook}"))
-    return " ".join(f"[![{name}]({image})]({link})" for name, image, link in links)
+        links.append(("Binder", "https://mybinder.org/badge_logo.svg",
+                      f"https://mybinder.org/v2/gh/{repo}/{branch}?labpath=notebooks/{notebook}"))
+    return " ".join(f"[![Open in {name}]({image})]({link})" for name, image, link in links)
 
 
 def stamp(text: str, line: str) -> str:
     """Put a line of badges below the first heading, in place of an earlier one."""
-    text = re.sub(r"^\[!\[Open in .*\n\n", "", text, flags=re.MULTILINE)
-    heading, rest = text.split("\n\n", 1)
-    return f"{heading}\n\n{line}\n\n{rest}"
+    return without_badges(text).replace("\n\n", f"\n\n{line}\n\n", 1)
 
 
 def stamp_notebook(path: Path, repo: str, ref: str) -> str:
     """The text of a notebook with badges, and with the repository and ref as texts in its setup."""
-    notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-    title = notebook.cells[0]
+    notebook = nbformat.read(path, as_version=4)
+    title, setup = notebook.cells[0], next(cell for cell in notebook.cells if cell.id == "setup")
     title.source = stamp(title.source, badges(repo, ref, path.name))
-    [setup] = [cell for cell in notebook.cells if cell.id == "setup"]
     values = json.dumps([f"https://github.com/{repo}", ref], ensure_ascii=False)[1:-1]
     setup.source, times = re.subn(r"(?m)^COURSE_REPO, COURSE_REF = .*$",
                                   lambda _: f"COURSE_REPO, COURSE_REF = {values}", setup.source)
@@ -83,11 +71,12 @@ def stamped(repo: str, ref: str) -> dict[Path, str]:
 
 
 def main() -> None:
-    try:
-        repo, ref = sys.argv[1:] if len(sys.argv) == 3 else ("", "")
-        check(repo, ref)
-    except ValueError as error:
-        sys.exit(f"{error}\nSay where the course will be: make publish REPO=owner/name REF=tag")
+    repo, ref = sys.argv[1:] if len(sys.argv) == 3 else ("", "")
+    how = "\nSay where the course will be: make publish REPO=owner/name REF=tag"
+    if not re.fullmatch(OWNER_NAME, repo):
+        sys.exit(f"REPO={repo[:60]!r} is no repository on GitHub.{how}")
+    if NO_REF.search(ref):
+        sys.exit(f"REF={ref[:60]!r} is no name for a tag or a branch.{how}")
     for path, text in stamped(repo, ref).items():  # all are read before the first is written
         write(path, text)
         print("stamped", path.relative_to(ROOT))

@@ -17,48 +17,46 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from readme import without_badges, write
+
+from coursepack.files import ROOT
+
 BUILD = ROOT / "build"
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "studies/README.md", "tests/README.md",
-         "results/*.md")
-STATIC = ("explorer.js", "site.css")
-FIRST = "00_normalization_by_hand.ipynb"
+         "results/*.md", "notebooks/*.ipynb")
+FIRST = "notebooks/00_normalization_by_hand.ipynb"
 STILL = "With twice the channels"  # how the text of its still picture of the explorer begins
 
 
-def address() -> tuple[str, str]:
+def read(place: str) -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / place, as_version=4)
+
+
+def address() -> list[str]:
     """Repository and tag that make publish has stamped into the notebooks; empty until then."""
     text = "".join(cell.source for cell in read(FIRST).cells)
-    values = re.search(r'^COURSE_REPO, COURSE_REF = (".*", ".*")$', text, re.MULTILINE)
-    return tuple(json.loads(f"[{values[1]}]"))
-
-
-def read(name: str) -> nbformat.NotebookNode:
-    return nbformat.read(ROOT / "notebooks" / name, as_version=4)
+    return json.loads("[{}]".format(*re.findall(r"(?m)^COURSE_REPO, COURSE_REF = (.*)$", text)))
 
 
 def sources() -> dict[str, Path]:
     """Every page by its place on the website: pages of site/ come to the top."""
-    paths = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
-    paths += sorted((ROOT / "notebooks").glob("*.ipynb"))
-    pages = {path.relative_to(ROOT).as_posix(): path for path in paths}
+    pages = {path.relative_to(ROOT).as_posix(): path
+             for pattern in PAGES for path in sorted(ROOT.glob(pattern))}
     return pages | {path.name: path for path in sorted((ROOT / "site").glob("*.md"))}
 
 
-def rooms() -> list[str]:
-    """The rooms of coursepack in their order, which stands in a table of CONTRIBUTING.md."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    return re.findall(r"^\| `([\w.]+)` \|", text, re.M)
-
-
 def modules() -> list[str]:
-    """What the reference describes."""
-    return ["model", "exercises", *(f"coursepack.{room}" for room in rooms())]
+    """What the reference describes: rooms in their order, which a table of CONTRIBUTING.md says."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(r"(?m)^\| `([\w.]+)` \|", text)
+    return ["model", "exercises", *(f"coursepack.{room}" for room in rooms)]
 
 
 def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -> str:
     """Make each relative link of a page lead somewhere: see the head of this file."""
-    if pages.get(place, ROOT).parent == ROOT / "site":  # these come to the top
+    if pages[place].parent.name == "site":  # these come to the top
         text = text.replace("](../", "](")
 
     def mend(match: re.Match) -> str:
@@ -70,17 +68,11 @@ def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -
             return match[0]
         module = path.removesuffix(".py").replace("/", ".")
         if module in modules():
-            up = "../" * place.count("/")
-            return f"[{words}]({up}reference/{module}.md)"
+            return f"[{words}](/reference/{module}.md)"
         kind = "blob" if Path(path).suffix else "tree"
         return f"[{words}]({repo}/{kind}/{ref}/{path})" if repo else words
 
     return re.sub(r"(?<!!)\[((?:[^][]|\[[^][]*\])*)\]\(([^()\s]+)\)", mend, text)
-
-
-def without_badges(text: str) -> str:
-    """The website has its own buttons, and asks no other host for a picture."""
-    return re.sub(r"^\[!\[Open in .*\n\n", "", text, flags=re.MULTILINE)
 
 
 def about(source: str) -> dict[str, str]:
@@ -91,13 +83,13 @@ def about(source: str) -> dict[str, str]:
     return dict(zip(["title", "goal", "needs", "time"], [paragraphs[0].lstrip("# "), *texts]))
 
 
-def notebook_list() -> str:
+def notebook_list(pages: dict[str, Path]) -> str:
     """Goal, needs and time of each notebook, from its own first cell: for the teachers' page."""
     parts = []
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for place in [place for place in pages if place.endswith(".ipynb")]:
         says = {name: re.sub(r"\]\((\d\d_)", r"](notebooks/\1", text)
-                for name, text in about(read(path.name).cells[0].source).items()}
-        parts.append(f"**[{says['title']}](notebooks/{path.name})**\n\n"
+                for name, text in about(read(place).cells[0].source).items()}
+        parts.append(f"**[{says['title']}]({place})**\n\n"
                      f"- Afterwards one can {says['goal']}\n- One needs {says['needs']}\n"
                      f"- Time: {says['time']}\n")
     return "\n".join(parts)
@@ -105,58 +97,47 @@ def notebook_list() -> str:
 
 def still() -> tuple[bytes, str]:
     """The picture that stands in for the explorer where there is no JavaScript, and its text."""
-    outputs = [output for cell in read(FIRST).cells for output in cell.get("outputs", [])
-               if STILL in output.get("metadata", {}).get("image/png", {}).get("alt", "")]
-    (output,) = outputs
+    [output] = [output for cell in read(FIRST).cells for output in cell.get("outputs", [])
+                if STILL in output.get("metadata", {}).get("image/png", {}).get("alt", "")]
     return base64.b64decode(output["data"]["image/png"]), output["metadata"]["image/png"]["alt"]
 
 
-def explorer(up: str) -> str:
-    return f"```{{container}} norm-explorer\n![{still()[1]}]({up}explorer.png)\n```"
-
-
-def stage_notebook(path: Path, place: str, pages: dict[str, Path], repo: str, ref: str) -> str:
-    """A notebook as the website shows it: saved outputs, its own links, no badges."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = without_badges(relink(cell.source, place, pages, repo, ref))
-    if path.name == FIRST:
-        after = next(i for i, cell in enumerate(notebook.cells) if STILL in cell.source)
-        text = f"Or choose shape and norm yourself, and point at a number:\n\n{explorer('../')}"
-        notebook.cells.insert(after + 1, nbformat.v4.new_markdown_cell(text, id="explorer"))
-    return nbformat.writes(notebook)
-
-
 def stage(folder: Path) -> None:
-    """Copy all that the website is made of into an empty folder."""
+    """Copy all that the website is made of into an empty folder: notebooks with saved outputs."""
     shutil.rmtree(folder, ignore_errors=True)
-    pages, (repo, ref) = sources(), address()
-    parts = {"explorer": explorer(""), "notebooks": notebook_list(),
+    pages, (repo, ref), (picture, alt) = sources(), address(), still()
+    explorer = f"```{{container}} norm-explorer\n![{alt}](/explorer.png)\n```"
+    parts = {"explorer": explorer, "notebooks": notebook_list(pages),
              "modules": "\n".join(f"reference/{name}" for name in modules())}
+
+    def mended(text: str, place: str) -> str:
+        """The website has its own buttons, and asks no other host for a picture."""
+        return without_badges(relink(text, place, pages, repo, ref))
+
     for place, path in pages.items():
-        to = folder / place
-        to.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
-            to.write_text(stage_notebook(path, place, pages, repo, ref), encoding="utf-8")
+            notebook = read(place)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = mended(cell.source, place)
+            if place == FIRST:
+                after = next(i for i, cell in enumerate(notebook.cells) if STILL in cell.source)
+                text = f"Or choose shape and norm yourself, and point at a number:\n\n{explorer}"
+                notebook.cells.insert(after + 1, nbformat.v4.new_markdown_cell(text, id="explorer"))
+            text = nbformat.writes(notebook)
         else:
-            text = without_badges(relink(path.read_text(encoding="utf-8"), place, pages, repo, ref))
+            text = mended(path.read_text(encoding="utf-8"), place)
             for name, part in parts.items():
                 text = text.replace(f"<!-- {name} -->", part)
-            to.write_text(text, encoding="utf-8")
-    shutil.copytree(ROOT / "images", folder / "images")
-    (folder / "explorer.png").write_bytes(still()[0])
-    (folder / "_static").mkdir()
-    for name in STATIC:
-        shutil.copy(ROOT / "site" / name, folder / "_static" / name)
-    shutil.copy(ROOT / "site" / "conf.py", folder)
-    (folder / "address.json").write_text(json.dumps([repo, ref]), encoding="utf-8")
-    (folder / "reference").mkdir()
+        write(folder / place, text)
     for module in modules():
-        (folder / "reference" / f"{module}.md").write_text(
-            f"# {module.removeprefix('coursepack.')}\n\n"
-            f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n",
-            encoding="utf-8")
+        write(folder / "reference" / f"{module}.md", f"# {module.removeprefix('coursepack.')}\n\n"
+              f"```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n")
+    write(folder / "address.json", json.dumps([repo, ref]))
+    shutil.copytree(ROOT / "images", folder / "images")
+    (folder / "explorer.png").write_bytes(picture)
+    for name in ("conf.py", "explorer.js", "site.css"):
+        shutil.copy(ROOT / "site" / name, folder)
 
 
 def main() -> None:
