@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict, field, make_dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 import hypothesis
 import numpy as np
@@ -55,41 +56,32 @@ def test_a_small_experiment_is_a_table_of_its_factors(few, capsys):
 
 
 # ------------------------------------------------------------------------- exactly as they were
-@hypothesis.given(st.lists(recipes(), min_size=1, max_size=4))
+TEXTS = ["", "a,b", 'a "b"', "NA", "none", "1e5", "a\nb", "ü"]
+
+
+@hypothesis.given(st.lists(st.tuples(recipes(), st.sampled_from(TEXTS)), min_size=1, max_size=2))
 def test_every_recipe_is_written_and_read_as_the_same_key(some):
-    """In a part and in the table; what is a factor keeps every digit, and no text is a gap."""
-    keys = [name for name in asdict(some[0]) if name not in rows.OF_A_RUN] + ["seed"]
+    """What is a factor keeps every digit, and no text is a gap."""
+    keys = [name for name in asdict(Recipe()) if name not in rows.OF_A_RUN] + ["seed"]
     made = [{name: getattr(recipe, name) for name in keys}
-            | {"status": "finished", "epoch": 1, "loss": 1 / 3} for recipe in some]
-    head = {"factors": keys[:-1]}
-    with TemporaryDirectory() as folder:
-        part, table = Path(folder, "part"), Path(folder, "table.csv")
-        for line in (head, *made):
-            rows.append(part, line)
-        assert rows.read_part(part) == (head, made)
-        rows.write_table(table, head, made)
-        there = rows.read_rows(table)[1]
+            | {"dataset": text, "status": "finished", "epoch": 1, "loss": 1 / 3, "code": "12345678"}
+            for recipe, text in some]
     made.sort(key=lambda row: [row[name] for name in keys])
+    with TemporaryDirectory() as folder:
+        rows.write_table(Path(folder, "table.csv"), {"factors": keys[:-1]}, reversed(made))
+        there = rows.read_rows(Path(folder, "table.csv"))[1]
     assert there == [row | {"loss": 0.3333333} for row in made]
     assert [*map(type, there[0].values())] == [*map(type, made[0].values())]
-
-
-def test_every_name_of_a_data_set_is_read_as_it_was(tmp_path):
-    made = [{"dataset": text, "seed": 1, "status": "finished", "epoch": 1, "code": "12345678"}
-            for text in sorted(["", "a,b", 'a "b"', "NA", "none", "1e5", "a\nb", "ü"])]
-    rows.write_table(tmp_path / "x.csv", {"factors": ["dataset"]}, made)
-    assert rows.read_rows(tmp_path / "x.csv")[1] == made
 
 
 @pytest.mark.parametrize("file", sorted((files.ROOT / rows.TABLES).glob("*.csv")),
                          ids=lambda file: file.stem)
 def test_published_tables_are_of_their_studies_and_stay_to_the_byte(file, tmp_path):
-    study = tools.Rows(file.stem, f"runs/{file.stem}")
-    assert study.study["minutes"] > 0
-    assert study.missing(study.done()) == []
+    study = tools.plan(file.stem, f"runs/{file.stem}")
+    assert study.says["minutes"] > 0
+    assert study.lacks() == []
     head, there = rows.read_rows(file)
-    rows.check_head(file, head, rows.table_head(study.study, study.recipes))
-    assert head["runs"] == len(there) == len(study.recipes)
+    assert head["runs"] == len(there) == len(study.runs)
     rows.write_table(tmp_path / "again.csv", head, reversed(there))
     assert (tmp_path / "again.csv").read_bytes() == file.read_bytes()
     assert pd.read_csv(file, comment="#").shape == rows.read_table(file)[1].shape
@@ -118,40 +110,33 @@ def make(tmp_path, monkeypatch):
 
     def write(folder="one", **changes):
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(STUDY | changes, sort_keys=False))
-        (tmp_path / folder).mkdir(exist_ok=True)
-        return tools.Rows("mine", str(tmp_path / folder))
+        return tools.plan("mine", str(tmp_path / folder))
     return write
-
-
-@pytest.fixture
-def undisturbed(make):
-    study = make("undisturbed")
-    study.do_part("1of1")
-    study.join()
-    assert study.missing(study.done()) == []
-    assert {row["status"] for row in study.done()} == {"finished", "diverged"}
-    return study
-
-
-def without_seconds(study):
-    head, there = rows.read_rows(study.table)
-    return head, [row | {"seconds": 0} for row in there]
 
 
 def test_points_are_the_grid_with_what_goes_together_and_a_seed_draws_the_images(make):
     grid = {"norm": ["BN", "group"], "x": [{"lr": 0.1, "batch_size": 8}, {"lr": 1, "epochs": 2}]}
     study = make(grid=grid, seeds=[1, 2], common={"train_size": 20})
-    assert study.study["factors"] == ["norm", "lr", "batch_size", "epochs"]
+    assert study.says["factors"] == ["norm", "lr", "batch_size", "epochs"]
     assert [(r.norm, r.lr, r.batch_size, r.epochs, r.seed, r.subset_seed)
             for r in study.recipes] == [(norm, *level, seed, seed) for level in (  # long ones first
         (0.1, 8, 20), (1.0, 128, 2)) for norm in ("batch", "group") for seed in (1, 2)]
     assert make(common={"augment": "none"}).recipes[0].subset_seed == 0
 
 
-def test_a_worker_that_is_killed_anywhere_loses_no_row_and_makes_none_twice(
-        make, undisturbed, capsys, monkeypatch):
-    """Killed between two rows, in the middle of one that it writes, and while parts are joined."""
-    study, run_once, made = make(), rows.run_once, []
+def table_of(study):
+    head, there = rows.read_rows(study.table)
+    return head, [row | {"seconds": 0} for row in there]
+
+
+def test_a_worker_that_is_stopped_anywhere_loses_no_row_and_makes_none_twice(
+        make, capsys, monkeypatch):
+    """Killed between two rows, or while parts are joined; and a disk that is full for a while."""
+    undisturbed, study, run_once, made = make("undisturbed"), make(), rows.run_once, []
+    undisturbed.do("1of1")
+    undisturbed.end()
+    assert undisturbed.lacks() == undisturbed.parts() == []
+    assert {row["status"] for row in table_of(undisturbed)[1]} == {"finished", "diverged"}
 
     def die(recipe, *rest):
         if len(made) in (2, 4, 6):
@@ -163,74 +148,61 @@ def test_a_worker_that_is_killed_anywhere_loses_no_row_and_makes_none_twice(
     monkeypatch.setattr(rows, "run_once", die)
     for job in ("1of2", "1of2", "2of2"):  # a part takes up where it stopped
         with pytest.raises(SystemExit):
-            study.do_part(job)
-        with open(study.folder / f".part{job}.jsonl", "ab") as part:
-            part.write(b'{"order": "", "lr": 0.')
-    assert len(study.done()) == 4
+            study.do(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", mock.Mock(side_effect=OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match=says("cannot write .part2of2.csv", "No space left")):
+            study.do("2of2")
+    assert len(study.lacks()) == 4
     kept = {part: part.read_bytes() for part in study.parts()}
     assert len(kept) == 2
-    tools.begin("mine", str(study.folder)).release()
+    study.end()
     before = study.table.read_bytes()
     assert study.parts() == []
     for part, content in kept.items():  # as if it had been killed before they were removed
         part.write_bytes(content)
-    tools.begin("mine", str(study.folder)).release()
+    study.end()
     assert study.table.read_bytes() == before
     for job in ("3of3", "1of3", "2of3"):
-        study.do_part(job)
-    study.join()
-    assert without_seconds(study) == without_seconds(undisturbed)
-    assert len([recipe for recipe in made if recipe]) == 8
+        study.do(job)
+    study.end()
+    assert table_of(study) == table_of(undisturbed)
+    assert len([recipe for recipe in made if recipe]) == 9  # one more, which found no room
     said = capsys.readouterr().out
     assert "mine 8/8: order " in said
     assert " s, then about 0 min\n" in said
 
 
-@pytest.mark.parametrize("place", ["part", "table"])
-def test_a_full_disk_is_named_and_no_row_is_lost(make, undisturbed, place, monkeypatch):
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    study = make()
-    if place == "table":
-        study.do_part("1of1")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=says("cannot write", "No space left", "Make room")):
-            study.join() if place == "table" else study.do_part("1of1")
-    study.do_part("1of1")
-    study.join()
-    assert without_seconds(study) == without_seconds(undisturbed)
-
-
 @pytest.mark.slow
 def test_snakemake_deals_the_rows_into_parts_and_joins_them(folder):
-    """The trial study, on one core: two parts, then the table."""
+    """The trial study, on one core, of which a kill has left all rows but two: two parts."""
+    study = tools.plan("trial_lab", str(folder))
+    made = [{name: getattr(recipe, name) for name in (*study.says["factors"], "seed")}
+            | {"status": "diverged", "epoch": 1} for recipe in study.recipes[:-2]]
+    rows.write_table(folder / ".part1of1.csv", study.head, made)
     done = run([sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile", "--cores", 1,
                 "--config", "study=trial_lab", f"folder={folder.relative_to(files.ROOT)}"])
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "8 runs, 8 of them to do" in done.stderr
+    assert "8 runs, 2 of them to do" in done.stderr
     assert "2of2: trial_lab 8/8: " in done.stdout
-    assert len(rows.read_rows(folder / "trial_lab.csv")[1]) == 8
-    assert tools.lacks("trial_lab", str(folder)) == (8, [])
+    assert study.lacks() == []
     left = {path.name for path in folder.iterdir()} - {".lock", "trial_lab.csv"}
     assert all(name.endswith(".lock") for name in left)
 
 
 # -------------------------------------------------------------------------------- who reads them
 def test_a_table_says_what_it_lacks_what_was_expected_and_how_many_runs_diverged(
-        make, undisturbed, monkeypatch):
-    head, there = rows.read_rows(undisturbed.table)
-    rows.write_table(undisturbed.table, head, there[2:])
-    with monkeypatch.context() as patch:
-        patch.setattr(rows, "TABLES", undisturbed.folder)
-        attributes = rows.load_table("mine").attrs
-    assert (attributes["missing"], attributes["common"]["epochs"]) == (2, 1)
+        tmp_path, monkeypatch):
     table = rows.load_table("rates")
     lines = rows.describe_table(table).splitlines()
     assert lines[0] == "study rates: 225 of 225 runs, 5 seeds, 42 diverged"
     assert " ".join(lines[1:]) == "Expected before it ran: " + table.attrs["expected"]
     assert max(map(len, lines)) <= 80
+    head, there = rows.read_rows(files.ROOT / rows.TABLES / "rates.csv")
+    rows.write_table(tmp_path / "mine.csv", head, there[2:])
+    monkeypatch.setattr(rows, "TABLES", tmp_path)
+    attributes = rows.load_table("mine").attrs
+    assert (attributes["missing"], attributes["common"]["epochs"]) == (2, 5)
 
 
 def test_a_study_of_notebooks_is_a_table_too(monkeypatch, tmp_path):

@@ -32,33 +32,23 @@ def write(tmp_path, monkeypatch):
     def read(content, name="small"):
         text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
         (tmp_path / f"{name}.yaml").write_bytes(text.encode())
-        runs = studies.read_study(name, str(tmp_path))
-        studies.check_runs(name, runs)
-        return runs
+        return [*tools.plan(name, str(tmp_path)).runs.values()]
     return read
 
 
 # ------------------------------------------------------------------- the studies that are here
-@pytest.mark.parametrize("name", studies.study_names())
-def test_every_study_has_valid_parameters(name, monkeypatch):
-    # CIFAR-10 may not be here
+def test_every_study_is_possible_and_listed_and_what_is_kept_was_made_by_one(monkeypatch):
     monkeypatch.setattr("coursepack.data.datasets.find_dataset", lambda *args: None)
-    studies.check_runs(name, studies.read_study(name))
-
-
-def test_every_study_is_in_the_list_of_them_and_everything_kept_is_of_a_study():
     page = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
     ranges = {"seed001", "seed002", "seed003"}  # "seed000 to seed004"
-    of_notebooks = studies.study_names(studies.NOTEBOOK)
+    of_notebooks = {name: plan for name in studies.study_names()
+                    if isinstance(plan := tools.plan(name, "runs"), tools.Notebooks)}
     assert {name for name in of_notebooks if f"({name}.yaml)" not in page} == ranges
-    kept = {path.name for path in (ROOT / "results").iterdir() if path.is_dir()}
-    assert kept - {report.SAVED, f"{report.SAVED}_gpu"} <= {*of_notebooks}
-
-
-@pytest.mark.parametrize("name", list(report.load_studies()))
-def test_published_studies_were_made_with_the_threads_that_their_command_takes(name):
-    made = {record["environment"]["threads"] for record in report.load_study(name)}
-    assert made == {studies.read_file(name)["threads"]}
+    for folder in (path for path in (ROOT / "results").iterdir() if path.is_dir()):
+        if not folder.name.startswith(report.SAVED):
+            made = {json.loads(file.read_bytes())["environment"]["threads"]
+                    for file in folder.glob("*.json")}
+            assert made == {of_notebooks[folder.name].says["threads"]}, folder
 
 
 # ------------------------------------------------------------------------ what a file stands for
@@ -81,15 +71,8 @@ def test_a_study_can_repeat_another_on_fresh_seeds(write):
     assert [run.name for run in again] == ["gn-skip_False-seed3", "gn-skip_True-seed3"]
     own = {"seed": 0, "run_name": ""}
     assert [run.parameters | own for run in again] == [run.parameters | own for run in first[::2]]
-    assert studies.read_file("again")["to_reach"] == {"gn": 99.0}
-    assert studies.read_file("again")["threads"] == 0  # its own
-
-
-def test_one_recipe_is_put_together_once_for_all_of_its_seeds(write):
-    with mock.patch.object(studies, "Recipe", side_effect=studies.Recipe) as made:
-        write(SMALL | {"seeds": list(range(1, 100))})
-    assert made.call_count == 100  # every seed once, and the second recipe
-    assert {call.kwargs["seed"] for call in made.call_args_list} == {*range(1, 100)}
+    file = studies.read_file("again")
+    assert (file["to_reach"], file["threads"]) == ({"gn": 99.0}, 0)  # threads are its own
 
 
 # --------------------------------------------------------------------------------- its records
@@ -113,7 +96,7 @@ def test_finished_means_a_whole_record_with_these_parameters_and_data(
     text = json.dumps(record_of(run, **changed or {}))
     studies.record_file(run).write_text(text if changed is not None else text[:-9])
     assert studies.finished(run) == expected
-    missing = tools.lacks("small", run.parameters["runs_dir"])[1]
+    missing = tools.plan("small", run.parameters["runs_dir"]).lacks()
     assert (run.name in missing, len(missing)) == (not expected, 4 - expected)
 
 

@@ -8,6 +8,8 @@
 """
 
 import argparse
+import contextlib
+import functools
 import json
 import os
 import sys
@@ -21,145 +23,133 @@ from coursepack import threads
 from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT, check_choice, check_writable
 from coursepack.lab import rows, studies
-from coursepack.train.recipe import Recipe
 
 
-def hold(study: str, folder: Path, name: str = ".lock") -> filelock.FileLock:
-    """The right to run a study, or a part of it, into folder, for as long as this process lives.
+class Study:
+    """A study: what its file says, and its runs by their names, all of them possible."""
 
-    Raises ValueError if another process has it.
-    """
-    check_writable("folder", folder)
-    lock = filelock.FileLock(folder / name)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise ValueError(f"study {study} is being run by another process, in {folder}. Wait for "
-                         "its end, or choose another folder: make study RUNS=folder.") from None
-    return lock
+    def __init__(self, name: str, folder: str) -> None:
+        self.name, self.folder, self.says = name, folder, studies.read_file(name)
+        runs = studies.read_study(name, folder)
+        self.recipes, self.runs = studies.check_runs(name, runs), {run.name: run for run in runs}
+
+    def hold(self, name: str = ".lock") -> filelock.AcquireReturnProxy:
+        """The right to run the study, or a part of it, for as long as this process lives.
+
+        Raises ValueError if another process has it.
+        """
+        folder = ROOT / self.folder
+        check_writable("folder", folder)
+        try:
+            return filelock.FileLock(folder / name).acquire(blocking=False)
+        except filelock.Timeout:
+            raise ValueError(
+                f"study {self.name} is being run by another process, in {folder}. Wait for its "
+                "end, or choose another folder: make study RUNS=folder.") from None
 
 
-# ------------------------------------------------------------------------------ of notebooks
+class Notebooks(Study):
+    """Of kind notebook: a job is one of its runs, and at the end comes the summary."""
+
+    def lacks(self) -> list[str]:
+        return [name for name, run in self.runs.items() if not studies.finished(run)]
+
+    def do(self, job: str) -> None:
+        run = self.runs[check_choice("job", job, self.runs)]
+        run_notebook(run.notebook, f"{self.folder}/{run.name}.ipynb", run.parameters)
+
+    def end(self) -> None:
+        run_notebook("04_summary", f"{self.folder}/summary.ipynb", {
+            "runs": ", ".join(self.runs), "factors": ", ".join(self.says["factors"]),
+            "runs_dir": self.folder, "images_dir": f"{self.folder}/images"})
+
+
 def run_notebook(notebook: str, output: str, parameters: dict[str, object]) -> None:
-    """Run a notebook, without the cells that only show something, which prints where we do."""
+    """Run a notebook, but for the cells of tag "lesson": no other needs what they make."""
     import nbformat  # takes seconds, which a study of rows does not need
     import papermill
     from kernels import own_kernel
     os.environ |= own_kernel() | {"TQDM_DISABLE": "1"}
     source = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
-    papermill.execute_notebook(nbformat.from_dict(without_lessons(source)), output, parameters,
+    source["cells"] = [cell for cell in source["cells"]
+                       if "lesson" not in cell["metadata"].get("tags", [])]
+    papermill.execute_notebook(nbformat.from_dict(source), output, parameters,
                                progress_bar=False, stdout_file=sys.stdout)
 
 
-def without_lessons(notebook: dict) -> dict:
-    """A notebook without the cells that have the tag "lesson": no other needs what they make."""
-    kept = [cell for cell in notebook["cells"] if "lesson" not in cell["metadata"].get("tags", [])]
-    return notebook | {"cells": kept}
+class Rows(Study):
+    """Of kind rows: a job is a part of them, a table that one worker alone writes.
 
-
-# ----------------------------------------------------------------------------------- of rows
-class Rows:
-    """A study of rows: what its file says, the recipes of its runs, and where finished rows are.
-
-    The longest runs are first. The table is among the published ones, unless another folder was
-    asked for: that of the parts, files that one worker each adds its rows to.
+    The longest runs are first. At the end the parts move into the table, which is among the
+    published ones, unless another folder was asked for: that of the parts.
     """
 
     def __init__(self, name: str, folder: str) -> None:
-        runs = studies.read_study(name)
-        studies.check_runs(name, runs)
-        self.study, self.folder = studies.read_file(name), ROOT / folder
-        self.recipes = [Recipe(**studies.spelled_out(run.parameters)) for run in runs]
+        super().__init__(name, folder)
         self.recipes.sort(key=lambda recipe: -recipe.epochs * (recipe.train_size or 60_000)
                           * (1 + 100 / recipe.batch_size))  # small batches take longer
-        place = rows.TABLES if folder == f"runs/{name}" else folder
-        self.table = ROOT / place / f"{name}.csv"
-
-    def key(self, row: dict[str, object]) -> tuple[object, ...]:
-        """What tells the runs of the study apart."""
-        return tuple(row[name] for name in (*self.study["factors"], "seed"))
+        self.point = functools.partial(rows.describe_point, factors=self.says["factors"])
+        self.runs = {self.point(vars(recipe)): recipe for recipe in self.recipes}
+        self.head = rows.table_head(self.says, self.recipes)
+        self.table = ROOT / (rows.TABLES if folder == f"runs/{name}" else folder) / f"{name}.csv"
 
     def parts(self) -> list[Path]:
-        return sorted(self.folder.glob(".part*.jsonl"))
+        return sorted((ROOT / self.folder).glob(".part*.csv"))
 
-    def in_parts(self) -> list[dict[str, object]]:
-        """All rows that are in a part, and not yet in the table."""
-        return [row for part in self.parts() for row in rows.read_part(part)[1]]
+    def read(self, head: dict, *tables: Path) -> tuple[dict, dict[str, dict[str, object]]]:
+        """All rows of these tables, each once, and what is in the heads of them all.
 
-    def done(self) -> list[dict[str, object]]:
-        """All rows that are there, in the table or in a part."""
-        return rows.read_rows(self.table)[1] + self.in_parts()
-
-    def missing(self, done: list[dict[str, object]]) -> list[Recipe]:
-        """The runs that none of these rows is of."""
-        keys = set(map(self.key, done))
-        return [recipe for recipe in self.recipes if self.key(vars(recipe)) not in keys]
-
-    def do_part(self, job: str) -> None:
-        """Of 4of9: every ninth run that the table lacks, from the fourth on, but for those done."""
-        file, (part, parts) = self.folder / f".part{job}.jsonl", map(int, job.split("of"))
-        name, count, factors = self.study["study"], len(self.recipes), self.study["factors"]
-        lock = hold(name, self.folder, f"{file.name}.lock")
-        (old, there), (own, done) = rows.read_rows(self.table), rows.read_part(file)
-        left = {*self.missing(done)}
-        mine = [recipe for recipe in self.missing(there)[part - 1::parts] if recipe in left]
-        for number, recipe in enumerate(mine):
-            if number == 0:
-                data = load_dataset(recipe.dataset, recipe.data_dir, holdout=recipe.holdout)
-                head = rows.table_head(self.study, self.recipes, data)
-                rows.check_head(self.table, old, head)
-                rows.check_head(file, own, head)
-                if not own:
-                    rows.append(file, head)
-            row = {key: getattr(recipe, key) for key in (*factors, "seed")}
-            row |= rows.run_once(recipe, data, self.study["measure"])
-            rows.append(file, row)
-            minutes = row["seconds"] * (len(mine) - 1 - number) / 60
-            print(f"{name} {count - len(self.missing(there + self.in_parts()))}/{count}: "
-                  f"{rows.describe_row(row, factors)}, {row['seconds']:.0f} s, "
-                  f"then about {minutes:.0f} min", flush=True)
-        lock.release()
-
-    def join(self) -> None:
-        """Move the rows of all parts into the table: each once, and in its place.
-
-        Raises ValueError if a process adds to one of them, or if one is of other settings.
+        Raises ValueError if one is of other settings than this head's.
         """
-        parts, now = self.parts(), rows.table_head(self.study, self.recipes)
-        locks = [hold(now["study"], self.folder, f"{part.name}.lock") for part in parts]
-        head, there = rows.read_rows(self.table)
-        rows.check_head(self.table, head, now)
-        found = {self.key(row): row for row in there}
-        for part in parts:
-            own, some = rows.read_part(part)
-            rows.check_head(part, own, head | now)
-            head = own | now
-            found = {self.key(row): row for row in some} | found
-        if len(found) > len(there):
-            rows.write_table(self.table, head, found.values())
-        for part, lock in zip(parts, locks):
-            part.unlink()
-            lock.release()
+        found = {}
+        for table in tables:
+            own, some = rows.read_rows(table)
+            rows.check_head(table, own, head)
+            head, found = own | head, {self.point(row): row for row in some} | found
+        return head, found
+
+    def lacks(self) -> list[str]:
+        done = self.read(self.head, self.table, *self.parts())[1]
+        return [point for point in self.runs if point not in done]
+
+    def do(self, job: str) -> None:
+        """Of 4of9: every ninth run that the table lacks, from the fourth on, but for those done."""
+        file, (part, parts) = ROOT / self.folder / f".part{job}.csv", map(int, job.split("of"))
+        keys, one = (*self.says["factors"], "seed"), self.recipes[0]
+        with self.hold(f"{file.name}.lock"):
+            data = load_dataset(one.dataset, one.data_dir, holdout=one.holdout)
+            head, there = self.read(rows.table_head(self.says, self.recipes, data), self.table)
+            head, done = self.read(head, file)
+            mine = [point for point in self.runs if point not in there][part - 1::parts]
+            todo = [point for point in mine if point not in done]
+            for number, point in enumerate(todo, 1):
+                recipe = self.runs[point]
+                done[point] = row = {key: getattr(recipe, key) for key in keys} | rows.run_once(
+                    recipe, data, self.says["measure"])
+                rows.write_table(file, head, done.values())
+                count = len(self.runs.keys() & {*there, *self.read(head, *self.parts())[1]})
+                minutes = row["seconds"] * (len(todo) - number) / 60
+                print(f"{self.name} {count}/{len(self.runs)}: "
+                      f"{rows.describe_row(row, self.says['factors'])}, {row['seconds']:.0f} s, "
+                      f"then about {minutes:.0f} min", flush=True)
+
+    def end(self) -> None:
+        """Move the rows of all parts into the table. Raises ValueError if a process adds to one."""
+        parts = self.parts()
+        with contextlib.ExitStack() as locks:
+            for part in parts:
+                locks.enter_context(self.hold(f"{part.name}.lock"))
+            head, found = self.read(self.head, self.table, *parts)
+            if parts:
+                rows.write_table(self.table, head, found.values())
+            for part in parts:
+                part.unlink()
 
 
-# -------------------------------------------------------------------------------------- both
-def lacks(name: str, folder: str) -> tuple[int, list[str]]:
-    """How many runs a study has, and which of them are missing."""
-    if studies.read_file(name)["kind"] == studies.ROWS:
-        plan = Rows(name, folder)
-        return len(plan.recipes), [rows.describe_point(vars(recipe), plan.study["factors"])
-                                   for recipe in plan.missing(plan.done())]
-    runs = studies.read_study(name, folder)
-    studies.check_runs(name, runs)
-    return len(runs), [run.name for run in runs if not studies.finished(run)]
-
-
-def begin(name: str, folder: str) -> filelock.FileLock:
-    """What comes before all jobs: nobody else may run it, and old parts are joined."""
-    lock = hold(name, ROOT / folder)
-    if studies.read_file(name)["kind"] == studies.ROWS:
-        Rows(name, folder).join()
-    return lock
+def plan(name: str, folder: str) -> Notebooks | Rows:
+    """A study, by the kind that its file says."""
+    kind = Rows if studies.read_file(name)["kind"] == studies.ROWS else Notebooks
+    return kind(name, folder)
 
 
 def main() -> None:
@@ -170,24 +160,15 @@ def main() -> None:
     parser.add_argument("--job", help="the one to do")
     parser.add_argument("--end", action="store_true", help="do what comes after all jobs")
     args = parser.parse_args()
-    name, folder = args.study, args.folder or f"runs/{args.study}"
     threads.set_up_torch()
     try:
-        study = studies.read_file(name)
-        if not (args.job or args.end):
-            print(*lacks(name, folder)[1], sep="\n")
-        elif study["kind"] == studies.ROWS:
-            plan = Rows(name, folder)
-            plan.do_part(args.job) if args.job else plan.join()
+        study = plan(args.study, args.folder or f"runs/{args.study}")
+        if args.job:
+            study.do(args.job)
+        elif args.end:
+            study.end()
         else:
-            runs = {run.name: run for run in studies.read_study(name, folder)}
-            if args.job:
-                run = runs[check_choice("job", args.job, runs)]
-                run_notebook(run.notebook, f"{folder}/{run.name}.ipynb", run.parameters)
-            else:
-                run_notebook("04_summary", f"{folder}/summary.ipynb", {
-                    "runs": ", ".join(runs), "factors": ", ".join(study["factors"]),
-                    "runs_dir": folder, "images_dir": f"{folder}/images"})
+            print(*study.lacks(), sep="\n")
     except (ValueError, OSError) as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

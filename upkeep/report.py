@@ -78,7 +78,7 @@ def load_studies() -> dict[str, list[dict]]:
         base = study.removesuffix("_first").removesuffix("_fresh")
         return base, not study.endswith("_first"), study
 
-    names = sorted(studies.study_names(studies.NOTEBOOK), key=place)
+    names = sorted(studies.study_names(), key=place)  # of rows, there are no records
     return {study: records for study in names if (records := load_study(study))}
 
 

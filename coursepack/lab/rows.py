@@ -1,13 +1,12 @@
 """Studies of many small runs: each is a row of a table, trained without a notebook.
 
-A worker adds the rows that it makes to a part, a file that it alone writes; at the end, or at the
-next start if it did not come to its end, the rows of all parts move into the table.
+A worker adds the rows that it makes to a part, a table that it alone writes; at the end, or at the
+next start if it did not come to its end, the rows of all parts move into the table of the study.
 """
 
 import io
 import itertools
 import json
-import os
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
@@ -99,17 +98,15 @@ def check_head(file: Path, there: dict, head: dict) -> None:
 
     A parameter that is younger than the file had its default.
     """
-    for name in ("factors", "common", "data", "measure"):
-        if name in there and name in head and there[name] != head[name]:
-            old, new = there[name], head[name]
-            if name == "common":
-                old = {key: with_defaults(old)[key] for key in {**new, **old}}
+    for name in [name for name in ("factors", "common", "data", "measure") if name in there]:
+        old, new = there[name], head.get(name, there[name])
+        if name == "common":
+            old, new = with_defaults(old), with_defaults(new)
+        if old != new:
             if isinstance(old, dict):
                 old, new = dict(old.items() - new.items()), dict(new.items() - old.items())
-            if old or new:
-                raise ValueError(f"{file} holds runs of another {name}: {old}, and here it is "
-                                 f"{new}. Restore the study's file or the data, or move that file "
-                                 "away.")
+            raise ValueError(f"{file} holds runs of another {name}: {old}, and here it is {new}. "
+                             "Restore the study's file or the data, or move that file away.")
 
 
 def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
@@ -131,8 +128,8 @@ def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
             elif name not in TEXTS:
                 rows[name] = pd.to_numeric(rows[name])
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is no table of a study: {error}. Restore it, or make it again "
-                         "with make study.") from error
+        raise ValueError(f"{file} is no table of a study: {error}. Restore it, or move it away: "
+                         "make study makes its runs again.") from error
     return head, rows
 
 
@@ -162,38 +159,6 @@ def spell(value: object) -> str:
     if isinstance(value, float) and float(short := f"{value:.7g}") == value:
         return short
     return str(value)
-
-
-# ---------------------------------------------------------------------------------- its parts
-def read_part(file: Path) -> tuple[dict, list[dict[str, object]]]:
-    """Head and rows of a part, as a kill has left them: half a last line is none.
-
-    Raises ValueError that names the file, if it is none.
-    """
-    try:
-        whole = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
-        head, *rows = [dict(json.loads(line)) for line in whole.split(b"\n") if whole] or [{}]
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{file} is no part of a study's rows: {error}. Remove it, and they are "
-                         "made again.") from error
-    return head, rows
-
-
-def append(file: Path, line: dict[str, object]) -> None:
-    """Add a line to a part, in place of half a last line: it is on the disk when this returns.
-
-    Raises OSError that names the file.
-    """
-    try:
-        with open(file, "a+b") as part:
-            part.seek(0)
-            part.truncate(part.read().rfind(b"\n") + 1)
-            part.write(json.dumps(line).encode() + b"\n")
-            part.flush()
-            os.fsync(part.fileno())
-    except OSError as error:
-        raise type(error)(f"cannot write {file.name} to {file.parent}: {error.strerror}. The rows "
-                          "before are there. Make room in this folder.") from error
 
 
 # ------------------------------------------------------------------------------ who reads it

@@ -20,27 +20,29 @@ import yaml
 from coursepack.data.datasets import SAMPLE
 from coursepack.files import ROOT, check_choice
 from coursepack.lab.measures import MEASURES
-from coursepack.runs.records import load_record
+from coursepack.runs.records import RECIPES, load_record
 from coursepack.train.recipe import MUST_AGREE, PLACES, Recipe, with_defaults
 from model import check_norm
 
 STUDIES = ROOT / "studies"
 NOTEBOOK, ROWS = KINDS = ("notebook", "rows")
-KEYS = {  # of a study's file: the kinds that have it, the type of its value, and an example
-    "kind": (KINDS, str, "notebook or rows"),
-    "about": (KINDS, str, "a sentence"),
-    "expected": ((ROWS,), str, "the answer that you expect"),
-    "analysis": ((ROWS,), str, "what is compared with what, and by which test"),
-    "minutes": ((ROWS,), int, "a whole number, from a run on two cores"),
-    "to_reach": ((NOTEBOOK,), dict, "percent by recipe, such as {gn: 99.3}"),
-    "common": (KINDS, dict, "parameters, such as {epochs: 5, lr: 0.1}"),
-    "grid": (KINDS, dict, "lists of values by parameter, such as {dropout: [0.0, 0.1]}"),
-    "recipes": ((NOTEBOOK,), dict, "recipes by name, such as {gn: {notebook: 02_group_norm_l1}}"),
-    "seeds": (KINDS, list, "a list of whole numbers, such as [1, 2, 3]"),
-    "measure": ((ROWS,), list, f"a list of {', '.join(MEASURES)}"),
-    "factors": ((NOTEBOOK,), list, "a list of parameters, such as [lr]"),
-    "threads": ((NOTEBOOK,), int, "a whole number from 1 to 1000"),
-    "repeats": ((NOTEBOOK,), str, "the name of another study"),
+NUMBER = (int, float)
+KEYS = {  # of a study's file: the kinds that have it, its type, that of what it holds, an example
+    "kind": (KINDS, str, (), "notebook or rows"),
+    "about": (KINDS, str, (), "a sentence"),
+    "expected": ((ROWS,), str, (), "the answer that you expect"),
+    "analysis": ((ROWS,), str, (), "what is compared with what, and by which test"),
+    "minutes": ((ROWS,), int, (), "a whole number, from a run on two cores"),
+    "to_reach": ((NOTEBOOK,), dict, NUMBER, "percentages by recipe, such as {gn: 99.3}"),
+    "common": (KINDS, dict, (), "parameters, such as {epochs: 5, lr: 0.1}"),
+    "grid": (KINDS, dict, (list,), "lists of values by parameter, such as {dropout: [0.0, 0.1]}"),
+    "recipes": ((NOTEBOOK,), dict, (dict,), "recipes by name, each with its notebook and what it "
+                "changes, such as {gn: {notebook: 02_group_norm_l1, l1: 0.0}}"),
+    "seeds": (KINDS, list, (int,), "a list of whole numbers, such as [1, 2, 3]"),
+    "measure": ((ROWS,), list, (), f"a list of {', '.join(MEASURES)}"),
+    "factors": ((NOTEBOOK,), list, (), "a list of parameters, such as [lr]"),
+    "threads": ((NOTEBOOK,), int, (), "a whole number from 1 to 1000"),
+    "repeats": ((NOTEBOOK,), str, (), "the name of another study"),
 }
 NEEDED = {NOTEBOOK: ("about", "recipes", "seeds"),
           ROWS: ("about", "expected", "analysis", "common", "grid", "seeds")}
@@ -67,15 +69,12 @@ class UniqueKeys(yaml.SafeLoader):
             alias = self.peek_event()
             raise yaml.MarkedYAMLError(problem=f"*{alias.anchor} is an alias: write it out",
                                        problem_mark=alias.start_mark)
-        return super().compose_node(parent, index)
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        keys = [key.value for key, _ in node.value]
-        for i, (key, _) in enumerate(node.value):
-            if key.value in keys[:i]:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice",
-                                           problem_mark=key.start_mark)
+        node = super().compose_node(parent, index)
+        keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        for one, two in itertools.combinations(keys, 2):
+            if one.value == two.value:
+                raise yaml.MarkedYAMLError(problem=f"{two.value} is given twice",
+                                           problem_mark=two.start_mark)
         return node
 
 
@@ -94,12 +93,10 @@ def check(right: object, what: object, value: object, example: object) -> None:
         raise ValueError(f"{what} is {value!r:.60}. Write {example}.")
 
 
-def study_names(kind: str = "") -> list[str]:
-    """The studies that are here, of this kind or of all."""
-    files = [path for path in STUDIES.glob("*.yaml")
-             if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem)]
-    return sorted(path.stem for path in files
-                  if not kind or f"kind: {kind}" in path.read_text(encoding="utf-8").splitlines())
+def study_names() -> list[str]:
+    """The studies that are here."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml")
+                  if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem))
 
 
 def read_file(name: str) -> dict[str, object]:
@@ -114,9 +111,19 @@ def read_file(name: str) -> dict[str, object]:
             study = with_repeated(study)
         kind = study["kind"]
         if lacks := [key for key in NEEDED[kind] if not study.get(key)]:
-            raise ValueError(f"it needs {lacks[0]}. Write {KEYS[lacks[0]][2]}.")
-        study = {key: of() for key, (kinds, of, _) in KEYS.items() if kind in kinds} | study
-        check_values(study, study.get("recipes", {}))
+            raise ValueError(f"it needs {lacks[0]}. Write {KEYS[lacks[0]][-1]}.")
+        study = {key: of() for key, (kinds, of, *_) in KEYS.items() if kind in kinds} | study
+        recipes, levels = study.get("recipes", {}), study["grid"].values()
+        count = math.prod(map(len, [study["seeds"], *levels])) * max(1, len(recipes))
+        if count > MOST_RUNS:
+            raise ValueError(f"there are {count:,} runs. Choose {MOST_RUNS:,} or fewer.")
+        for key, allowed in [("factors", MUST_AGREE), ("to_reach", recipes), ("measure", MEASURES)]:
+            for value in study.get(key, ()):
+                check_choice(key, value, allowed)
+        lists = {key: value for key, value in study.items() if isinstance(value, list)}
+        for key, values in (lists | study["grid"]).items():
+            if again := [value for i, value in enumerate(values) if value in values[:i]]:
+                raise ValueError(f"{again[0]!r} of {key} is there twice. Remove one of them.")
     grid = {factor: [level if isinstance(level, dict) else {factor: level} for level in levels]
             for factor, levels in study["grid"].items()}
     factors = dict.fromkeys(itertools.chain(*itertools.chain(*grid.values())))
@@ -128,60 +135,38 @@ def read_own(name: str) -> dict[str, object]:
     try:
         study = yaml.load((STUDIES / f"{name}.yaml").read_bytes(), UniqueKeys)
     except Exception as error:  # what YAML's tags raise has no common class
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ValueError(f"it cannot be read, {line}{problem}. Mend studies/{name}.yaml; "
-                         "studies/README.md shows how.") from error
+        raise ValueError(f"it cannot be read: {' '.join(str(error).split()):.300}. Mend studies/"
+                         f"{name}.yaml; studies/README.md shows how.") from error
     if not isinstance(study, dict):
         raise ValueError("there are no keys in its file. studies/README.md shows them.")
     kind = check_choice("kind", study.get("kind"), KINDS)
     keys = {key: rest for key, (kinds, *rest) in KEYS.items() if kind in kinds}
     for key, value in study.items():
-        of, example = keys[check_choice(f"key of kind {kind}", key, keys)]
+        of, inside, example = keys[check_choice(f"key of kind {kind}", key, keys)]
         check(type(value) is of and (key != "threads" or 0 < value <= 1000), key, value, example)
+        held = value if of is dict else {}
+        if of is list:
+            held = {f"number {number}": one for number, one in enumerate(value, 1)}
+        for which, one in held.items():
+            right = not inside or type(one) in inside and one != []
+            check(right and (key != "to_reach" or 0 < one <= 100), f"{which} of {key}", one,
+                  example)
     return study
 
 
 def with_repeated(study: dict[str, object]) -> dict[str, object]:
     """A study that repeats another, with all that it takes from that one."""
-    other = check_choice("repeats", study["repeats"], study_names(NOTEBOOK))
+    other = check_choice("repeats", study["repeats"], study_names())
     source = read_own(other)
+    if "recipes" not in source:
+        raise ValueError(f"it repeats {other}, which has no recipes of its own. Name one that has.")
     if extra := [key for key in study if key not in NOT_REPEATED]:
         raise ValueError(f"it repeats {other}, and {extra[0]} comes from there. "
                          f"Remove {extra[0]} or repeats.")
-    if "repeats" in source:
-        raise ValueError(f"it repeats {other}, which repeats {source['repeats']}. "
-                         "Name a study with recipes of its own.")
     if both := [seed for seed in study.get("seeds", []) if seed in source.get("seeds", [])]:
         raise ValueError(f"it has seed {both[0]!r}, as {other} has, which it repeats. "
                          "Choose fresh seeds: only they can confirm a result.")
     return {key: value for key, value in source.items() if key not in NOT_REPEATED} | study
-
-
-def check_values(study: dict[str, object], recipes: dict[str, dict]) -> None:
-    """Raise ValueError for a wrong value in one of the keys, other than those of parameters."""
-    for factor, levels in study["grid"].items():
-        check(type(levels) is list and levels, f"{factor} of grid", levels,
-              "a list of values, such as [0.0, 0.1]")
-    count = math.prod(map(len, [study["seeds"], *study["grid"].values()])) * max(1, len(recipes))
-    if count > MOST_RUNS:
-        raise ValueError(f"there are {count:,} runs. Choose {MOST_RUNS:,} or fewer.")
-    for recipe, own in recipes.items():
-        check(type(own) is dict, f"recipe {recipe}", own, "its notebook and what it changes, such "
-              "as {notebook: 02_group_norm_l1, l1: 0.0}")
-    for recipe, value in study.get("to_reach", {}).items():
-        check(type(value) in (int, float) and 0 < value <= 100, f"to_reach of {recipe}", value,
-              "a percentage, such as 99.3")
-    for seed in study["seeds"]:
-        check(type(seed) is int, "one of seeds", seed, "whole numbers")
-    for key, allowed in {"factors": MUST_AGREE, "to_reach": recipes, "measure": MEASURES}.items():
-        for value in study.get(key, ()):
-            check_choice(key, value, allowed)
-    lists = {key: value for key, value in study.items() if isinstance(value, list)}
-    for key, values in {**lists, **study["grid"]}.items():
-        if again := [value for i, value in enumerate(values) if value in values[:i]]:
-            raise ValueError(f"{again[0]!r} of {key} is there twice. Remove one of them.")
 
 
 # ---------------------------------------------------------------------------------- its runs
@@ -203,21 +188,18 @@ def read_study(name: str, folder: str = "") -> list[Run]:
     Raises ValueError that says what to change in its file. Whether the values of the parameters
     are possible, check_runs() says.
     """
-    study, runs = read_file(name), []
-    notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-3]*.ipynb"))
+    study, runs, notebook = read_file(name), [], ""
     for recipe, own in study.get("recipes", {"": {}}).items():
-        changed, notebook = study["common"] | own, ""
-        is_notebook = study["kind"] == NOTEBOOK
-        with named(f"study {name}, recipe {recipe}" if is_notebook else f"study {name}"):
-            if is_notebook:
-                notebook = check_choice("notebook", changed.pop("notebook", None), notebooks)
+        changed = study["common"] | own
+        with named(f"study {name}, recipe {recipe}" if recipe else f"study {name}"):
+            if study["kind"] == NOTEBOOK:
+                notebook = check_choice("notebook", changed.pop("notebook", None),
+                                        RECIPES.values())
             check_places(changed, study["grid"], notebook)
         for *levels, seed in itertools.product(*study["grid"].values(), study["seeds"]):
             point = {key: value for level in levels for key, value in level.items()}
-            label = [f"{key}_{value}" for key, value in point.items()]
-            if notebook:
-                label.insert(0, str(recipe))
-            run = f"{'-'.join(label)}-seed{seed}"
+            words = [recipe, *(f"{key}_{value}" for key, value in point.items()), f"seed{seed}"]
+            run = "-".join(str(word) for word in words if word != "")
             place = {"run_name": run, "runs_dir": folder or f"runs/{name}"}
             if not notebook:  # a seed draws the images, too, where not all of them are taken
                 place = {"subset_seed": seed if (changed | point).get("train_size") else 0}
@@ -236,47 +218,45 @@ def check_places(changed: dict[str, object], grid: dict[str, list[dict]], notebo
             if not notebook and key in ("dataset", "holdout"):
                 raise ValueError(f"{key} is in grid, and all rows of a table are of the same "
                                  f"images. Set {key} under common.")
+    allowed = [key for key in notebook_defaults(notebook) if key not in SET_HERE]
     for key in places:
-        check_choice("parameter", key,
-                     [key for key in notebook_defaults(notebook) if key not in SET_HERE])
+        check_choice("parameter", key, allowed)
 
 
-def check_runs(name: str, runs: Sequence[Run]) -> None:
-    """Put every recipe and every seed of a study together as a Recipe, which checks it all.
+def check_runs(name: str, runs: Sequence[Run]) -> list[Recipe]:
+    """The recipes of a study's runs, put together, which checks their parameters.
 
     Raises ValueError that names the run; also for recipes that are the same, names of runs that
     are one file's, and runs that a summary would not compare when all of them have been made.
     """
-    checked, names = set(), {}
+    recipes, names, study = [], {}, read_file(name)
     for run in runs:
-        label, seed = run.name.rpartition("-seed")[0], run.parameters["seed"]
-        if {label, seed} <= checked:
-            continue
-        checked |= {label, seed}
         with named(f"study {name}, run {run.name}"):
-            recipe = Recipe(**all_parameters(run))
-            for key, value in run.parameters.items():  # "0.1" is taken for 0.1, but is a text
-                check(value == getattr(recipe, key), key, value, repr(getattr(recipe, key)))
-            shared = spelled_out({key: value for key, value in vars(recipe).items()
-                                  if key not in (*SET_HERE, *PLACES)})
+            parameters = all_parameters(run)
+            recipes.append(recipe := Recipe(**parameters))
+            for key in run.parameters:  # "0.1" is taken for 0.1, but is a text
+                taken = getattr(recipe, key)
+                check(parameters[key] == taken, key, parameters[key], repr(taken))
+            shared = tuple(value for key, value in vars(recipe).items()
+                           if key not in (*SET_HERE, *PLACES))
             for key, own, what in (
                     (run.name.casefold(), run.name, "one name where case does not count"),
-                    (frozenset(shared.items()), label, "the same recipe")):
+                    (shared, run.name.rpartition("-seed")[0], "the same recipe")):
                 if (other := names.setdefault(key, own)) != own:
                     raise ValueError(f"{other} and {own} are {what}. Change or remove one.")
-    study = read_file(name)
     for key in MUST_AGREE if study["kind"] == NOTEBOOK else ():
-        values = {all_parameters(run)[key]: run.name for run in runs}
+        values = {getattr(recipe, key): run.name for recipe, run in zip(recipes, runs)}
         if len(values) > 1 and key not in study["factors"]:
             differ = ", ".join(f"{value!r} in {run}" for value, run in values.items())
             raise ValueError(f"study {name}: its runs differ in {key} ({differ}), so a summary "
                              f"cannot compare them. Set {key} once, under common, or write "
                              f"factors: [{key}] if that is what the study is about.")
+    return recipes
 
 
 def all_parameters(run: Run) -> dict[str, object]:
     """What a run has after papermill: its notebook's defaults, and what is passed to it."""
-    return notebook_defaults(run.notebook) | run.parameters
+    return spelled_out(notebook_defaults(run.notebook) | run.parameters)
 
 
 def spelled_out(parameters: dict[str, object]) -> dict[str, object]:
@@ -292,7 +272,7 @@ def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
     Folders and device may differ from machine to machine. A run that found nothing but the sample
     has not seen the data set that it asked for.
     """
-    recorded, expected = spelled_out(record["parameters"]), spelled_out(all_parameters(run))
+    recorded, expected = spelled_out(record["parameters"]), all_parameters(run)
     if record["data"]["source"] == "sample":
         recorded["dataset"] = SAMPLE
     return {key: (recorded.get(key), value) for key, value in expected.items()
