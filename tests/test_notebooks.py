@@ -5,8 +5,6 @@ What they print is compared by nbval; golden/conftest.py fills them in.
 
 import ast
 import contextlib
-import io
-import itertools
 import json
 import re
 from dataclasses import fields
@@ -30,8 +28,6 @@ RECIPES = {  # and the parameters that are not as Recipe has them
     "02_group_norm_l1": {"norm": "group", "l1": 1e-5, "run_name": "gn_l1"},
     "03_layer_norm_l2": {"norm": "layer", "l2": 1e-4, "run_name": "ln_l2"},
 }
-TRAINING = {"setup", "check", "data", "train", "result"}  # ids of what all recipes have
-SHARED = TRAINING | {"loss", "accuracy", "mistakes", "probe"}
 each = pytest.mark.parametrize(("path", "notebook"), NOTEBOOKS.items(),
                                ids=[path.stem for path in NOTEBOOKS])
 
@@ -45,8 +41,8 @@ def tagged(notebook, tag):
 
 
 def names(cells, kind):
-    """What cells of a notebook's file read (ast.Load), or make (ast.Store)."""
-    trees = [ast.parse("".join(cell["source"])) for cell in cells]
+    """What cells read (ast.Load), or make (ast.Store)."""
+    trees = [ast.parse(cell.source) for cell in cells]
     return {node.id for tree in trees for node in ast.walk(tree)
             if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
 
@@ -55,18 +51,18 @@ def names(cells, kind):
 def test_form(path, notebook):
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
-    assert notebook.metadata.language_info.name == "python"
     assert not {"papermill", "widgets"} & set(notebook.metadata)
     code, outputs = code_of(notebook), [out for cell in code_of(notebook) for out in cell.outputs]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert {out.output_type for out in outputs} <= {"stream", "display_data", "execute_result"}
-    text = path.read_text(encoding="utf-8")
+    pictures = [out for out in outputs if "image/png" in out.get("data", {})]
+    assert pictures
+    assert all(out.metadata["image/png"]["alt"] for out in pictures)
+    for out in pictures:
+        del out.data["image/png"]
+    text = nbformat.writes(notebook)
     assert not re.search(r'(?<![:\w/])/(home|root|tmp|work|Users|content|usr)/|[A-Z]:\\\\', text)
     assert not re.search(r"!\[\s*\]\(", text)  # a picture without a text
-    texts = [out.metadata["image/png"]["alt"] for out in outputs
-             if "image/png" in out.get("data", {})]
-    assert texts
-    assert all(texts)
     first, _, setup, *_ = notebook.cells
     assert re.search(r"(?s)\*\*Afterwards you can\*\*.*\*\*You need\*\*.*\*\*Time:\*\*",
                      first.source)
@@ -119,62 +115,37 @@ def test_exercises_and_predictions_are_blank_and_nothing_else_depends_on_them(pa
             assert re.search(rf"exercises\.compare\(\s*\[?[^)]*\b{name}\b", sources), name
 
 
-# ------------------------------------------------------------------------------- the recipes
-def test_recipe_notebooks_share_parameters_and_calls_and_no_other_cell():
-    """What stands in two of them is setup, parameters, or a cell of calls with the same id."""
-    recipes = [path for path in NOTEBOOKS if path.stem in RECIPES]
-    first, *others = (inspect_notebook(path) for path in recipes)
-    for other in others:
-        assert {k: p["help"] for k, p in other.items()} == {k: p["help"] for k, p in first.items()}
-    sources = [{cell.source: cell.id for cell in NOTEBOOKS[path].cells} for path in recipes]
-    for one, other in itertools.combinations(sources, 2):
-        assert {one[source] for source in one.keys() & other.keys()} <= SHARED
-        assert {source for source in one if one[source] in TRAINING} <= other.keys()
-
-
 @pytest.mark.parametrize(("name", "own"), RECIPES.items())
 def test_a_recipe_has_the_defaults_of_its_class_and_a_study_of_it_all_that_a_run_needs(name, own):
     """Recipe's defaults fill an old record, so a new parameter has to have them here as well."""
     expected = {field.name: field.default for field in fields(Recipe)} | {"lr": 0.05} | own
     found = notebook_defaults(name)
     assert found == {name: expected[name] for name in found}
-    assert own.keys() | {"lr"} <= found.keys()
+    assert found.keys() == notebook_defaults("01_batch_norm_l1_l2").keys() > own.keys()
     notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
     kept = without_lessons(notebook)
     assert kept["metadata"] == notebook["metadata"]
-    code, lessons = ([cell for cell in notebook["cells"] if cell["cell_type"] == "code"
-                      and (cell in kept["cells"]) == stays] for stays in (True, False))
-    assert {cell["id"] for cell in code} == TRAINING | {"parameters"}
-    made_by_lessons = names(lessons, ast.Store) - names(code, ast.Store)
-    assert not made_by_lessons & names(code, ast.Load)
+    ids = {cell["id"] for cell in kept["cells"] if cell["cell_type"] == "code"}
+    assert ids == {"setup", "parameters", "check", "data", "train", "result"}
+    code = code_of(NOTEBOOKS[ROOT / "notebooks" / f"{name}.ipynb"])
+    run, lessons = ([cell for cell in code if (cell.id in ids) == stays] for stays in (True, False))
+    made_by_lessons = names(lessons, ast.Store) - names(run, ast.Store)
+    assert not made_by_lessons & names(run, ast.Load)
 
 
-# ---------------------------------------------------------------------------- notebook 00
-def run_by_hand(**parameters):
-    """What notebook 00 prints with these parameters; its figures are left out."""
-    code = [cell.source for cell in code_of(BY_HAND)
-            if "utils.show(" not in cell.source and not cell.id.startswith("why-")]
+@pytest.mark.parametrize(("parameters", "refusal"), [
+    ({"groups": 8}, says("groups=8", "1, 2")),  # as any that refused_parameters.py has
+    ({"images": 2, "seed": 154}, says("seed=154", "Choose another")),
+    ({}, ""), ({"images": 2, "channels": 5, "size": 3, "groups": 5}, ""),
+    ({"images": 2, "seed": 339}, ""), ({"eps": 1e-6, "seed": 93}, ""), ({"eps": 0.9}, "")])
+def test_by_hand_refuses_a_batch_by_name_or_says_what_is_true_of_it(parameters, refusal, capsys):
     scope = {}
-    exec("\n".join(code[:2]), scope)
-    scope.update(parameters)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec("\n".join(code[2:]), scope)
-    return printed.getvalue()
-
-
-@pytest.mark.parametrize(("parameters", "words"), [
-    ({"groups": 8}, ["groups=8", "1, 2"]),  # as any that refused_parameters.py has
-    ({"images": 2, "seed": 154}, ["seed=154", "Choose another"]),
-])
-def test_by_hand_refuses_by_name_what_it_cannot_draw_or_compute(parameters, words):
-    with pytest.raises(ValueError, match=says(*words)):
-        run_by_hand(**parameters)
-
-
-@pytest.mark.parametrize("parameters", [
-    {}, {"images": 2, "channels": 5, "size": 3, "groups": 5},
-    {"images": 2, "seed": 339}, {"eps": 1e-6, "seed": 93}, {"eps": 0.9}])
-def test_by_hand_says_what_is_true_of_any_other_batch(parameters):
-    printed = run_by_hand(**parameters)
-    assert "batch: the first image's result CHANGES" in printed
+    with pytest.raises(ValueError, match=refusal) if refusal else contextlib.nullcontext():
+        for cell in code_of(BY_HAND):
+            if not cell.id.startswith(("why-", "drawing")):  # what takes long, or only draws
+                exec(cell.source, scope)
+            if cell.id == "parameters":
+                scope |= parameters
+    printed = capsys.readouterr().out
+    assert refusal or "batch: the first image's result CHANGES" in printed
     assert "nan" not in printed
