@@ -35,9 +35,7 @@ def pytest_collection_modifyitems(items):
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 
     def order(item):
-        if item.path.suffix == ".ipynb":
-            return 1, item.path, 0
-        kind = 0 if item.path in slow else 2
+        kind = 0 if item.path in slow else 1 if item.path.suffix == ".ipynb" else 2
         return kind, item.path, item.get_closest_marker("slow") is None
 
     items.sort(key=order)

@@ -5,16 +5,15 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pandas as pd
 import torch
 from hypothesis import strategies as st
 
 import exercises
-import model
 import utils
 from coursepack.files import ROOT
 from coursepack.train import batches, checkpoints, loop
@@ -34,10 +33,8 @@ def files_in(folder):
 
 def first(data, train, test):
     """The data set cut down to its first images."""
-    return data._replace(
-        train_images=data.train_images[:train], train_labels=data.train_labels[:train],
-        test_images=data.test_images[:test], test_labels=data.test_labels[:test],
-    )
+    return data.head(train)._replace(
+        test_images=data.test_images[:test], test_labels=data.test_labels[:test])
 
 
 def changed(whole, **changes):
@@ -49,13 +46,9 @@ def changed(whole, **changes):
 
 def arrays(**changes):
     """A tiny data set like MNIST, see changed()."""
-    draw = np.random.default_rng(0)
-    return changed({
-        "x_train": draw.integers(256, size=(30, 28, 28), dtype=np.uint8),
-        "y_train": np.arange(30) % 10,
-        "x_test": draw.integers(256, size=(20, 28, 28), dtype=np.uint8),
-        "y_test": np.arange(20, dtype=np.uint8) % 10,
-    }, **changes)
+    images = np.random.default_rng(0).integers(256, size=(50, 28, 28), dtype=np.uint8)
+    return changed({"x_train": images[:30], "y_train": np.arange(30) % 10, "x_test": images[30:],
+                    "y_test": np.arange(20, dtype=np.uint8) % 10}, **changes)
 
 
 def holds(data, written):
@@ -77,11 +70,10 @@ def idx(array):
 
 
 def write_idx(folder, layout="MNIST/raw/{0}", **changes):
-    """Four idx files as layout names them, {0} with "-idx" and {1} with ".idx". Returns these."""
-    files = [folder / layout.format(n, n.replace("-idx", ".idx")) for n in IDX_FILES]
-    for file, array in zip(files, arrays(**changes).values()):
+    """Four idx files as layout names them, packed if it ends with .gz. Returns these."""
+    files = [folder / layout.format(name) for name in IDX_FILES]
+    for file, content in zip(files, map(idx, arrays(**changes).values())):
         file.parent.mkdir(parents=True, exist_ok=True)
-        content = idx(array)
         file.write_bytes(gzip.compress(content) if layout.endswith(".gz") else content)
     return files
 
@@ -154,22 +146,13 @@ def run(command, cwd=ROOT, **environment):
                           capture_output=True, encoding="utf-8")
 
 
-def papermill_command(name, output, **parameters):
-    pairs = [part for key, value in parameters.items() for part in ("-p", key, value)]
-    notebook = ROOT / "notebooks" / name
-    return [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, output, *pairs]
-
-
 def code_cells(path):
-    """The code cells of a notebook, as its file has them: lines may be a list."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [cell for cell in cells if cell["cell_type"] == "code"]
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
 
 
 def printed(path):
     """All that a notebook's cells have printed."""
-    return "".join("".join(out.get("text", "")) for cell in code_cells(path)
-                   for out in cell["outputs"])
+    return "".join(out.get("text", "") for cell in code_cells(path) for out in cell.outputs)
 
 
 def log_probabilities(model, images, data):
@@ -196,9 +179,9 @@ def write_run(folder, record, classes=10):
     rng = np.random.default_rng(record["parameters"]["seed"])
     label, index = rng.integers(classes, size=count), rng.permutation(1000)[:count]
     for row in record["epochs"]:
-        row |= {"train_seconds": 0.4, "test_seconds": 0.1, "threads": 1}
         row |= {key: min(max(row[key], 0.0), 1.0) for key in ("accuracy", "test_accuracy")}
         row |= {key: max(row[key], 0.0) for key in ("loss", "test_loss")}
+        row |= {"train_seconds": 0.4, "test_seconds": 0.1, "threads": 1}
     record |= {"schema": 1, "seconds": 1.0, "misclassified": index.tolist(), "environment": {
         "python": "3", "torch": "2", "device": "cpu", "threads": 1}, "calibration": [
         {"above": 0.9, "images": 1000, "confidence": 0.9, "accuracy": 1 - count / 1000}]}
@@ -212,23 +195,19 @@ def write_run(folder, record, classes=10):
     return place
 
 
-def run_cells(notebook, last="", **parameters):
-    """Run a notebook's code cells in this process, with papermill's parameters; its variables.
-
-    last: the id of the cell to end with. The setup is left out: it would look for the course.
-    """
-    [file] = (ROOT / "notebooks").glob(f"{notebook}*.ipynb")
+def run_summary(last="", **parameters):
+    """Run notebook 04 in this process up to the cell last; not its setup, which would search."""
+    [file] = (ROOT / "notebooks").glob("04*.ipynb")
     injected = "\n".join(["# Parameters", *(f"{k} = {v!r}" for k, v in parameters.items())])
-    scope = {"In": [injected], "ROOT": ROOT, "plt": plt, "np": np, "pd": pd, "torch": torch,
-             "exercises": exercises, "model": model, "utils": utils}
+    scope = {"In": [injected], "ROOT": ROOT, "plt": plt, "np": np, "pd": pd, "utils": utils,
+             "exercises": exercises}
     for cell in code_cells(file):
-        if cell["id"] != "setup":
-            exec(compile("".join(cell["source"]), cell["id"], "exec"), scope)
-        if cell["id"] == "parameters":
+        if cell.id != "setup":
+            exec(compile(cell.source, cell.id, "exec"), scope)
+        if cell.id == "parameters":
             exec(injected, scope)
-        if cell["id"] == last:
+        if cell.id == last:
             break
-    return scope
 
 
 def several_seeds(means, spread, seeds, rng):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from helpers import changed, make_record, run_cells, write_run
+from helpers import changed, make_record, run_summary, write_run
 from refused import NO_FILES, Refused
 
 from coursepack.files import ROOT
@@ -91,8 +91,8 @@ def summarize(folder, changes=(), data=(), classes=10, **parameters):
             record["parameters"] |= changes
             record["data"] |= data
         write_run(folder, record, classes if name == "b" else 10)
-    run_cells("04", "fair", **{"runs": "a, b", "runs_dir": str(folder),
-                               "images_dir": str(folder / "images")} | parameters)
+    run_summary("fair", **{"runs": "a, b", "runs_dir": str(folder),
+                           "images_dir": str(folder / "images")} | parameters)
 
 
 SUMMARY = [  # parameters of notebook 04, or how the other run differs; and words of the message

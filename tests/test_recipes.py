@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
-from helpers import make_record, run_cells, says, write_run
+from helpers import make_record, run_summary, says, write_run
 
 from coursepack.files import ROOT
 from coursepack.runs import recipes, records
@@ -88,8 +88,8 @@ def test_odd_runs_end_in_a_page(tmp_path, capsys, monkeypatch):
                 ("group", 0.1, 1, 0.0, 0.0), ("layer", 0.2, 3, 1.0, 0.0))
             for seed in range(seeds)]
     names = [write_run(tmp_path, run, 100).name for run in runs]
-    run_cells("04", runs=", ".join(names), runs_dir=str(tmp_path), factors="lr", shown=1,
-              images_dir=str(tmp_path / "images"))
+    run_summary(runs=", ".join(names), runs_dir=str(tmp_path), factors="lr", shown=1,
+                images_dir=str(tmp_path / "images"))
     said = " ".join(capsys.readouterr().out.split())
     assert "BN, lr 0.1 and BN, lr 0.2: undecided" in said
     assert "GN(2), lr 0.1: fewer than three seeds, no statement" in said

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 import started
-from helpers import files_in, papermill_command, without_seconds
+from helpers import files_in, without_seconds
 from started import BROKEN, train
 
 from coursepack.lab.rows import read_table
@@ -70,8 +70,9 @@ def test_a_run_that_a_signal_or_a_disk_ends_goes_on_bit_for_bit(
 
 
 @pytest.mark.parametrize(("words", "sign", "says", "count"), [
-    ([*papermill_command("02_group_norm_l1.ipynb", "{}/out.ipynb", runs_dir="{}", epochs=6,
-                         arch="mnist_8k"), "--log-output"], "epoch  2/", GOES_ON, 1),
+    ([sys.executable, "-m", "papermill", "notebooks/02_group_norm_l1.ipynb", "{}/out.ipynb",
+      "--log-output", "-p", "runs_dir", "{}", "-p", "epochs", "6", "-p", "arch", "mnist_8k"],
+     "epoch  2/", GOES_ON, 1),
     ([*STUDY, "study=trial"], "epoch  2/", "", 4),
     ([*STUDY, "study=trial_lab"], "trial_lab 2/8", "trial_lab 3/8", 8)])
 def test_a_notebook_or_a_study_that_is_killed_goes_on(start, folder, words, sign, says, count):
