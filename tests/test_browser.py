@@ -1,7 +1,7 @@
 """The built website in a real browser: the explorer, by mouse and keyboard, and how pages look."""
 
+import itertools
 import os
-import random
 import re
 import shutil
 from pathlib import Path
@@ -28,7 +28,6 @@ VISITS = [(390, "light"), (820, "light"), (1440, "light"), (1440, "dark")]
 VISITS += [(390, "dark"), (820, "dark")] if ALL else []
 SOME = PAGES if ALL else ["index.html", "teachers.html", "notebooks/02_group_norm_l1.html",
                           "reference/coursepack.train.updates.html"]
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 MEASURED = [name for name in PAGES if name in SOME or not name.startswith("reference/")]
 
 
@@ -71,39 +70,22 @@ BY_TORCH = {
 }
 
 
-def random_case(norm, draw):
-    """A batch of any shape, scale and offset, for PyTorch; and the same for the explorer."""
-    channels, groups = draw.choice([(1, 1), (2, 2), (3, 1), (4, 2), (6, 3), (8, 4)])
-    shape = [draw.randint(1, 9), channels, draw.randint(2, 4), draw.randint(1, 4)]
-    x = torch.randn(shape, dtype=torch.float64) * 10 ** draw.uniform(-3, 2) + draw.uniform(-20, 20)
-    return x, {"values": x.flatten().tolist(), "shape": shape, "norm": norm, "groups": groups,
-               "eps": 10.0 ** draw.randint(-8, -1)}
-
-
 def close(result, expected):
     result = torch.tensor(result, dtype=torch.float64).view(expected.shape)
     torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_explorer_gives_the_numbers_of_torch_in_training_and_in_evaluation_mode(open_page):
-    page, draw = open_page(), random.Random(0)
+def test_explorer_gives_the_numbers_of_torch(open_page):
     torch.manual_seed(0)
-    cases = [random_case(norm, draw) for norm in BY_TORCH for _ in range(200)]
-    results = page.evaluate("all => all.map(batch => [...normExplorer.normalize(batch).result])",
-                            [batch for _, batch in cases])
-    for (x, batch), result in zip(cases, results):
-        close(result, BY_TORCH[batch["norm"]](x, batch["groups"], batch["eps"]))
-    for times in (1, 2, 50):
-        x, batch = random_case("batch", draw)
-        layer = nn.BatchNorm2d(x.shape[1], eps=batch["eps"], affine=False).double()
-        for _ in range(times):
-            layer(x)
-        close(page.evaluate("""([batch, times]) => {
-            const C = batch.shape[1], seen = normExplorer.normalize(batch);
-            let running = { mean: Array(C).fill(0), variance: Array(C).fill(1) };
-            for (let k = 0; k < times; k++) running = normExplorer.observe(running, seen);
-            return [...normExplorer.normalize({ ...batch, running }).result]; }""",
-                            [batch, times]), layer.eval()(x))
+    page = open_page()
+    for norm, (groups, *shape), scale, offset, eps in itertools.product(
+            BY_TORCH, [(1, 1, 1, 2, 2), (2, 3, 2, 3, 1), (3, 2, 6, 2, 1), (4, 9, 8, 4, 4)],
+            (1e-3, 1.0, 100.0), (-20.0, 0.0), (1e-8, 1e-5, 0.1)):
+        x = torch.randn(shape, dtype=torch.float64) * scale + offset
+        batch = {"values": x.flatten().tolist(), "shape": shape, "norm": norm, "groups": groups,
+                 "eps": eps}
+        close(page.evaluate("batch => [...normExplorer.normalize(batch).result]", batch),
+              BY_TORCH[norm](x, groups, eps))
 
 
 # ---------------------------------------------------------------------------- the explorer in use
@@ -119,7 +101,7 @@ def says(page, part=".says"):
 
 
 def results(page):
-    return torch.tensor(page.evaluate(f"[...{EXPLORER}.now.result]"))
+    return page.evaluate(f"[...{EXPLORER}.now.result]")
 
 
 def test_first_numbers_are_the_notebooks_and_all_that_share_a_mean_light_up_and_change(open_page):
@@ -146,19 +128,22 @@ def test_first_numbers_are_the_notebooks_and_all_that_share_a_mean_light_up_and_
 
 def test_evaluation_learns_what_training_sees_and_epsilon_keeps_a_flat_image_flat(open_page):
     page = open_page()
-    in_training = results(page)
     choose(page, "batch norm's mode", "evaluation")
     assert "running mean" in says(page)
-    assert (results(page) - in_training).abs().max() > 1
-    page.get_by_role("button", name="50 times").click()
-    assert (results(page) - in_training).abs().max() < 0.1
-    assert "seen: 50 batches" in says(page, ".memory")
+    x = torch.tensor(page.evaluate(f"{EXPLORER}.values")).double().view(4, 4, 2, 2)
+    layer = nn.BatchNorm2d(4, affine=False).double()
+    for button, times in [("train on this batch", 1), ("50 times", 50)]:
+        page.get_by_role("button", name=button).click()
+        for _ in range(times):
+            layer.train()(x)
+        close(results(page), layer.eval()(x))
+    assert "seen: 51 batches" in says(page, ".memory")
     choose(page, "norm", "layer")
     for contrast, epsilon, least, most in [  # a small contrast is restored, unless epsilon is large
             ("0.001", "-5", 0.5, 9.0), ("0.001", "-1", 1e-4, 0.1), ("0", "-1", 0.0, 0.0)]:
         choose(page, "contrast of its image", contrast)
         page.locator("input[type=range]").fill(epsilon)
-        assert least <= results(page)[:16].abs().max() <= most
+        assert least <= max(map(abs, results(page)[:16])) <= most
 
 
 def test_all_of_the_explorer_is_reached_by_keyboard_and_does_what_a_pointer_does(open_page):
@@ -207,36 +192,16 @@ def test_every_shape_can_be_drawn(open_page):
 
 
 # ------------------------------------------------------------------------------ pages, as they look
-OVERLAPS = """() => {
-    const boxes = [], wrong = [];
-    const main = document.querySelector("article") || document.querySelector("main");
-    const walk = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
-    while (walk.nextNode()) {
-        const text = walk.currentNode.textContent.trim(), range = document.createRange();
-        const parent = walk.currentNode.parentElement;
-        if (!text || !parent.checkVisibility()) continue;
-        if (parent.closest("pre, svg, script, style, .visually-hidden, .answers")) continue;
-        range.selectNodeContents(walk.currentNode);
-        for (const box of range.getClientRects()) boxes.push([box, text]);
-    }
-    boxes.forEach(([a, text], i) => boxes.slice(i + 1).forEach(([b, other]) => {
-        const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-        const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-        if (x > 3 && y > 6) wrong.push(`${text} | ${other}`);
-    }));
-    return wrong; }"""
-
-
 @pytest.mark.parametrize("name", MEASURED)
 def test_a_page_fits_every_width_and_is_readable_for_all_and_without_javascript(open_page, name):
-    """No text lies over another; contrast, names of controls, headings: what axe-core finds."""
+    """Contrast, names of controls, headings: what axe-core finds."""
     for width, scheme in VISITS if name in SOME else VISITS[:1]:
         page = open_page(name, width, color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(OVERLAPS) == []
         if name in SOME and (ALL or width == 1440):
             page.add_style_tag(content="* { transition: none !important }")  # no colour half-way
-            found = axe.Axe().run(page, options={"runOnly": WCAG})
+            found = axe.Axe().run(page, options={
+                "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
             assert not found.violations_count, found.generate_report()
     if name in SOME:
         page = open_page(name, java_script_enabled=False)
