@@ -14,12 +14,12 @@ from coursepack.files import ROOT
 from coursepack.runs.records import save_run
 from coursepack.train import checkpoints, loop
 
-CHOICES = {"epochs": 3, "dropout": 0.1, "augment": "rotate+shift"}
+CHOICES = {"epochs": 3, "dropout": 0.1, "augment": "rotate+shift", "batch_size": 16}
 
 
 @pytest.fixture
 def data(few):
-    return first(few, 100, 50)
+    return first(few, 40, 20)
 
 
 @pytest.fixture
@@ -35,21 +35,27 @@ def unfinished(tmp_path, data, capsys):
     return recipe, recipe.run_dir / name
 
 
-def test_interrupted_training_goes_on_as_if_undisturbed(tmp_path, data, unfinished, capsys):
+def test_interrupted_training_goes_on_as_if_undisturbed_until_it_is_saved(
+        tmp_path, data, unfinished, capsys):
     recipe, _ = unfinished
     model, history = fit(data, recipe)
     said = capsys.readouterr().out
     assert "continuing after epoch 1" in said
     assert "epoch  1/3" not in said
     with mock.patch.object(loop, "train_epoch", side_effect=AssertionError("trained again")):
-        model, again = fit(data, recipe)  # finished, and not yet saved
-    assert again == history
+        assert fit(data, recipe)[1] == history  # finished, and not yet saved
+    other = filelock.FileLock(recipe.run_dir / ".lock")  # as of another process
+    with pytest.raises(filelock.Timeout):
+        other.acquire(timeout=0)
     undisturbed, expected = fit(data, make_recipe(tmp_path / "undisturbed", **CHOICES))
     assert without_seconds(history) == without_seconds(expected)
     for ours, theirs in zip(model.state_dict().values(), undisturbed.state_dict().values()):
         assert torch.equal(ours, theirs)
     save_run(model, data, recipe, history)
     assert files_in(recipe.run_dir) == ["misclassified.npz", "model.pt", "record.json"]
+    with (other.acquire(timeout=0),
+          pytest.raises(PermissionError, match="'run' is being trained by another process")):
+        fit(data, recipe)
     capsys.readouterr()
     fit(data, recipe)
     assert "epoch  1/3" in capsys.readouterr().out  # from the start
@@ -78,47 +84,30 @@ def test_one_other_line_of_code_makes_another_run(tmp_path, monkeypatch):
     assert {*checkpoints.CODE} == {
         "model.py", "coursepack/files.py", "coursepack/threads.py",
         *rooms - {"coursepack/train/checkpoints.py"}}  # it keeps numbers, and makes none
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     for name in checkpoints.CODE:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     before = checkpoints.code_checksum.__wrapped__()
     for name in checkpoints.CODE:
         (tmp_path / name).write_text("changed")
         assert before != (before := checkpoints.code_checksum.__wrapped__())
 
 
-def test_a_run_with_other_images_begins_anew_and_the_unfinished_one_stays(
-        unfinished, data, capsys):
+def test_other_images_begin_anew_and_leave_the_unfinished_run_which_goes_on_with_its_threads(
+        unfinished, data, capsys, monkeypatch):
     recipe, file = unfinished
-    kept = file.read_bytes()
-    fit(data._replace(train_images=data.train_images.flip(-1)), recipe)
-    said = capsys.readouterr()
-    assert "continuing" not in said.out
-    assert file.name in said.err
-    assert file.read_bytes() == kept
-
-
-def test_a_run_goes_on_with_the_threads_that_it_began_with(unfinished, data, monkeypatch):
-    recipe, _ = unfinished
-    began = torch.get_num_threads()
+    kept, began = file.read_bytes(), torch.get_num_threads()
     monkeypatch.setattr("coursepack.threads.THREADS", began + 1)  # as on another machine
     try:
-        for one, used in [(recipe, began), (make_recipe(recipe.run_dir, seed=5), began + 1)]:
-            _, history = fit(data, one)
-            assert {row["threads"] for row in history} == {used}
+        _, anew = fit(data._replace(train_images=data.train_images.flip(-1)), recipe)
+        said = capsys.readouterr()
+        assert file.read_bytes() == kept
+        set_free(recipe)
+        _, history = fit(data, recipe)  # with the threads that it began with
     finally:
         torch.set_num_threads(began)
-
-
-def test_another_process_is_refused_until_the_run_is_saved(tmp_path, data):
-    """Another lock of that file stands for it: that it holds for processes, test_survival tries."""
-    recipe = make_recipe(tmp_path)
-    fit(data, recipe)  # trained, and not yet saved
-    other = filelock.FileLock(recipe.run_dir / ".lock")
-    with pytest.raises(filelock.Timeout):
-        other.acquire(timeout=0)
-    set_free(recipe)
-    with (other.acquire(timeout=0),
-          pytest.raises(PermissionError, match="'run' is being trained by another process")):
-        fit(data, recipe)
+    assert "continuing" not in said.out
+    assert file.name in said.err
+    assert [row["threads"] for row in anew] == [began + 1] * 3
+    assert [row["threads"] for row in history] == [began] * 3

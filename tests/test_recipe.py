@@ -13,7 +13,7 @@ from coursepack.train.recipe import LABORATORY, Recipe, live_parameters, noteboo
 @pytest.mark.parametrize(("name", "spelled", "value"), [
     ("lr", "1e-3", 0.001), ("lr", " 0.1 ", 0.1), ("lr", 1, 1.0), ("epochs", "20", 20),
     ("epochs", 1.0, 1), ("epochs", "1e3", 1000), ("skip", "true", True), ("skip", " FALSE", False),
-    ("norm", " GN ", "GN"), ("run_name", " 001", "001")])
+    ("norm", " GN ", "GN"), ("run_name", " 001", "001"), ("runs_dir", " x ", " x ")])
 def test_what_a_command_line_cannot_say_otherwise_is_taken_where_nothing_is_lost(
         tmp_path, name, spelled, value):
     kept = getattr(make_recipe(tmp_path, arch="mnist_10k", **{name: spelled}), name)
@@ -21,8 +21,7 @@ def test_what_a_command_line_cannot_say_otherwise_is_taken_where_nothing_is_lost
     assert files_in(tmp_path) == []  # putting a recipe together writes nothing
 
 
-def test_folders_are_taken_as_written_and_relative_ones_start_at_the_root(tmp_path, monkeypatch):
-    assert make_recipe(tmp_path, runs_dir=f"{tmp_path}/ x ").runs_dir == f"{tmp_path}/ x "
+def test_relative_folders_start_at_the_root_and_what_is_printed_of_a_recipe(tmp_path, monkeypatch):
     monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
     monkeypatch.delenv("DATA_DIR", raising=False)
     assert Recipe(run_name="mine").run_dir == tmp_path / "runs" / "mine"
@@ -32,6 +31,9 @@ def test_folders_are_taken_as_written_and_relative_ones_start_at_the_root(tmp_pa
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "elsewhere"))
     assert find_dataset("mnist")[0] == tmp_path / "elsewhere"
     assert find_dataset("mnist", "here")[0] == tmp_path / "here"
+    assert not [name for name in LABORATORY if name in str(Recipe())]  # only where they differ
+    text = str(Recipe(optimizer="adamw", weight_decay=0.1))
+    assert [name for name in LABORATORY if name in text] == ["optimizer", "weight_decay"]
 
 
 CHECK = "recipe = utils.Recipe.from_notebook(globals())"  # the cell that asks, in its kernel's In
@@ -58,9 +60,3 @@ def test_live_runs_have_their_common_parameters_and_later_cells_find_numbers():
     recipe = Recipe(**live_parameters(variables))
     assert (variables["live_images"], variables["live_epochs"], variables["seed"]) == (100, 1, 2)
     assert (recipe.train_size, recipe.epochs, recipe.seed, recipe.subset_seed) == (100, 1, 2, 2)
-
-
-def test_laboratory_parameters_are_printed_only_where_they_differ():
-    assert not [name for name in LABORATORY if name in str(Recipe())]
-    text = str(Recipe(optimizer="adamw", weight_decay=0.1))
-    assert [name for name in LABORATORY if name in text] == ["optimizer", "weight_decay"]

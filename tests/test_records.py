@@ -20,47 +20,45 @@ from coursepack.data.datasets import load_dataset
 from coursepack.runs import mistakes
 from coursepack.runs.records import load_record, load_run, save_run
 from coursepack.train import loop
-from coursepack.train.recipe import Recipe
+from coursepack.train.recipe import FIELDS, Recipe
 from model import ARCHITECTURES, Net, count
 
-FIELDS = [field.name for field in dataclasses.fields(Recipe)]
-GOLDEN = files.ROOT / "tests" / "golden" / "records"
 
-
-def trained(data, recipe):
-    """The arguments of save_run for a run that has been trained."""
+def train_and_save(data, recipe):
     model, history = fit(data, recipe)
-    return model, data, recipe, history
+    return save_run(model, data, recipe, history)
 
 
-def test_record_comes_back_as_it_was_saved_with_every_parameter(finished, tmp_path):
-    recipe, record, _ = finished
+def saved_network(recipe, data):
+    model = Net(**recipe.network(), classes=len(data.classes))
+    model.load_state_dict(torch.load(recipe.run_dir / "model.pt", weights_only=True))
+    return model
+
+
+def test_a_record_comes_back_with_every_parameter_and_says_what_the_saved_model_says(
+        finished, few, tmp_path):
+    recipe, record, errors = finished
     assert files_in(recipe.run_dir) == ["misclassified.npz", "model.pt", "record.json"]
     assert load_record(recipe.run_dir / "record.json") == record
     assert Recipe(**record["parameters"]) == recipe
     assert (record["schema"], record["parameter_count"]) == (1, 7_416)
-    assert record["data"]["source"] == "sample"
-    assert (record["data"]["train_size"], record["data"]["test_size"]) == (300, 520)
+    sizes = {"source": "sample", "train_size": 300, "test_size": 520}
+    assert record["data"] == record["data"] | sizes
     old = {name: part for name, part in record.items() if name != "calibration"}
     (tmp_path / "run.json").write_text(json.dumps(old), encoding="utf-8")
     assert load_record(tmp_path / "run.json") == old  # of before there was a calibration
 
-
-def test_record_and_images_say_what_the_saved_model_says(finished, few):
-    recipe, record, errors = finished
-    model = Net(**recipe.network())
-    model.load_state_dict(torch.load(recipe.run_dir / "model.pt", weights_only=True))
+    model = saved_network(recipe, few)
     chance = log_probabilities(model, few.test_images, few).exp().numpy()
     labels = few.test_labels.numpy()
     wrong = np.flatnonzero(chance.argmax(1) != labels)
     assert 0 < len(wrong) < 520
     assert sorted(errors.index) == sorted(record["misclassified"]) == wrong.tolist()
     assert record["epochs"][-1]["test_accuracy"] == pytest.approx(1 - len(wrong) / 520, abs=1e-12)
-    assert np.array_equal(errors.image, few.test_images[errors.index])
-    assert np.array_equal(errors.label, labels[errors.index])
-    assert np.array_equal(errors.prediction, chance.argmax(1)[errors.index])
-    assert errors.probability == pytest.approx(chance.max(1)[errors.index], abs=1e-4)
-    assert errors.label_probability == pytest.approx(chance[errors.index, errors.label], abs=1e-4)
+    of_image = (few.test_images.numpy(), labels, chance.argmax(1), chance.max(1),
+                chance[range(520), labels])
+    for part, expected in zip(errors[1:], of_image):
+        np.testing.assert_allclose(part, expected[errors.index], rtol=0, atol=1e-4)
     assert (np.diff(errors.probability) <= 0).all()  # the most confident first
     rows = record["calibration"]
     assert sum(row["images"] for row in rows) == 520
@@ -73,42 +71,37 @@ def test_record_and_images_say_what_the_saved_model_says(finished, few):
 
 
 def test_every_published_record_agrees_with_itself():
-    there = [*(files.ROOT / "results").glob("*/*.json"), *GOLDEN.glob("*.json")]
+    there = [*(files.ROOT / "results").glob("*/*.json"),
+             *(files.ROOT / "tests" / "golden" / "records").glob("*.json")]
     assert len(there) > 60
     for file in there:
         load_record(file)
 
 
-# ---------------------------------------------------------------------- what was there before
-def test_earlier_run_with_other_parameters_is_moved_aside(tmp_path, few, capsys):
-    data, records = first(few, 100, 50), []
+def test_another_run_that_finished_before_is_moved_aside_and_the_record_is_written_last(
+        tmp_path, few, capsys):
+    data, records, runs = first(few, 20, 20), [], tmp_path / "runs"
     for lr in (0.1, 0.2, 0.2, 0.3):
-        recipe = make_recipe(tmp_path, lr=lr)
-        records.append(save_run(*trained(data, recipe)))
-    assert files_in(tmp_path / "runs") == ["run", "run-earlier-1", "run-earlier-2"]
+        records.append(train_and_save(data, make_recipe(tmp_path, lr=lr)))
+    assert files_in(runs) == ["run", "run-earlier-1", "run-earlier-2"]
     for name, record in {"run-earlier-1": records[0], "run-earlier-2": records[2]}.items():
-        kept, _ = load_run(tmp_path / "runs", name)
+        kept, _ = load_run(runs, name)
         assert kept == record | {"parameters": record["parameters"] | {"run_name": name}}
-        assert files_in(tmp_path / "runs" / name) == files_in(recipe.run_dir)
-    assert load_run(tmp_path / "runs", "run")[0] == records[3]
+        assert files_in(runs / name) == files_in(runs / "run")
+    assert load_run(runs, "run")[0] == records[3]
     said = capsys.readouterr()
     assert said.err.count("had finished before") == 2
     assert "run-earlier-2" in said.err
     assert "earlier" not in said.out
 
-
-def test_what_is_no_record_is_moved_aside_and_the_record_is_written_last(
-        tmp_path, few, monkeypatch):
-    recipe, written, replace_file = make_recipe(tmp_path), [], files.replace_file
-    recipe.run_dir.mkdir(parents=True)
-    (recipe.run_dir / "record.json").write_text("my notes", encoding="utf-8")
-    run = trained(first(few, 100, 50), recipe)
-    monkeypatch.setattr("coursepack.files.replace_file", lambda path, write: (
-        written.append(path.name), replace_file(path, write)))
-    save_run(*run)
-    kept = tmp_path / "runs" / "run-earlier-1" / "record.json"
+    (runs / "run" / "record.json").write_text("my notes", encoding="utf-8")
+    with mock.patch("coursepack.files.replace_file", wraps=files.replace_file) as written:
+        train_and_save(data, make_recipe(tmp_path))
+    kept = runs / "run-earlier-3" / "record.json"
     assert kept.read_text(encoding="utf-8") == "my notes"
-    assert written == ["record.json", "model.pt", "misclassified.npz", "record.json"]  # finished
+    names = [call.args[0].relative_to(runs).as_posix() for call in written.call_args_list]
+    assert names[-4:-1] == ["run-earlier-3/record.json", "run/model.pt", "run/misclassified.npz"]
+    assert names[-1] == "run/record.json"  # finished
 
 
 # ------------------------------------------------------------------------------ any of them
@@ -126,7 +119,8 @@ def small_recipes(draw):
     own = {name: draw(st.sampled_from(some)) for name, some in few.items()}
     dataset = "grey" if ARCHITECTURES[arch].image[0] == 1 else "coloured"
     recipe = draw(any_recipes(arch=arch, dataset=dataset, device="cpu", **own))
-    wild = st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=draw(st.sampled_from([0, 2])))
+    wild = st.dictionaries(st.sampled_from([*FIELDS]), JUNK,
+                           max_size=draw(st.sampled_from([0, 2])))
     return dataclasses.asdict(recipe) | draw(wild)
 
 
@@ -140,14 +134,6 @@ def pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
 
 
-def prepare(values):
-    """All that a notebook does before training: recipe and data, if they go together."""
-    recipe = Recipe(**values)
-    data = load_dataset(recipe.dataset, recipe.data_dir, recipe.train_size, recipe.holdout)
-    loop.build_model(recipe, data)
-    return recipe, data
-
-
 def check_run(recipe, data):
     """A run ends; it resumes as if undisturbed; what it saves agrees with itself."""
     beside = dataclasses.replace(recipe, runs_dir=recipe.runs_dir + "/undisturbed")
@@ -156,13 +142,12 @@ def check_run(recipe, data):
     with (mock.patch("coursepack.train.loop.report_epoch", side_effect=KeyboardInterrupt),
           pytest.raises(KeyboardInterrupt)):
         fit(data, recipe)
-    run = trained(data, recipe)
-    assert json.dumps(without_seconds(run[3])) == json.dumps(without_seconds(undisturbed))
-    record = save_run(*run)
+    record = train_and_save(data, recipe)
+    assert (json.dumps(without_seconds(record["epochs"]))
+            == json.dumps(without_seconds(undisturbed)))
     assert load_run(recipe.run_dir.parent, recipe.run_name)[0] == record
-    reloaded = Net(**recipe.network(), classes=len(data.classes))
-    reloaded.load_state_dict(torch.load(recipe.run_dir / "model.pt", weights_only=True))
-    assert loop.evaluate(reloaded, data)[1] == run[3][-1]["test_accuracy"]
+    accuracy = loop.evaluate(saved_network(recipe, data), data)[1]
+    assert accuracy == undisturbed[-1]["test_accuracy"]
 
 
 @hypothesis.given(values=small_recipes())
@@ -170,7 +155,9 @@ def test_any_recipe_is_refused_by_name_or_runs(pictures, values):
     with tempfile.TemporaryDirectory() as folder:
         values["runs_dir"] = f"{folder}/{values['runs_dir']}"  # never outside of this folder
         try:
-            recipe, data = prepare(values)
+            recipe = Recipe(**values)
+            data = load_dataset(recipe.dataset, recipe.data_dir, recipe.train_size, recipe.holdout)
+            loop.build_model(recipe, data)
         except ValueError as error:
             if not any(name in str(error) for name in FIELDS):
                 raise
@@ -181,12 +168,10 @@ def test_any_recipe_is_refused_by_name_or_runs(pictures, values):
 
 
 @pytest.mark.parametrize(("preset", "parameters"), [("cifar10", 34_872), ("quick", 7_816)])
-def test_presets_are_recipes(pictures, tmp_path, preset, parameters):
+def test_presets_are_recipes(preset, parameters):
     file = files.ROOT / "notebooks" / "params" / f"{preset}.yaml"
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    like = "coloured" if preset == "cifar10" else "grey"
-    (tmp_path / f"{like}.npz").rename(tmp_path / f"{values.get('dataset', 'mnist')}.npz")
-    assert count(loop.build_model(*prepare(values))).parameters == parameters
+    recipe = Recipe(**yaml.safe_load(file.read_text(encoding="utf-8")))
+    assert count(Net(**recipe.network())).parameters == parameters
 
 
 # ------------------------------------------------------- how sure, and how often right
@@ -207,9 +192,8 @@ def test_shared_mistakes_are_found_in_each_networks_own_order():
         return mistakes.Misclassified(index, image, index % 10, said, index / 10, index / 20)
 
     both = [errors_of((7, 1), (3, 2), (5, 4)), errors_of((5, 6), (7, 8), (9, 0))]
-    shared = mistakes.shared_mistakes(both)
-    assert shared.image[:, 0, 0, 0].tolist() == shared.index.tolist() == [5, 7]
-    assert shared.label.tolist() == [5, 7]
-    assert shared.predictions.tolist() == [[4, 6], [1, 8]]
+    index, image, label, said = (part.tolist() for part in mistakes.shared_mistakes(both))
+    assert index == label == [pixels[0][0][0] for pixels in image] == [5, 7]
+    assert said == [[4, 6], [1, 8]]
     none = mistakes.shared_mistakes([*both, errors_of((1, 5))])
     assert (none.image.shape, none.predictions.shape) == ((0, 1, 2, 2), (0, 3))

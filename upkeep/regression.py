@@ -43,8 +43,8 @@ MUTANTS = {  # what is broken: file, what stands there once, what is put there
         LOOP, "extra += take_step(", "updates.add_penalty([w for name, w in "
         'model.named_parameters() if name.endswith("norm.weight")], 0, recipe.l2)\n'
         "        extra += take_step("),
-    "test images moved": (LOOP, "(part, data, weight.dtype)", "(part, data, weight.dtype, "
-                          'batches.random_affine(len(part), "rotate+shift"))'),
+    "test images moved": (LOOP, "data, weight.dtype)", "data, weight.dtype, "
+                          'batches.random_affine(len(images), "rotate+shift"))'),
     "columns of training and test swapped": (
         LOOP, 'row["test_accuracy"] = evaluate(model, data)', 'row["test_accuracy"], row["loss"], '
         'row["accuracy"] = row["loss"], row["accuracy"], *evaluate(model, data)'),

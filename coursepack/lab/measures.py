@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from coursepack.data.datasets import Dataset
 from coursepack.files import check_choice
-from coursepack.train import batches, loop, updates
+from coursepack.train import loop, updates
+from coursepack.train.loop import scores
 from coursepack.train.recipe import Recipe
 from model import LAYERS, Net
 
@@ -61,24 +62,16 @@ def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, flo
 
     The images are mixed first, or a batch could hold one class alone.
     """
-    net = copy.deepcopy(model).eval()
+    net = copy.deepcopy(model)
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.train()
+        module.train(isinstance(module, nn.BatchNorm2d))
     order = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(0))
     images, labels = data.test_images[order], data.test_labels[order]
     row = {}
     for size in TEST_BATCHES:
-        said = torch.cat([scores(net, some, data).argmax(1) for some in images.split(size)])
-        row[f"accuracy_at_{size}"] = (said.cpu() == labels.cpu()).sum().item() / len(labels)
+        said = torch.cat([scores(net, some, data) for some in images.split(size)])
+        row[f"accuracy_at_{size}"] = loop.loss_and_accuracy(said, labels)[1]
     return row
-
-
-@torch.no_grad()
-def scores(net: nn.Module, images: Tensor, data: Dataset) -> Tensor:
-    """What a network says of uint8 images, wherever they lie, in the mode that it is in."""
-    weight = next(net.parameters())
-    return net(batches.to_input(images.to(weight.device), data, weight.dtype))
 
 
 def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,27 +16,26 @@ RUNS_OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not i
 
 def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> None:
     """Raise ValueError unless the runs agree in all but their recipes and factors of MUST_AGREE."""
-    for name in MUST_AGREE:
-        if name not in factors:
-            check_alike(name, records, lambda record, name=name: record["parameters"][name])
-    check_alike("the data set", records, lambda record: record["data"]["name"])
-    check_alike("the sample or the full data", records, lambda record: "the sample"
-                if record["data"]["source"] == "sample" else "the full data")
-    check_alike("the classes", records, lambda record: ", ".join(record["data"]["classes"])[:99])
-    check_alike("the number of test images", records, lambda record: record["data"]["test_size"])
+    parameters, data = ([record[of] for record in records] for of in ("parameters", "data"))
+    alike = {name: [p[name] for p in parameters] for name in MUST_AGREE if name not in factors} | {
+        "the data set": [d["name"] for d in data],
+        "the sample or the full data": [
+            "the sample" if d["source"] == "sample" else "the full data" for d in data],
+        "the classes": [", ".join(d["classes"])[:99] for d in data],
+        "the number of test images": [d["test_size"] for d in data]}
     if not {"train_size", "holdout"} & {*factors}:
-        check_alike("the number of training images", records,
-                    lambda record: record["data"]["train_size"])
-        known = [record for record in records if record["data"].get("content")]  # not of old ones
-        check_alike("the images (not the same images)", known,
-                    lambda record: record["data"]["content"])
+        alike |= {"the number of training images": [d["train_size"] for d in data],
+                  "the images (not the same images)": [d.get("content") for d in data]}
+    for what, values in alike.items():
+        check_alike(what, records, values)
 
 
-def check_alike(what: str, records: Sequence[dict], value_of: Callable[[dict], object]) -> None:
-    """Raise ValueError unless value_of() is the same for all runs."""
+def check_alike(what: str, records: Sequence[dict], values: Sequence[object]) -> None:
+    """Raise ValueError unless the values of all runs that have one are the same."""
     runs: dict[object, list[str]] = {}
-    for record in records:
-        runs.setdefault(value_of(record), []).append(record["parameters"]["run_name"])
+    for record, value in zip(records, values):
+        if value is not None:  # the checksum of the images, in an old record
+            runs.setdefault(value, []).append(record["parameters"]["run_name"])
     if len(runs) > 1:
         values = ", ".join(f"{value!r} ({listed(names)})" for value, names in runs.items())
         factor = f", or name {what} among the factors" if what in MUST_AGREE else ""

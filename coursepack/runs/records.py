@@ -1,7 +1,6 @@
 """What a run leaves behind: its record, its weights, its mistakes. And reading them again."""
 
 import functools
-import itertools
 import json
 import platform
 import shutil
@@ -19,7 +18,7 @@ from coursepack.data.datasets import Dataset
 from coursepack.runs import mistakes
 from coursepack.runs.mistakes import Misclassified
 from coursepack.train import checkpoints, loop, updates
-from coursepack.train.recipe import PLACES, Recipe, check_parameters, with_defaults
+from coursepack.train.recipe import Recipe, check_parameters, with_defaults
 from model import Net, count
 
 SCHEMA, MISTAKES = 1, "misclassified.npz"
@@ -75,23 +74,23 @@ def move_aside(folder: Path, record: dict) -> None:
 
     A run that differs in no parameter, image, line of code or version is the same one again.
     """
-    file = folder / "record.json"
+    file, number = folder / "record.json", 1
     if not file.exists():
         return
+    while (aside := folder.with_name(f"{folder.name}-earlier-{number}")).exists():
+        number += 1
     try:
         earlier = json.loads(file.read_text(encoding="utf-8"))
         if what_ran(earlier) == what_ran(record):
             return
+        earlier["parameters"]["run_name"] = aside.name
     except (ValueError, LookupError, TypeError):  # no record of ours: it is kept as it is
         earlier = None
-    numbers = (folder.with_name(f"{folder.name}-earlier-{k}") for k in itertools.count(1))
-    aside = next(path for path in numbers if not path.exists())
     aside.mkdir()
     for name in ("model.pt", MISTAKES, "record.json"):
         if (folder / name).exists():
             files.replace_file(aside / name, functools.partial(shutil.copyfile, folder / name))
     if earlier:
-        earlier["parameters"]["run_name"] = aside.name
         write_record(aside / "record.json", earlier)
     file.unlink()
     print(f"{folder.name} had finished before, as another run: that one is {aside} now.",
@@ -100,10 +99,9 @@ def move_aside(folder: Path, record: dict) -> None:
 
 def what_ran(record: dict) -> list[object]:
     """What two records of the same run agree in."""
-    places = ("run_name", *PLACES)
-    parameters = {k: v for k, v in with_defaults(record["parameters"]).items() if k not in places}
     environment = record["environment"]
-    return [parameters, record["data"], environment["torch"], environment["code"]]
+    return [checkpoints.what_counts(with_defaults(record["parameters"])), record["data"],
+            environment["torch"], environment["code"]]
 
 
 NUMBER = {"type": "number", "minimum": 0}
@@ -197,14 +195,21 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
 
     Raises FileNotFoundError or ValueError as load_record, or if they are not of one run.
     """
-    run, published = folder / name / "record.json", folder / f"{name}.json"
-    record = load_record(published if published.is_file() else run)
-    images = published.with_suffix(".npz") if published.is_file() else run.with_name(MISTAKES)
+    file = find_record(folder, name)
+    record = load_record(file)
+    own = file.name == "record.json"
+    images = file.with_name(MISTAKES) if own else file.with_suffix(".npz")
     errors = mistakes.load_misclassified(images, len(record["data"]["classes"]))
     if errors.index.tolist() != record["misclassified"]:
         raise ValueError(f"{images} does not hold the {len(record['misclassified'])} mistakes that "
                          "its record lists: two runs are mixed up. Run its recipe notebook again.")
     return record, errors
+
+
+def find_record(folder: Path, name: str) -> Path:
+    """Where the record of a run is, published or its own, or else would be."""
+    published = folder / f"{name}.json"
+    return published if published.is_file() else folder / name / "record.json"
 
 
 def find_runs(names: Sequence[str], runs_dir: str) -> Path:
@@ -214,16 +219,13 @@ def find_runs(names: Sequence[str], runs_dir: str) -> Path:
     """
     folder, published = files.find_folder("runs_dir", runs_dir or "runs"), files.ROOT / PUBLISHED
     none_of_yours = not runs_dir and not any(folder.glob("*/record.json"))
-    if none_of_yours and all((published / f"{name}.json").is_file() for name in names):
+    if none_of_yours and all(find_record(published, name).is_file() for name in names):
         return published
-    missing = [name for name in names if not (folder / name / "record.json").is_file()
-               and not (folder / f"{name}.json").is_file()]
-    try:
-        for name in missing:
-            load_record(folder / name / "record.json")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{listed(missing)} cannot be compared. {error} Which runs are "
-                                "compared, the parameter runs says.") from None
+    if missing := [name for name in names if not find_record(folder, name).is_file()]:
+        raise FileNotFoundError(
+            f"{listed(missing)} cannot be compared: no such run has finished in {folder}. "
+            f"{advice(folder / missing[0] / 'record.json')} Which runs are compared, the "
+            "parameter runs says.")
     return folder
 
 

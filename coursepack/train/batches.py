@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coursepack.data.datasets import Dataset
-from coursepack.train.recipe import Recipe, augmentations
+from coursepack.train.recipe import Recipe
 
 
 def random_affine(count: int, augment: str) -> Tensor:
@@ -17,7 +17,7 @@ def random_affine(count: int, augment: str) -> Tensor:
 
     rotate: up to 7 degrees; shift: up to a tenth of the image; flip: left to right, every second.
     """
-    parts = augmentations(augment)
+    parts = augment.split("+")
     angle = torch.empty(count).uniform_(-1, 1) * math.radians(7 if "rotate" in parts else 0)
     shift = torch.empty(count, 2).uniform_(-1, 1) * (0.2 if "shift" in parts else 0)  # width is 2
     sign = 1 - torch.randint(2, (count,)) * (2 if "flip" in parts else 0)

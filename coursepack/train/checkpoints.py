@@ -26,9 +26,13 @@ LOCKS: dict[Path, filelock.FileLock] = {}  # of runs of this process, until save
 
 def identity(recipe: Recipe, data: Dataset) -> dict[str, object]:
     """All that decides what a run computes, but for its number of threads and kind of device."""
-    return {"parameters": {k: v for k, v in asdict(recipe).items()
-                           if k not in ("run_name", *PLACES)},
-            "data": describe_data(data), "code": code_checksum(), "torch": str(torch.__version__)}
+    return {"parameters": what_counts(asdict(recipe)), "data": describe_data(data),
+            "code": code_checksum(), "torch": str(torch.__version__)}
+
+
+def what_counts(parameters: dict[str, object]) -> dict[str, object]:
+    """Of a run's parameters those that do not merely say where and under which name it is."""
+    return {k: v for k, v in parameters.items() if k not in ("run_name", *PLACES)}
 
 
 @functools.cache
@@ -49,25 +53,22 @@ def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
     """Keep other processes from writing to this run's folder: PermissionError names the run.
 
     until_saved: and from then on, until the same run is locked without it, or this process ends.
-    But an error or an interruption always sets the run free: then another process may go on.
+    But an error or an interruption always sets the run free.
     """
     folder = recipe.run_dir
     lock = LOCKS.get(folder, filelock.FileLock(folder / ".lock"))
     try:
-        lock.acquire(timeout=0)
+        with contextlib.suppress(NotImplementedError):  # a file system without locks
+            lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise PermissionError(f"run {recipe.run_name!r} is being trained by another process, in "
                               f"{folder}. Wait for its end, or choose another run_name.") from error
-    except NotImplementedError:  # a file system without locks: as good as it gets there
-        pass
     LOCKS[folder] = lock
-    done = False
-    try:
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(lambda: LOCKS.pop(folder, lock).release(force=True))
         yield
-        done = True
-    finally:
-        if not (done and until_saved):
-            LOCKS.pop(folder, lock).release(force=True)
+        if until_saved:
+            at_the_end.pop_all()
 
 
 class Visit(NamedTuple):
@@ -85,7 +86,7 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
     """A run as an interruption left it, model and optimizer too, or its start: locked till saved.
 
     Raises PermissionError if its folder cannot be written or another process is training it,
-    ValueError for a broken checkpoint.
+    ValueError that names a broken checkpoint: that may be worth something, so it stays.
     """
     files.check_writable("runs_dir", recipe.run_dir)
     with locked(recipe, until_saved=True):
@@ -104,11 +105,7 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
 
 def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
            optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, float]], int]:
-    """Load a checkpoint, if there is one, into model and optimizer: its history and threads.
-
-    Raises ValueError that names the file if it is broken or of another run: what it holds may be
-    worth something, so it is not for us to remove.
-    """
+    """Load a checkpoint, if there is one, into model and optimizer: its history and threads."""
     if not file.exists():
         if others := sorted(path.name for path in file.parent.glob("unfinished-*.pt")):
             print(f"{file.parent} holds {', '.join(others)}, of other parameters, images, code or "

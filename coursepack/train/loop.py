@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from coursepack import threads
@@ -43,14 +43,12 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
     model.train()
     torch.manual_seed(recipe.seed * 1_000_003 + epoch)  # so an epoch needs no earlier one
     parameters = updates.penalized_parameters(model, recipe.penalize)
-    data = data.to(parameters[0].device)
-    images = len(data.train_labels)
-    per_epoch = math.ceil(images / recipe.batch_size)
-    step, steps = (epoch - 1) * per_epoch, recipe.epochs * per_epoch
+    per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
     schedule = updates.SCHEDULES[recipe.schedule]
     outputs, targets, extra = [], [], 0.0
-    for x, labels in batches.training_batches(data, recipe, parameters[0].dtype):
-        rate = schedule(recipe.lr, step, steps, per_epoch)
+    shown = batches.training_batches(data, recipe, parameters[0].dtype)
+    for step, (x, labels) in enumerate(shown, (epoch - 1) * per_epoch):
+        rate = schedule(recipe.lr, step, recipe.epochs * per_epoch, per_epoch)
         log_probabilities = model(x)  # (N, classes), of x (N, C, H, W)
         loss = F.nll_loss(log_probabilities, labels)  # (), a mean; labels (N,)
         optimizer.zero_grad()
@@ -59,11 +57,11 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
 
         outputs.append(log_probabilities.detach())  # counted after the epoch, all at once
         targets.append(labels)
-        step += 1
         if bar:
             bar.update()
     loss, accuracy = loss_and_accuracy(torch.cat(outputs), torch.cat(targets))
-    return {"loss": loss, "penalty": float(extra) / images, "accuracy": accuracy, "lr": rate}
+    added = float(extra) / len(data.train_labels)
+    return {"loss": loss, "penalty": added, "accuracy": accuracy, "lr": rate}
 
 
 def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
@@ -127,9 +125,9 @@ def place(model: Net, data: Dataset) -> Dataset:
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
-    Called again after an interruption, with the same recipe and data, it goes on after the last
-    finished epoch, and on a CPU the history is bit for bit that of an undisturbed run. Raises
-    PermissionError and ValueError as visit() does, FloatingPointError if training diverges.
+    Called again after an interruption it goes on after the last finished epoch, and on a CPU the
+    history is bit for bit that of an undisturbed run. Raises PermissionError and ValueError as
+    visit() does, FloatingPointError if training diverges.
     """
     optimizer = make_optimizer(model, recipe)
     with checkpoints.visit(recipe, data, model, optimizer) as run:
@@ -160,7 +158,6 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
 
 
 def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
-    """Print a line about the last epoch of a history."""
     row = history[-1]
     print(f"epoch {len(history):2}/{epochs}  loss {row['loss']:.4f} + penalty "
           f"{row['penalty']:.4f}, accuracy {row['accuracy']:.2%} | test loss "
@@ -176,23 +173,27 @@ def train_beside(data: Dataset, recipe: Recipe,
     What watch() says of the network after an epoch joins its row. A run that diverges ends there.
     """
     model, history = build_model(recipe, data), []
-    data = place(model, data)
-    if data.train_labels.device.type == "cpu":
-        torch.set_num_threads(threads.THREADS)
-    train_epochs(model, data, recipe, make_optimizer(model, recipe), range(1, recipe.epochs + 1),
+    torch.set_num_threads(threads.THREADS)
+    train_epochs(model, place(model, data), recipe, make_optimizer(model, recipe),
+                 epochs=range(1, recipe.epochs + 1),
                  after=lambda row, seconds: history.append(row | watch(model)))
     return model, history
 
 
-@threads.own_torch()
 @torch.no_grad()
+def scores(model: nn.Module, images: Tensor, data: Dataset) -> Tensor:
+    """What a network says of uint8 images, wherever they lie, in the mode that it is in."""
+    weight = next(model.parameters())
+    return model(batches.to_input(images.to(weight.device), data, weight.dtype))
+
+
+@threads.own_torch()
 def predict(model: Net, data: Dataset) -> Tensor:
     """Log-probabilities (N, classes) of the test images, in evaluation mode; restores the mode."""
-    was_training, weight = model.training, next(model.parameters())
+    was_training = model.training
     model.eval()
     try:
-        parts = (part.to(weight.device) for part in data.test_images.split(250))
-        return torch.cat([model(batches.to_input(part, data, weight.dtype)) for part in parts])
+        return torch.cat([scores(model, part, data) for part in data.test_images.split(250)])
     finally:
         model.train(was_training)
 

@@ -7,8 +7,8 @@ import inspect
 import math
 import re
 import textwrap
-from collections.abc import Collection
-from dataclasses import Field, asdict, dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, Field, asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -35,63 +35,64 @@ SUMMARY = {"runs": str, "factors": str, "runs_dir": str, "images_dir": str, "sho
            "columns": int}
 LIVE = {"dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
         "images_dir": str}
-KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes"}
+KINDS = {int: "a whole number", float: "a number", bool: "True or False", str:
+         "a text in quotes (papermill's -r {} passes one as it is written, -p makes 1 of 001)"}
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
-def varied(default: object, least: float = 0, below: float = math.inf,
-           among: Collection[str] = ()) -> Field:
-    """A field that studies vary and no notebook has: all that a new one of them needs here."""
-    return field(default=default, metadata={"range": (least, below), "among": tuple(among)})
+def number(default: float, least: float = 0, below: float = math.inf) -> Field:
+    return field(default=default, metadata={"range": (least, below)})
+
+
+def one_of(default: str, among: Iterable[str]) -> Field:
+    return field(default=default, metadata={"among": tuple(among)})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parameters of one run, checked as soon as they are put together.
-
-    What each one means: the parameters cell of a recipe notebook. Studies vary the "laboratory".
-    """
+    """The parameters of a run, checked; a recipe notebook's parameters cell says what they mean."""
 
     dataset: str = "mnist"
     data_dir: str = ""
-    train_size: int = 0
-    holdout: int = 0
+    train_size: int = number(0)
+    holdout: int = number(0)
     augment: str = "rotate+shift"
     arch: str = "mnist_7k"
     norm: str = "batch"
-    groups: int = 2
+    groups: int = number(2, 1)
     layer_affine: str = "element"
-    dropout: float = 0.0
+    dropout: float = number(0.0, 0, 1)
     order: str = ""
     skip: bool = False
-    l1: float = 0.0
-    l2: float = 0.0
-    penalize: str = "weights"
-    epochs: int = 20
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    schedule: str = "one_cycle"
-    seed: int = 1
+    l1: float = number(0.0)
+    l2: float = number(0.0)
+    penalize: str = one_of("weights", PENALIZE)
+    epochs: int = number(20, 1)
+    batch_size: int = number(128, 1)
+    lr: float = number(0.1, 1e-9)
+    momentum: float = number(0.9, 0, 1)
+    schedule: str = one_of("one_cycle", SCHEDULES)
+    seed: int = number(1, 0, 10**9)
     device: str = "auto"
     run_name: str = "run"
     runs_dir: str = "runs"
-    # -- laboratory
-    subset_seed: int = varied(0, 0, 10**9)  # draws the train_size images; 0: the first so many
-    label_noise: float = varied(0.0, 0, 1)  # share of the labels replaced by another class
-    norm_batch: int = varied(0)  # images that share batch norm's statistics; 0: the whole batch
-    l1_step: str = varied("subgradient", among=L1_STEPS)
-    l2_step: str = varied("gradient", among=L2_STEPS)  # learning_rate: a rate that does the same
-    optimizer: str = varied("sgd", among=OPTIMIZERS)
-    weight_decay: float = varied(0.0)  # decoupled from the gradient
+    _: KW_ONLY  # what follows is the laboratory's: studies vary it, and no notebook has it
+    subset_seed: int = number(0, 0, 10**9)  # draws the train_size images; 0: the first so many
+    label_noise: float = number(0.0, 0, 1)  # share of the labels replaced by another class
+    norm_batch: int = number(0)  # images that share batch norm's statistics; 0: the whole batch
+    l1_step: str = one_of("subgradient", L1_STEPS)
+    l2_step: str = one_of("gradient", L2_STEPS)  # learning_rate: a rate that does the same
+    optimizer: str = one_of("sgd", OPTIMIZERS)
+    weight_decay: float = number(0.0)  # decoupled from the gradient
 
     @classmethod
     def from_notebook(cls, variables: dict[str, object]) -> "Recipe":
         """The recipe that a notebook's variables, its globals(), spell out."""
-        return cls(**notebook_parameters(variables, {f.name: f.type for f in fields(cls)}))
+        return cls(**notebook_parameters(variables, {name: f.type for name, f in FIELDS.items()}))
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            object.__setattr__(self, f.name, in_kind(f.name, getattr(self, f.name), f.type))
+        for name, f in FIELDS.items():
+            object.__setattr__(self, name, in_kind(name, getattr(self, name), f.type))
         check_parameters(asdict(self))
         files.find_folder("runs_dir", self.runs_dir)
         datasets.find_dataset(self.dataset, self.data_dir)
@@ -106,42 +107,35 @@ class Recipe:
         return files.find_folder("runs_dir", self.runs_dir) / self.run_name
 
     def __str__(self) -> str:
-        shown = [f.name for f in fields(self) if f.name not in (*PLACES, *LABORATORY)
-                 or f.name in LABORATORY and getattr(self, f.name) != f.default]
-        values = [f"{name}={getattr(self, name)!r}" for name in shown]
+        values = [f"{name}={value!r}" for name, value in asdict(self).items() if name not in PLACES
+                  and (name not in LABORATORY or value != LABORATORY[name].default)]
         return textwrap.fill(", ".join(values), 76, break_on_hyphens=False)
 
 
-LABORATORY = {f.name: f for f in fields(Recipe) if f.metadata}
-CHOICES = {"penalize": PENALIZE, "schedule": tuple(SCHEDULES)} | {
-    name: f.metadata["among"] for name, f in LABORATORY.items() if f.type is str}
-RANGES = (  # parameter, least value, and what it must stay below
-    *((name, 0, math.inf) for name in ("train_size", "holdout", "l1", "l2")),
-    *((name, 1, math.inf) for name in ("groups", "epochs", "batch_size")),
-    ("dropout", 0, 1), ("lr", 1e-9, math.inf), ("momentum", 0, 1), ("seed", 0, 10**9),
-    *((name, *f.metadata["range"]) for name, f in LABORATORY.items() if f.type in (int, float)),
-)
+FIELDS = {f.name: f for f in fields(Recipe)}
+LABORATORY = {name: f for name, f in FIELDS.items() if f.kw_only}
+CHOICES = {name: f.metadata["among"] for name, f in FIELDS.items() if "among" in f.metadata}
+RANGES = [(name, *f.metadata["range"]) for name, f in FIELDS.items() if "range" in f.metadata]
 
 
 def with_defaults(parameters: dict[str, object]) -> dict[str, object]:
     """The parameters of a record, with Recipe's defaults for those that are younger than it."""
-    return {f.name: f.default for f in fields(Recipe)} | parameters
+    return {name: f.default for name, f in FIELDS.items()} | parameters
 
 
 def check_parameters(parameters: dict[str, object]) -> None:
     """Raise ValueError unless they are Recipe's, of its types, and possible, alone and together."""
-    kinds = {f.name: f.type for f in fields(Recipe)}
     for name, value in parameters.items():
-        kind = kinds[check_choice("parameter", name, kinds)]
+        kind = FIELDS[check_choice("parameter", name, FIELDS)].type
         if type(value) is not kind:
-            raise wrong_kind(name, value, kind)
+            raise ValueError(wrong_kind(name, value, kind))
     for name, least, below in RANGES:
         files.check_range(name, parameters[name], least, below)
     for name, allowed in CHOICES.items():
         check_choice(name, parameters[name], allowed)
     for step, value, needs in GOES_WITH:
-        for name, needed in needs.items() if parameters[step] == value else ():
-            if parameters[name] != needed:
+        for name, needed in needs.items():
+            if parameters[step] == value and parameters[name] != needed:
                 raise ValueError(f"{step}={value} with {name}={parameters[name]!r} is not known to "
                                  f"do what it is for. Choose {name}={needed!r}, or another {step}.")
     if parameters["l2_step"] == "learning_rate" and parameters["lr"] * parameters["l2"] >= 1:
@@ -151,11 +145,12 @@ def check_parameters(parameters: dict[str, object]) -> None:
     if parameters["subset_seed"] and not parameters["train_size"]:
         raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
                          "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
-    if set(augmentations(parameters["augment"])) - set(AUGMENTS):
-        raise ValueError(f"augment={parameters['augment']!r} is not known. Choose none, or any of "
+    augment, run_name = parameters["augment"], parameters["run_name"]
+    if augment != "none" and {*augment.split("+")} - {*AUGMENTS}:
+        raise ValueError(f"augment={augment!r} is not known. Choose none, or any of "
                          f"{', '.join(AUGMENTS)} joined by +.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", parameters["run_name"]):
-        raise ValueError(f"run_name={parameters['run_name'][:60]!r} is no plain name. "
+    if len(run_name) > 100 or not PLAIN.fullmatch(run_name):
+        raise ValueError(f"run_name={run_name[:60]!r} is no plain name. "
                          "Choose up to 100 letters, digits, '_', '-' and '.'.")
     check_network(**{name: parameters[name] for name in NETWORK})
 
@@ -168,10 +163,9 @@ def check_network(**network: object) -> None:
 
 
 def in_kind(name: str, value: object, kind: type) -> object:
-    """The value of a parameter in its type, taken as it is meant where nothing is lost by it.
+    """The value of a parameter in its type: what papermill makes of a text, as it is meant.
 
-    papermill makes of a command line's texts what they look like: so "1e-3" is a number, 1.0 and
-    "1" are 1, "true" is True, " GN " is GN; but 1.5 is no whole number, nor 1 a text: was it 001?
+    "1e-3" is a number, 1.0 and "1" are 1, "true" is True; 1.5 is no whole number, nor 1 a text.
     """
     if type(value) is str and not name.endswith("_dir"):  # a folder may have any name
         value = value.strip(" ")
@@ -184,60 +178,46 @@ def in_kind(name: str, value: object, kind: type) -> object:
             return int(float(value))
         if kind is bool and type(value) is str:
             return ("false", "true").index(value.lower()) == 1
-    hint = (f" On papermill's command line, -r {name} passes one as it is written, where -p {name} "
-            "makes a number of 001.") if kind is str else ""
-    raise wrong_kind(name, value, kind, hint)
+    raise ValueError(wrong_kind(name, value, kind))
 
 
-def wrong_kind(name: str, value: object, kind: type, hint: str = "") -> ValueError:
-    """The refusal of a value that is not of its parameter's type."""
-    return ValueError(f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind]}.{hint}")
+def wrong_kind(name: str, value: object, kind: type) -> str:
+    return f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind].format(name)}."
 
 
 def notebook_parameters(variables: dict[str, object], kinds: dict[str, type]) -> dict[str, object]:
     """The parameters among a notebook's variables, its globals(), each in its type.
 
-    Refused is what papermill put in if the notebook has no such parameter (papermill only warns,
-    and `-p epoch 5` would train for the default epochs) or if it has another value by now. But
-    papermill runs a cell once: if this one ran before, a person is at work, and their value counts.
+    Refused is what papermill put in if the notebook has no such parameter (papermill only warns)
+    or if it has another value by now. But papermill runs a cell once: if this one ran before, a
+    person is at work, and their value counts.
     """
-    injected, cells = read_injected(variables), variables.get("In", [])
+    cells = variables.get("In", [])  # IPython's list of those that the kernel has run
+    injected = read_injected(cells)
     for name in injected:
         check_choice("parameter", name, kinds)
     values = {name: in_kind(name, variables[name], kind) for name, kind in kinds.items()
               if name in variables}
-    for name, value in injected.items():
-        if value is ... or cells[-1] in cells[:-1]:
-            continue
+    at_work = cells and cells[-1] in cells[:-1]
+    for name, value in injected.items() if not at_work else ():
         if repr(in_kind(name, value, kinds[name])) != repr(values[name]):  # nan is nan, too
             raise ValueError(
                 f"{name}={values[name]!r:.60}, and papermill was given {value!r:.60}: a cell after "
-                f"the one that papermill put in sets {name} again. Give the tag \"parameters\" to "
-                "the cell with the defaults and to no other, so that papermill's comes right after "
-                f"it, and set {name} in no cell below.")
+                f"papermill's own sets {name} again. Give the tag \"parameters\" to the cell with "
+                f"the defaults and to no other, and set {name} in no cell below.")
     return values
 
 
-def read_injected(variables: dict[str, object]) -> dict[str, object]:
-    """What papermill put in by cells that a kernel has run; ... for more than a plain value."""
+def read_injected(cells: list[str]) -> dict[str, object]:
+    """What papermill put in by those of the cells that assign plain values, as its cells do."""
     injected: dict[str, object] = {}
-    for cell in variables.get("In", []):  # IPython's list of executed cells
-        with contextlib.suppress(SyntaxError):  # not papermill's
+    for cell in cells:
+        with contextlib.suppress(Exception):  # a person's cell that begins as papermill's do
             for line in ast.parse(cell).body if cell.startswith("# Parameters\n") else ():
-                names = [node.id for node in ast.walk(line) if isinstance(node, ast.Name)
-                         and isinstance(node.ctx, ast.Store)]
-                injected |= dict.fromkeys(names, ...)
-                with contextlib.suppress(Exception):
-                    if isinstance(line, ast.Assign):
-                        injected |= dict.fromkeys(names, eval(ast.unparse(line.value), {
-                            "__builtins__": {"float": float}}))  # it writes float('nan')
+                injected[line.targets[0].id] = eval(  # float: of float('nan')
+                    ast.unparse(line.value), {"__builtins__": {"float": float}})
     own = "PAPERMILL_"  # what --inject-paths adds is no parameter
     return {name: injected[name] for name in injected if not name.startswith(own)}
-
-
-def augmentations(augment: str) -> list[str]:
-    """Parts of an augmentation: "rotate+shift" is rotate and shift, "none" has no part."""
-    return [] if augment == "none" else augment.split("+")
 
 
 def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[str]]:
@@ -280,10 +260,10 @@ def by_hand_parameters(variables: dict[str, object]) -> None:
 def split_names(name: str, joined: str) -> list[str]:
     """The names that a parameter joins by commas, each of them plain and given once."""
     names = [part.strip() for part in joined.split(",")]
-    plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
-    if bad := [part for part in names if not plain.fullmatch(part)]:
-        raise ValueError(f"{name}={joined[:60]!r}: {bad[0][:60]!r} is no plain name. Join plain "
-                         "names by one comma each, such as 'bn_l1_l2, gn_l1'.")
-    if twice := [part for part in names if names.count(part) > 1]:
-        raise ValueError(f"{name} has {twice[0]!r} twice. Name each once.")
+    for part in names:
+        if len(part) > 200 or not PLAIN.fullmatch(part):
+            raise ValueError(f"{name}={joined[:60]!r}: {part[:60]!r} is no plain name. Join plain "
+                             "names by one comma each, such as 'bn_l1_l2, gn_l1'.")
+        if names.count(part) > 1:
+            raise ValueError(f"{name} has {part!r} twice. Name each once.")
     return names
