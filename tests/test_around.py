@@ -1,12 +1,10 @@
-"""What stands around the course: requirements, workflows, Binder, citation, publish.
-
-The hosts are not here: what can be tested is that each is well-formed, and fits the course.
-"""
+"""What stands around the course: requirements, workflows, Binder, citation, publish."""
 
 import json
 import re
 import shutil
 import sys
+from importlib.metadata import packages_distributions
 from unittest import mock
 from urllib.parse import quote
 
@@ -21,10 +19,9 @@ from test_house import imported
 
 from coursepack.files import ROOT
 
-OTHER_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "pytorch-cpu": "torch",  # conda-forge's, too
-               "matplotlib-base": "matplotlib", "python-fastjsonschema": "fastjsonschema"}
+CONDAS = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib",
+          "python-fastjsonschema": "fastjsonschema"}
 COURSE = ["[emu]*.py", "coursepack/**/*.py"]
-UPKEEP = ["upkeep/*.py", "tests/**/*.py"]
 CALLED = {"jupyterlab", "nbconvert", "nbval", "snakemake"}  # as commands
 CALLED_BY_UPKEEP = {"check-jsonschema", "pytest-timeout", "pytest-xdist", "ruff"}
 
@@ -33,7 +30,6 @@ def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-# ---------------------------------------------------------------------------- what is needed
 def requirements(*files):
     """The packages that requirements files name: name -> Requirement."""
     lines = [line.split("#")[0].strip() for file in files for line in read(file).splitlines()]
@@ -41,32 +37,30 @@ def requirements(*files):
 
 
 def packages(*places):
-    """What notebooks and the files of these places import of others, as the package's name."""
+    """The packages that notebooks and the files of these places import."""
     texts = [read(path) for place in places for path in ROOT.glob(place)]
     texts += [cell.source for path in ROOT.glob("notebooks/*.ipynb")
               for cell in nbformat.read(path, as_version=4).cells
               if cell.cell_type == "code" and not cell.source.startswith("%%")]
-    own = {path.stem for place in ("*.py", "tools/*.py", *UPKEEP) for path in ROOT.glob(place)}
     names = {name.split(".")[0] for text in texts for name in imported(text)}
-    others = names - own - {"coursepack"} - sys.stdlib_module_names
-    return {OTHER_NAMES.get(name, name).lower() for name in others}
+    of = packages_distributions()  # of modules that are installed: neither ours nor Python's
+    return {package.lower() for name in names for package in of.get(name, [])}
 
 
 def test_requirements_name_what_is_imported_or_called_constraints_a_version_of_each_and_binder():
     needed, more = requirements("requirements.txt"), requirements("requirements-dev.txt")
     assert packages(*COURSE, "tools/*.py") | CALLED == {*needed}
-    assert packages(*UPKEEP) - {*needed} | CALLED_BY_UPKEEP == {*more}
+    assert packages("upkeep/*.py", "tests/**/*.py") - {*needed} | CALLED_BY_UPKEEP == {*more}
     exact = requirements("constraints.txt")
     for name, required in (needed | more | requirements("site/requirements.txt")).items():
         (pin,) = exact[name].specifier
         assert pin.operator == "=="
         assert pin.version in required.specifier, name
-    environment = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
-    given = {re.split("[=<>]", line)[0] for line in environment}
-    assert packages(*COURSE) <= {OTHER_NAMES.get(name, name) for name in given}
+    binder = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
+    given = {re.split("[=<>]", line)[0] for line in binder}
+    assert packages(*COURSE) <= {CONDAS.get(name, name) for name in given}
 
 
-# ----------------------------------------------------------------------- workflows, citation
 @pytest.mark.slow
 def test_workflows_are_as_their_schema_says():
     done = run([sys.executable, "-m", "check_jsonschema", "--builtin-schema",
@@ -93,7 +87,6 @@ def test_citation_has_what_its_format_requires_and_the_version_of_the_changelog(
     assert citation["license"] in read("LICENSE")
 
 
-# -------------------------------------------------------------------------------- publishing
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """What make publish changes, in another folder: of the notebooks two."""

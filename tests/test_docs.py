@@ -19,7 +19,6 @@ TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES} | {
     for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 
 
-# --------------------------------------------------------------------------- generated pages
 def test_what_make_report_writes_is_that_of_the_kept_records_and_saved_notebooks():
     saved, kept, questions = report.load_saved(), report.load_studies(), findings.read_questions()
     for name, text in [("studies", report.page(saved, kept)),
@@ -47,7 +46,6 @@ def test_regression_table_is_of_all_cases_and_each_still_stands_once_where_it_sa
                 assert change[0] != change[1], name
 
 
-# -------------------------------------------------------------------------- links and figures
 def links(text):
     """Targets of the links and figures of a page in Markdown, but for its code."""
     return re.findall(r"\[[^\]\[]*\]\(([^)\s]+)\)", re.sub(r"(?s)```.*?```", "", text))
@@ -78,7 +76,6 @@ def test_every_page_can_be_reached_from_the_readme_and_every_figure_is_on_one():
     assert {*PAGES, *ROOT.glob("images/*.png")} <= shown
 
 
-# ----------------------------------------------------------------------------------- commands
 @pytest.mark.slow
 def test_make_help_names_every_command_and_pages_no_other():
     there = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))

@@ -1,7 +1,4 @@
-"""The plan of the house: who imports whom, and what an import leaves alone.
-
-The order of the rooms stands once, in the table of CONTRIBUTING.md.
-"""
+"""The plan of the house, CONTRIBUTING.md's table: who imports whom, what an import leaves alone."""
 
 import ast
 import importlib

@@ -75,23 +75,17 @@ def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -
     return re.sub(r"(?<!!)\[((?:[^][]|\[[^][]*\])*)\]\(([^()\s]+)\)", mend, text)
 
 
-def about(source: str) -> dict[str, str]:
-    """What the first cell of a notebook says of it: its title, goal, needs and time."""
-    paragraphs = [" ".join(paragraph.split()) for paragraph in source.split("\n\n")]
-    goal = next(text for text in paragraphs if text.startswith("**Afterwards you can** "))
-    _, *texts = re.split(r" ?\*\*(?:Afterwards you can|You need|Time:)\*\* ", goal)
-    return dict(zip(["title", "goal", "needs", "time"], [paragraphs[0].lstrip("# "), *texts]))
-
-
 def notebook_list(pages: dict[str, Path]) -> str:
     """Goal, needs and time of each notebook, from its own first cell: for the teachers' page."""
     parts = []
     for place in [place for place in pages if place.endswith(".ipynb")]:
-        says = {name: re.sub(r"\]\((\d\d_)", r"](notebooks/\1", text)
-                for name, text in about(read(place).cells[0].source).items()}
-        parts.append(f"**[{says['title']}]({place})**\n\n"
-                     f"- Afterwards one can {says['goal']}\n- One needs {says['needs']}\n"
-                     f"- Time: {says['time']}\n")
+        title, *paragraphs = [" ".join(paragraph.split())
+                              for paragraph in read(place).cells[0].source.split("\n\n")]
+        [goal] = [text for text in paragraphs if text.startswith("**Afterwards you can** ")]
+        _, goal, needs, time = re.split(r" ?\*\*(?:Afterwards you can|You need|Time:)\*\* ", goal)
+        text = (f"**[{title.lstrip('# ')}]({place})**\n\n- Afterwards one can {goal}\n"
+                f"- One needs {needs}\n- Time: {time}\n")
+        parts.append(re.sub(r"\]\((\d\d_)", r"](notebooks/\1", text))
     return "\n".join(parts)
 
 
@@ -110,8 +104,7 @@ def stage(folder: Path) -> None:
     parts = {"explorer": explorer, "notebooks": notebook_list(pages),
              "modules": "\n".join(f"reference/{name}" for name in modules())}
 
-    def mended(text: str, place: str) -> str:
-        """The website has its own buttons, and asks no other host for a picture."""
+    def mended(text: str, place: str) -> str:  # the website has buttons of its own
         return without_badges(relink(text, place, pages, repo, ref))
 
     for place, path in pages.items():
