@@ -59,7 +59,7 @@ VALUES = {  # of a record: what cannot stand there (... is nothing); the message
 UNLIKE = [  # values that do not agree with the others, and a word of the message
     ("epochs.-1.test_accuracy", 1.0, "test accuracy"), ("misclassified", [HUGE], "mistakes"),
     ("data.test_size", 10**12, "mistakes"), ("calibration.0.images", 10**6, "calibration"),
-    ("calibration.0.accuracy", 0.5, "calibration"), ("epochs.0.loss", NAN, "NaN")]
+    ("calibration.0.accuracy", 0.5, "calibration"), ("epochs.0.loss", NAN, "loss")]
 RECORDS = NO_FILES | {  # what stands in place of a record
     "no file": Path.unlink, "a list": text("[]"), "brackets 100,000 deep": text("[" * 100_000),
     "bytes that are no text": lambda file: file.write_bytes(b"\x00\xff\xfe")}

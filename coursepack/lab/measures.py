@@ -13,8 +13,6 @@ from coursepack.train.loop import scores
 from coursepack.train.recipe import Recipe
 from model import LAYERS, Net
 
-NEAR_ZERO = 0.01  # of the root mean square of its layer: what a weight is called near zero below
-TEST_BATCHES = (2, 4, 8, 16, 32, 128, 512)
 NORMS = tuple(row.kind for row in LAYERS.values())
 
 
@@ -34,7 +32,7 @@ def weight_norms(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
 def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Shares of the convolutions' weights that are exactly zero, and near zero; accuracy without.
 
-    Near zero is relative to the other weights of a layer: before a norm only that matters.
+    Near zero is below 1 % of the root mean square of a layer: before a norm only that matters.
     """
     pruned = copy.deepcopy(model)
     weights = updates.penalized_parameters(pruned)
@@ -42,7 +40,7 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     near = 0
     with torch.no_grad():
         for w in weights:
-            small = w.abs() <= NEAR_ZERO * w.square().mean().sqrt()
+            small = w.abs() <= 0.01 * w.square().mean().sqrt()
             near += small.sum().item()
             w[small] = 0
     total = sum(w.numel() for w in weights)
@@ -68,7 +66,7 @@ def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, flo
     order = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(0))
     images, labels = data.test_images[order], data.test_labels[order]
     row = {}
-    for size in TEST_BATCHES:
+    for size in (2, 4, 8, 16, 32, 128, 512):
         said = torch.cat([scores(net, some, data) for some in images.split(size)])
         row[f"accuracy_at_{size}"] = loop.loss_and_accuracy(said, labels)[1]
     return row

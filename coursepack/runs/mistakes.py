@@ -68,12 +68,6 @@ def calibration_error(rows: Sequence[dict[str, float]]) -> float:
     return float((images * off).sum() / images.sum())
 
 
-def find_calibration(probabilities: Tensor, data: Dataset) -> list[dict[str, float]]:
-    """The reliability table of a network's answers to the test images."""
-    confidence, answers = probabilities.max(1)
-    return reliability_table(confidence.double(), answers == data.test_labels.cpu())
-
-
 class Shared(NamedTuple):
     """The test images that several networks all get wrong, in the order of their index."""
 

@@ -35,6 +35,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     """
     probabilities = loop.predict(model, data).exp().cpu()  # (test images, classes)
     errors = mistakes.find_misclassified(probabilities, data)._asdict()
+    confidence, answers = probabilities.max(1)
     run = checkpoints.identity(recipe, data)
     weights = torch.cat([p.detach().abs().flatten()
                          for p in updates.penalized_parameters(model, recipe.penalize)])
@@ -50,7 +51,8 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
         "seconds": sum(row["train_seconds"] + row["test_seconds"] for row in history),
         "epochs": history,
         "misclassified": errors["index"].tolist(),
-        "calibration": mistakes.find_calibration(probabilities, data),
+        "calibration": mistakes.reliability_table(confidence.double(),
+                                                  answers == data.test_labels.cpu()),
         "near_zero": (weights < 1e-3).sum().item() / weights.numel(),  # but see measures.sparsity
     }
     state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -104,33 +106,25 @@ def what_ran(record: dict) -> list[object]:
             environment["torch"], environment["code"]]
 
 
-NUMBER = {"type": "number", "minimum": 0}
-SHARE = NUMBER | {"maximum": 1}
-TEXT, WHOLE = {"type": "string"}, {"type": "integer", "minimum": 0}
+NUMBER, WHOLE = {"type": "number", "minimum": 0}, {"type": "integer", "minimum": 0}
+SHARE, TEXT, ANY = NUMBER | {"maximum": 1}, {"type": "string"}, {"type": "object"}
+DATA = {"name": TEXT, "source": TEXT, "train_size": WHOLE, "test_size": WHOLE | {"minimum": 1},
+        "classes": {"type": "array", "items": TEXT, "minItems": 2}}
+EPOCH = {"loss": NUMBER, "penalty": NUMBER, "accuracy": SHARE, "lr": NUMBER, "test_loss": NUMBER,
+         "test_accuracy": SHARE, "train_seconds": NUMBER, "test_seconds": NUMBER}
+BIN = {"above": SHARE, "images": WHOLE, "confidence": SHARE, "accuracy": SHARE}
 SHAPE = {  # of a record, as https://json-schema.org describes it
-    "schema": {"const": SCHEMA}, "parameters": {"type": "object"}, "parameter_count": WHOLE,
-    "data": {
-        "type": "object", "required": ["name", "source", "train_size", "test_size", "classes"],
-        "properties": {"name": TEXT, "source": TEXT, "train_size": WHOLE,
-                       "test_size": {"type": "integer", "minimum": 1}, "content": TEXT,
-                       "classes": {"type": "array", "items": TEXT, "minItems": 2}},
-    },
-    "environment": {"type": "object"}, "seconds": NUMBER, "near_zero": SHARE,
-    "misclassified": {"type": "array", "items": WHOLE, "uniqueItems": True},
-    "epochs": {"type": "array", "minItems": 1, "items": {
-        "type": "object", "additionalProperties": NUMBER,
-        "properties": {"accuracy": SHARE, "test_accuracy": SHARE},
-        "required": ["loss", "penalty", "accuracy", "test_loss", "test_accuracy", "lr",
-                     "train_seconds", "test_seconds"],
-    }},
-    "calibration": {"type": "array", "minItems": 1, "items": {
-        "type": "object", "required": ["above", "images", "confidence", "accuracy"],
-        "properties": {"above": SHARE, "images": WHOLE, "confidence": SHARE, "accuracy": SHARE},
-    }},
+    "schema": {"const": SCHEMA}, "parameters": ANY, "parameter_count": WHOLE, "environment": ANY,
+    "seconds": NUMBER, "misclassified": {"type": "array", "items": WHOLE, "uniqueItems": True},
+    "near_zero": SHARE,
+    "data": ANY | {"properties": {**DATA, "content": TEXT}, "required": [*DATA]},
+    "epochs": {"type": "array", "minItems": 1, "items": ANY | {
+        "properties": EPOCH, "required": [*EPOCH], "additionalProperties": NUMBER}},
+    "calibration": {"type": "array", "minItems": 1, "items": ANY | {
+        "properties": BIN, "required": [*BIN]}},
 }
-CHECK = fastjsonschema.compile(  # jsonschema would take as long to import as PyTorch
-    {"type": "object", "properties": SHAPE,
-     "required": [name for name in SHAPE if name != "calibration"]})  # which old records lack
+CHECK = fastjsonschema.compile(ANY | {  # jsonschema would take as long to import as PyTorch
+    "properties": SHAPE, "required": [*SHAPE.keys() - {"calibration"}]})  # which old records lack
 
 
 def check_record(record: object) -> None:
@@ -163,18 +157,13 @@ def load_record(file: Path) -> dict:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is not there: no such run has finished. {advice(file)}")
     try:
-        record = json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+        record = json.loads(file.read_text(encoding="utf-8"), parse_constant=str)  # NaN is a word
         if isinstance(record, dict) and isinstance(record.get("parameters"), dict):
             record["parameters"] = with_defaults(record["parameters"])
         check_record(record)
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{file} is no record of this version: {error}. {advice(file)}") from error
     return record
-
-
-def refuse_constant(name: str) -> None:
-    """Python reads NaN and Infinity, which no record has."""
-    raise ValueError(f"it holds {name}")
 
 
 def advice(file: Path) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import NamedTuple
 
 import filelock
 import torch
@@ -21,6 +20,7 @@ from coursepack.train.recipe import PLACES, Recipe
 CODE = ("model.py", *(f"coursepack/{room}.py" for room in (
     "files", "threads", "data/sources", "data/datasets", "train/updates", "train/recipe",
     "train/batches", "train/loop")))
+History = list[dict[str, float]]  # a row for each finished epoch
 LOCKS: dict[Path, filelock.FileLock] = {}  # of runs of this process, until saved
 
 
@@ -71,20 +71,13 @@ def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
             at_the_end.pop_all()
 
 
-class Visit(NamedTuple):
-    """A run on its way, see visit()."""
-
-    history: list[dict[str, float]]  # a row for each finished epoch
-    threads: int  # how many the run began with
-    left: range  # the epochs, counted from 1, that are left to do
-    keep: Callable[[dict[str, float]], None]  # takes a finished epoch: the run goes on after it
-
-
 @contextlib.contextmanager
 def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
-          optimizer: torch.optim.Optimizer) -> Iterator[Visit]:
+          optimizer: torch.optim.Optimizer) -> Iterator[tuple[History, int, Callable]]:
     """A run as an interruption left it, model and optimizer too, or its start: locked till saved.
 
+    That is a row for each finished epoch, the number of threads that it began with, and a function
+    that takes the row of the next one and keeps the run as it is after it.
     Raises PermissionError if its folder cannot be written or another process is training it,
     ValueError that names a broken checkpoint: that may be worth something, so it stays.
     """
@@ -100,11 +93,11 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
                      "history": history, "threads": torch.get_num_threads()}
             files.replace_file(file, functools.partial(torch.save, state))
 
-        yield Visit(history, used, range(len(history) + 1, recipe.epochs + 1), keep)
+        yield history, used, keep
 
 
 def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
-           optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, float]], int]:
+           optimizer: torch.optim.Optimizer) -> tuple[History, int]:
     """Load a checkpoint, if there is one, into model and optimizer: its history and threads."""
     if not file.exists():
         if others := sorted(path.name for path in file.parent.glob("unfinished-*.pt")):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -93,13 +93,13 @@ def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
 
 # --------------------------------------------------------------------------------- all epochs
 def train_epochs(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
-                 epochs: Iterable[int], after: Callable[[dict[str, float], float], object],
+                 history: checkpoints.History, after: Callable[[dict[str, float], float], object],
                  bar: tqdm | None = None) -> None:
-    """Train for these epochs. After each, after(row, seconds) is given what train_epoch returned.
+    """Train for the epochs that a history lacks; after(row, seconds) adds the row of each to it.
 
     What after() adds to the row counts as well: the epoch in which training diverges is the last.
     """
-    for epoch in epochs:
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
         row = train_epoch(model, data, recipe, optimizer, epoch, bar)
         after(row, time.perf_counter() - started)
@@ -130,12 +130,12 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     visit() does, FloatingPointError if training diverges.
     """
     optimizer = make_optimizer(model, recipe)
-    with checkpoints.visit(recipe, data, model, optimizer) as run:
+    with checkpoints.visit(recipe, data, model, optimizer) as (history, used, keep):
         data = place(model, data)
         if data.train_labels.device.type == "cpu":
-            threads.fix_threads(run.threads)
+            threads.fix_threads(used)
         per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
-        bar = tqdm(total=recipe.epochs * per_epoch, initial=len(run.history) * per_epoch,
+        bar = tqdm(total=recipe.epochs * per_epoch, initial=len(history) * per_epoch,
                    unit="batch", mininterval=1)
 
         def after(row: dict[str, float], seconds: float) -> None:
@@ -145,16 +145,15 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
                     "threads": torch.get_num_threads()}
             if diverged(row):
                 raise FloatingPointError(
-                    f"training diverged: in epoch {len(run.history) + 1} the loss is "
-                    f"{row['loss']:.4g}, that of the test images {row['test_loss']:.4g}, the "
-                    f"penalty {row['penalty']:.4g}. Choose an lr below {recipe.lr}, or a smaller "
-                    "l1 or l2.")
-            run.keep(row)
-            report_epoch(run.history, recipe.epochs)
+                    f"training diverged: in epoch {len(history) + 1} the loss is {row['loss']:.4g},"
+                    f" of test images {row['test_loss']:.4g}, the penalty {row['penalty']:.4g}. "
+                    f"Choose an lr below {recipe.lr}, or a smaller l1 or l2.")
+            keep(row)
+            report_epoch(history, recipe.epochs)
 
-        train_epochs(model, data, recipe, optimizer, run.left, after, bar)
+        train_epochs(model, data, recipe, optimizer, history, after, bar)
         bar.close()
-    return run.history
+    return history
 
 
 def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
@@ -174,8 +173,7 @@ def train_beside(data: Dataset, recipe: Recipe,
     """
     model, history = build_model(recipe, data), []
     torch.set_num_threads(threads.THREADS)
-    train_epochs(model, place(model, data), recipe, make_optimizer(model, recipe),
-                 epochs=range(1, recipe.epochs + 1),
+    train_epochs(model, place(model, data), recipe, make_optimizer(model, recipe), history,
                  after=lambda row, seconds: history.append(row | watch(model)))
     return model, history
 
