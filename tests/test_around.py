@@ -13,7 +13,6 @@ import publish
 import pytest
 import website
 import yaml
-from helpers import run
 from packaging.requirements import Requirement
 from test_house import imported
 
@@ -23,7 +22,7 @@ CONDAS = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib",
           "python-fastjsonschema": "fastjsonschema"}
 COURSE = ["[emu]*.py", "coursepack/**/*.py"]
 CALLED = {"jupyterlab", "nbconvert", "nbval", "snakemake"}  # as commands
-CALLED_BY_UPKEEP = {"check-jsonschema", "pytest-timeout", "pytest-xdist", "ruff"}
+CALLED_BY_UPKEEP = {"pytest-timeout", "pytest-xdist", "ruff"}
 
 
 def read(name):
@@ -59,13 +58,6 @@ def test_requirements_name_what_is_imported_or_called_constraints_a_version_of_e
     binder = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
     given = {re.split("[=<>]", line)[0] for line in binder}
     assert packages(*COURSE) <= {CONDAS.get(name, name) for name in given}
-
-
-@pytest.mark.slow
-def test_workflows_are_as_their_schema_says():
-    done = run([sys.executable, "-m", "check_jsonschema", "--builtin-schema",
-                "vendor.github-workflows", *ROOT.glob(".github/workflows/*.yml")])
-    assert done.returncode == 0, done.stdout
 
 
 def test_workflows_call_commands_of_the_course_on_the_oldest_and_newest_python_every_week():

@@ -17,6 +17,7 @@ from readme import without_badges, write
 
 from coursepack.files import ROOT
 
+HOST = "https://github.com"
 OWNER_NAME = r"[A-Za-z0-9](-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"  # as on GitHub
 # What git check-ref-format --branch refuses, here also where there is no git.
 NO_REF = re.compile(r"^(@|HEAD)?$|^-|[\0- \x7f~^:?*[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|^/|[/.]$")
@@ -25,7 +26,7 @@ NO_REF = re.compile(r"^(@|HEAD)?$|^-|[\0- \x7f~^:?*[\\]|\.\.|@\{|//|(^|/)\.|\.lo
 def badges(repo: str, ref: str, notebook: str) -> str:
     """One line of markdown: where a notebook can be opened."""
     path = f"{repo}/blob/{quote(ref)}/notebooks/{notebook}"
-    source = quote(f"https://github.com/{path}", safe="/:")
+    source = quote(f"{HOST}/{path}", safe="/:")
     colab, branch = "https://colab.research.google.com", quote(ref, safe="")
     links = [("Colab", f"{colab}/assets/colab-badge.svg", f"{colab}/github/{path}"),
              ("Kaggle", "https://kaggle.com/static/images/open-in-kaggle.svg",
@@ -48,7 +49,7 @@ def stamp_notebook(path: Path, repo: str, ref: str) -> str:
     notebook = nbformat.read(path, as_version=4)
     title, setup = notebook.cells[0], next(cell for cell in notebook.cells if cell.id == "setup")
     title.source = stamp(title.source, badges(repo, ref, path.name))
-    values = json.dumps([f"https://github.com/{repo}", ref], ensure_ascii=False)[1:-1]
+    values = json.dumps([f"{HOST}/{repo}", ref], ensure_ascii=False)[1:-1]
     setup.source, times = re.subn(r"(?m)^COURSE_REPO, COURSE_REF = .*$",
                                   lambda _: f"COURSE_REPO, COURSE_REF = {values}", setup.source)
     assert times == 1, f"the setup of {path.name} has {times} lines to stamp"
@@ -59,15 +60,13 @@ def stamped(repo: str, ref: str) -> dict[Path, str]:
     """The new text of each file that says where the course is."""
     texts = {path: stamp_notebook(path, repo, ref) for folder in ("notebooks", "tests/golden")
              for path in sorted((ROOT / folder).glob("*.ipynb"))}
-    readme, citation = ROOT / "README.md", ROOT / "CITATION.cff"
-    address = f"https://github.com/{repo}"
+    readme, citation, address = ROOT / "README.md", ROOT / "CITATION.cff", f"{HOST}/{repo}"
     tests = f"{address}/actions/workflows/tests.yml"
     line = badges(repo, ref, "00_normalization_by_hand.ipynb")
     texts[readme] = stamp(readme.read_text(encoding="utf-8"),
                           f"{line} [![Tests]({tests}/badge.svg)]({tests})")
     rest = re.sub(r"(?m)^repository-code: .*\n", "", citation.read_text(encoding="utf-8"))
-    texts[citation] = f'{rest}repository-code: "{address}"\n'
-    return texts
+    return texts | {citation: f'{rest}repository-code: "{address}"\n'}
 
 
 def main() -> None:

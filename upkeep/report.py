@@ -99,13 +99,11 @@ def saved_section(records: list[dict]) -> str:
     """The recipe notebooks as saved: one run each."""
     data, parameters = records[0]["data"], records[0]["parameters"]
     alts = {graph.name.replace(" ", "_"): f"{graph.name.capitalize()} of the three recipes by epoch"
-            for graph in figures.GRAPHS.values()}
-    for run, record in zip(RECIPES, records):
-        alts[f"misclassified_{run}"] = (
-            f"The most confident mistakes of {recipes.recipe_title(record)}, with true class, "
-            "prediction and confidence")
-    alts |= {"reliability": "How sure each network was, and how right",
-             "misclassified_by_all": "The mistakes that all three share"}
+            for graph in figures.GRAPHS.values()} | {
+        f"misclassified_{run}": f"The most confident mistakes of {recipes.recipe_title(record)}, "
+        "with true class, prediction and confidence" for run, record in zip(RECIPES, records)} | {
+        "reliability": "How sure each network was, and how right",
+        "misclassified_by_all": "The mistakes that all three share"}
     table = effects.results_table(records)[SHOWN_SAVED]
     return "\n\n".join([
         "## The recipe notebooks, as saved",
