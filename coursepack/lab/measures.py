@@ -79,22 +79,18 @@ def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float
     https://arxiv.org/abs/1801.05134), and batch norm divides by the first in both. A mean over
     channels, on the first 2,000 training images, not moved.
     """
-    images, net = data.train_images[:2000], copy.deepcopy(model)
-    variances: dict[str, list[float]] = {}
-
-    def note(name: str) -> Callable:
-        return lambda _, inputs: variances.setdefault(name, []).append(
-            inputs[0].var((0, 2, 3), correction=0))
-
+    net, variances = copy.deepcopy(model), []
     layers = [module for module in net.modules() if isinstance(module, NORMS)]
-    for i, layer in enumerate(layers, 1):
-        layer.register_forward_pre_hook(note(f"variance_ratio_{i}"))
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda _, inputs: variances.append(
+            inputs[0].var((0, 2, 3), correction=0)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         for mode in (True, False):
-            scores(net.train(mode), images, data)
-    return {name: (train / test.clamp(min=1e-12)).mean().item()
-            for name, (train, test) in variances.items()}
+            scores(net.train(mode), data.train_images[:2000], data)
+    pairs = zip(variances[:len(layers)], variances[len(layers):])  # in training, in evaluation
+    return {f"variance_ratio_{i}": (train / test.clamp(min=1e-12)).mean().item()
+            for i, (train, test) in enumerate(pairs, 1)}
 
 
 def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:

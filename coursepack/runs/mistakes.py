@@ -30,12 +30,11 @@ class Misclassified(NamedTuple):
 
 def find_misclassified(probabilities: Tensor, data: Dataset) -> Misclassified:
     """All test images whose most probable class is not their label."""
-    top, prediction = probabilities.max(1)
-    wrong = torch.nonzero(prediction != data.test_labels.cpu()).flatten()
+    (top, prediction), labels = probabilities.max(1), data.test_labels.cpu()
+    wrong = torch.nonzero(prediction != labels).flatten()
     wrong = wrong[top[wrong].argsort(descending=True, stable=True)]
-    label = data.test_labels.cpu()[wrong]
-    parts = (wrong, data.test_images.cpu()[wrong], label, prediction[wrong], top[wrong],
-             probabilities[wrong, label])
+    parts = (wrong, data.test_images.cpu()[wrong], labels[wrong], prediction[wrong], top[wrong],
+             probabilities[wrong, labels[wrong]])
     return Misclassified(*(part.numpy() for part in parts))
 
 

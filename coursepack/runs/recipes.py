@@ -82,22 +82,17 @@ def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:
     titles = [recipe_title(runs[0]) for runs in groups]
     named = {}
     for runs, mine, title in zip(groups, shared, titles):
-        check_seeds(runs)
+        for one, two in itertools.pairwise(run["parameters"] for run in runs):
+            if one["seed"] == two["seed"]:
+                raise ValueError(f"{one['run_name']} and {two['run_name']} are one recipe with one "
+                                 f"seed, {one['seed']}, and would count as two. Leave one out, or "
+                                 "run it again with another seed.")
         twins = [other for other, name in zip(shared, titles) if name == title]
         differ = [k for k in mine if any(
             mine[k] != other[k] for other in (shared if k in MUST_AGREE else twins))]
         values = [str(mine[k]).lower() if type(mine[k]) is bool else mine[k] for k in differ]
         named[", ".join([title, *(f"{k} {value}" for k, value in zip(differ, values))])] = runs
     return named
-
-
-def check_seeds(runs: Sequence[dict]) -> None:
-    """Raise ValueError unless the runs of a recipe, sorted by seed, are of one seed each."""
-    for one, two in itertools.pairwise(run["parameters"] for run in runs):
-        if one["seed"] == two["seed"]:
-            raise ValueError(f"{one['run_name']} and {two['run_name']} are one recipe with one "
-                             f"seed, {one['seed']}, and would count as two. Leave one out, or run "
-                             "it again with another seed.")
 
 
 def final_values(runs: Sequence[dict], key: str = "test_accuracy") -> np.ndarray:

@@ -77,7 +77,7 @@ def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], ra
     if recipe.weight_decay:
         updates.decay(parameters, rate * recipe.weight_decay)
     optimizer.step()
-    if recipe.l1_step == "proximal":
+    if recipe.l1_step == "proximal":  # by so much a gradient of l1 moves in the long run
         updates.shrink(parameters, rate * recipe.l1 / (1 - recipe.momentum))
     return value
 

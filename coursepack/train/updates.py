@@ -49,9 +49,8 @@ def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float,
 def shrink(parameters: Sequence[Tensor], threshold: float) -> None:
     """The proximal step of L1: every weight towards zero by threshold, and to zero, never past it.
 
-    The subgradient steps over zero and back, and makes hardly a weight exactly zero; this does
-    (Daubechies, Defrise and De Mol 2004; Parikh and Boyd 2014, https://doi.org/10.1561/2400000003).
-    The threshold is lr * l1 / (1 - momentum): by so much a gradient of l1 moves in the long run.
+    The subgradient steps over zero and back, and makes hardly a weight exactly zero.
+    Daubechies, Defrise and De Mol 2004; Parikh and Boyd 2014, https://doi.org/10.1561/2400000003.
     """
     for w in parameters:
         w.copy_(w.sign() * (w.abs() - threshold).clamp(min=0))
@@ -61,8 +60,7 @@ def shrink(parameters: Sequence[Tensor], threshold: float) -> None:
 def decay(parameters: Sequence[Tensor], share: float) -> None:
     """Weight decay that no gradient knows of: every weight loses a share of itself, lr * decay.
 
-    Under plain gradient descent that is L2; Adam would divide L2's gradient by the gradients' size
-    (Loshchilov and Hutter 2017, https://arxiv.org/abs/1711.05101).
+    Adam would divide L2's gradient. Loshchilov and Hutter 2017, https://arxiv.org/abs/1711.05101
     """
     for w in parameters:
         w.mul_(1 - share)
