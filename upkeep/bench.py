@@ -4,34 +4,33 @@
     bench.py --parts speed growth     some parts
     bench.py --trial                  with few images of the sample, some minutes
 
-Parts: speed (student loop, the same recipe here, the default recipe, bare compute), profile (where
-the seconds go), growth (more images, other batches), busy (beside another process), notebooks
-(start-up, memory and accuracy of the recipe notebooks), goal (time to 99.30 % with
-notebooks/params/quick.yaml). Every measurement is a process of its own; the contenders take turns,
-and a ratio is taken within a turn. The results go to bench.json in --out, beside earlier ones of
-the same machine and numbers; bench_report.py makes text and figures of them, and can publish it.
+A part is a row of PARTS: a function that measures, and one that makes a table of what that found.
+Every measurement is a process of its own; the cases of a part take turns, and a ratio is taken
+within a turn. The results go to bench.json in --out, beside earlier ones of the same machine and
+numbers; report and figures are made of it alone, and can be published.
 """
 
 import cProfile
-import dataclasses
-import functools
 import json
 import math
 import os
 import platform
 import pstats
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import timeit
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
-import bench_report
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import psutil
 import torch
 import torch.nn.functional as F
@@ -41,31 +40,35 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
+import student_loop
 from kernels import own_kernel
+from readme import markdown_table, write
 
-from coursepack import files, threads
 from coursepack.data.datasets import SAMPLE, Dataset, load_dataset
+from coursepack.files import ROOT, check_writable, replace_file
 from coursepack.lab.studies import notebook_defaults
 from coursepack.runs.records import RECIPES
-from coursepack.show import looks
+from coursepack.show.looks import LOOKS, set_up
+from coursepack.threads import THREADS, set_up_torch
 from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 
+FULL = Namespace(dataset="mnist", images=60_000, turns=5, seeds=3, changes={})
+TRIAL = Namespace(dataset=SAMPLE, images=60, turns=1, seeds=1, changes={"epochs": 1})
+DEFAULTS = {own["norm"]: {key: own[key] for key in ("norm", "l1", "l2", "lr")}
+            for own in map(notebook_defaults, RECIPES.values())}  # the recipes, by norm
 FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
-QUICK = yaml.safe_load((files.ROOT / "notebooks" / "params" / "quick.yaml").read_bytes())
-SECTIONS = ("training_batches", "evaluate", "replace_file")  # functions that an epoch calls
+QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_bytes())
+GOAL = 0.993  # test accuracy to reach, and to keep
+CONTENDERS = {"student": "student loop", "same": "same recipe, here", "default": "default recipe",
+              "limit": "bare compute"}
+RUNNERS = {"student": ("student loop, its recipe", "#555555", "-"),
+           "quick": ("`quick.yaml`, here", *LOOKS["group"][1:])}  # to the goal: name, colour, line
+SECTIONS = {"training_batches": "images and their movements", "evaluate": "test",
+            "replace_file": "checkpoint"}  # functions that an epoch calls
 OPERATIONS = {"convolutions": "conv", "normalization": "norm(_backward)?$",
               "ReLU": "clamp_min|threshold", "pooling": "pool"}  # names in PyTorch's profiler
-FULL = Namespace(dataset="mnist", images=60_000, turns=5, epochs=20, seeds=3)
-TRIAL = Namespace(dataset=SAMPLE, images=60, turns=1, epochs=1, seeds=1)
-
-
-@functools.cache
-def defaults() -> dict[str, dict]:
-    """The recipes of the three notebooks, by norm."""
-    recipes = map(notebook_defaults, RECIPES.values())
-    return {own["norm"]: {key: own[key] for key in ("norm", "l1", "l2", "lr")} for own in recipes}
 
 
 # ------------------------------------------------------------------- one measurement, one process
@@ -104,143 +107,179 @@ def run_beside(data: Dataset, recipe: Recipe) -> dict:
 def run_profile(data: Dataset, recipe: Recipe) -> dict:
     """Train as run_pack; seconds by section of the loop, and shares of PyTorch's operations."""
     profiler = cProfile.Profile()
-    result = profiler.runcall(run_pack, data, recipe)
+    seconds = profiler.runcall(run_pack, data, recipe)["seconds"]
     spent = pstats.Stats(profiler).get_stats_profile().func_profiles
-    sections = {name: spent[name].cumtime / recipe.epochs for name in SECTIONS}
-    few = dataclasses.replace(recipe, run_name="few")
+    few = replace(recipe, run_name=f"{recipe.run_name}-few")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as operations:
         run_pack(data.head(100 * recipe.batch_size), few)
-    events = {event.key: event.self_cpu_time_total for event in operations.key_averages()}
-    shares = {group: sum(us for key, us in events.items() if re.search(pattern, key))
-              / sum(events.values()) for group, pattern in OPERATIONS.items()}
-    return {"seconds": result["seconds"], "sections": sections, "operations": shares}
+    events = pd.Series({row.key: row.self_cpu_time_total for row in operations.key_averages()})
+    shares = {group: events.filter(regex=names).sum() / events.sum()
+              for group, names in OPERATIONS.items()}
+    return {"seconds": seconds, "operations": shares,
+            "sections": {name: spent[name].cumtime / recipe.epochs for name in SECTIONS}}
 
 
-def work(settings: dict, data: Dataset) -> None:
-    """What a process of measure() does: warm up on three batches, run, print the result."""
-    threads.set_up_torch()
-    torch.set_num_threads(threads.THREADS)  # as loop.train() does
-    run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
-           "profile": run_profile}[settings["job"]]
-    recipe = Recipe(**settings["recipe"])
-    run(data.head(3 * recipe.batch_size), dataclasses.replace(recipe, epochs=1, run_name="warm-up"))
-    print(json.dumps(run(data, recipe)))
+def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
+    """A measurement, in a process that has just begun: of so many images, and a sixth to test.
 
-
-def finish(command: Sequence[object], **settings: str) -> str:
-    """Standard output of a command that must succeed; OpenMP waits as settings say, if they do."""
-    own = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
-    environment = {name: os.environ[name] for name in os.environ.keys() - own} | settings
-    done = subprocess.run([*map(str, command)], env=environment, capture_output=True,
-                          encoding="utf-8")
-    if done.returncode:
-        raise RuntimeError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
-    return done.stdout
-
-
-def measure(job: str, data: Dataset, recipe: dict, nesterov: bool = True) -> dict:
-    """What a loop measures of itself in a new process.
-
-    Job "student" is student_loop.py, set up as Python comes. The others are those of work(), set up
-    as the notebooks set up theirs, and always with Nesterov's momentum.
+    The student's loop has PyTorch as it comes, the others as the notebooks have it.
     """
+    data = load_dataset(dataset)
+    train = torch.arange(images) % len(data.train_labels)  # cut, or repeated
+    test = torch.arange(math.ceil(images / 6)) % len(data.test_labels)
+    data = data._replace(
+        train_images=data.train_images[train], train_labels=data.train_labels[train],
+        test_images=data.test_images[test], test_labels=data.test_labels[test])
     with tempfile.TemporaryDirectory() as folder:
-        own = Recipe(**recipe, device="cpu", runs_dir=folder)
-        settings = {"job": job, "recipe": dataclasses.asdict(own), "network": own.network(),
-                    "nesterov": nesterov}
-        torch.save(data._asdict(), Path(folder) / "data.pt")
-        inputs = [json.dumps(settings), Path(folder) / "data.pt"]
-        if job == "student":
-            output = finish([sys.executable, Path(__file__).with_name("student_loop.py"), *inputs])
-        else:
-            output = finish([sys.executable, __file__, "--work", *inputs], GOMP_SPINCOUNT="5000")
-    result = json.loads(output.splitlines()[-1])
-    print(time.strftime("%H:%M:%S"), job, recipe, f"{result['seconds']:.4g} s", flush=True)
+        recipe = Recipe(**parameters, device="cpu", runs_dir=folder)
+        if job in ("student", "plain student"):
+            rows = student_loop.run(data, recipe, nesterov=job == "student")
+            return {"epochs": rows, "seconds": seconds_to(rows)[-1] / len(rows)}
+        set_up_torch()
+        torch.set_num_threads(THREADS)  # as loop.train() does
+        run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
+               "profile": run_profile}[job]
+        run(data.head(3 * recipe.batch_size), replace(recipe, epochs=1, run_name="warm-up"))
+        return run(data, recipe)
+
+
+def measure(*asked: object) -> dict:
+    """What work(*asked) returns in a process of its own. Its threads wait as a notebook's do."""
+    spin = {} if "student" in asked[0] else {"GOMP_SPINCOUNT": "5000"}
+    own = os.environ.keys() - {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
+    done = subprocess.run([sys.executable, __file__, "--work", json.dumps(asked)],
+                          env={name: os.environ[name] for name in own} | spin,
+                          capture_output=True, encoding="utf-8")
+    if done.returncode:
+        raise RuntimeError(f"{asked} failed:\n{done.stderr}")
+    result = json.loads(done.stdout.splitlines()[-1])
+    print(time.strftime("%H:%M:%S"), *asked, f"{result['seconds']:.4g} s", flush=True)
     return result
 
 
-def take_turns(scale: Namespace, cases: dict[str, dict]) -> dict[str, dict]:
-    """What is measured of each norm's cases (arguments of measure()), a list entry a turn."""
-    found = {norm: {name: [] for name in own} for norm, own in cases.items()}
-    for _ in range(scale.turns):
-        for norm, own in cases.items():
-            for name, case in own.items():
-                found[norm][name].append(measure(*case))
+def take_turns(scale: Namespace, cases: dict[object, tuple], norms: Iterable[str] = (),
+               turns: int = 0, keep: Callable = itemgetter("seconds")) -> dict[str, dict]:
+    """Of each norm and case what is to be kept of its measurements, one a turn.
+
+    A case is a job of work(), how it changes the notebook's recipe of a norm, and on how many
+    images, if not on all of the scale's. The seed is the turn.
+    """
+    found = {norm: {name: [] for name in cases} for norm in norms or DEFAULTS}
+    for turn in range(1, (turns or scale.turns) + 1):
+        for norm, own in found.items():
+            for name, (job, changes, *images) in cases.items():
+                recipe = DEFAULTS[norm] | {"seed": turn} | changes | scale.changes
+                own[name].append(keep(measure(
+                    job, recipe, scale.dataset, *(images or [scale.images]))))
     return found
 
 
-def seconds_of(found: dict[str, dict]) -> dict[str, dict]:
-    """Of all that take_turns() found the seconds."""
-    return {norm: {name: [turn["seconds"] for turn in turns] for name, turns in own.items()}
-            for norm, own in found.items()}
+# --------------------------------------------------------------------- the parts and their tables
+Table = tuple[str, pd.DataFrame]  # a sentence that tells what is in it
 
 
-# ------------------------------------------------------------------------------------ the parts
-def cut(data: Dataset, images: int) -> Dataset:
-    """A dataset cut or repeated to images to train and a sixth of that to test."""
-    train = torch.arange(images) % len(data.train_labels)
-    test = torch.arange(math.ceil(images / 6)) % len(data.test_labels)
-    return data._replace(
-        train_images=data.train_images[train], train_labels=data.train_labels[train],
-        test_images=data.test_images[test], test_labels=data.test_labels[test])
+def by_turn(found: dict[str, dict]) -> pd.DataFrame:
+    """What take_turns() found, a row a norm: an array of the turns' seconds in each cell."""
+    table = pd.DataFrame(found).T.map(np.array)
+    return table.set_axis([LOOKS[norm].short for norm in found]).rename_axis("norm")
 
 
-def speed(data: Dataset, scale: Namespace) -> dict:
-    """Seconds an epoch of each contender, by norm."""
-    cases = {}
-    for norm, default in defaults().items():
-        student = default | STUDENT
-        cases[norm] = {"student": ("student", data, student | {"epochs": 1}),
-                       "same": ("pack", data, student | FEW),
-                       "default": ("pack", data, default | FEW),
-                       "limit": ("limit", data, default | FEW)}
-    return seconds_of(take_turns(scale, cases))
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Median and, in brackets, the range of several values."""
+    middle, low, high = (format(of(values), form) for of in (np.median, min, max))
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
 
 
-def profile(data: Dataset, scale: Namespace) -> dict:
-    """Where the seconds of an epoch of the default recipes go."""
-    found = take_turns(scale, {norm: {job: (job, data, default | FEW)
-                                      for job in ("limit", "profile")}
-                               for norm, default in defaults().items()})
-    return {norm: {"limit": medians(own["limit"])["seconds"], **medians(own["profile"])}
-            for norm, own in found.items()}
+def mean_and_each(values: Sequence[float]) -> str:
+    """Of several accuracies."""
+    return f"{np.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})"
 
 
 def medians(turns: list[dict]) -> dict:
     """The median of each number in dictionaries of the same keys, at any depth."""
     return {key: medians([turn[key] for turn in turns]) if isinstance(value, dict)
-            else statistics.median(turn[key] for turn in turns)
-            for key, value in turns[0].items()}
+            else float(np.median([turn[key] for turn in turns])) for key, value in turns[0].items()}
 
 
-def growth(data: Dataset, scale: Namespace) -> list[dict]:
-    """Seconds an epoch of the default recipes, with more images and with other batches."""
-    twelfth, quarter, whole = (cut(data, scale.images // n) for n in (12, 4, 1))
-    sizes = [(twelfth, 128), (quarter, 128), (whole, 128), (quarter, 32), (quarter, 512)]
-    found = take_turns(scale, {norm: {
-        (len(part.train_labels), batch): ("pack", part, default | FEW | {"batch_size": batch})
-        for part, batch in sizes} for norm, default in defaults().items()})
+def speed(scale: Namespace) -> dict:
+    """Seconds an epoch of each contender."""
+    return take_turns(scale, {
+        "student": ("student", STUDENT | {"epochs": 1}), "same": ("pack", STUDENT | FEW),
+        "default": ("pack", FEW), "limit": ("limit", FEW)})
+
+
+def speed_table(found: dict, images: int) -> Table:
+    turns = by_turn(found)[[*CONTENDERS]]
+    student, same, default, limit = (turns[name] for name in CONTENDERS)
+    rates = (images / turns).map(spread, form=",.0f")
+    rates.columns = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
+    ratios = {"b/a": student / same, "c/a": student / default, "b/d": limit / same,
+              "c/d": limit / default}
+    return ("Images a second, tests after each epoch included ({turns}):",
+            rates.assign(**{head: ratio.map(spread) for head, ratio in ratios.items()}))
+
+
+def profile(scale: Namespace) -> dict:
+    """Medians of where the seconds of an epoch go."""
+    found = take_turns(scale, {job: (job, FEW) for job in ("limit", "profile")}, keep=dict)
+    return {norm: {"limit": medians(own["limit"])["seconds"], **medians(own["profile"])}
+            for norm, own in found.items()}
+
+
+def profile_table(found: dict, images: int) -> Table:
+    rows = []
+    for norm, own in found.items():
+        parts = {"bare compute": own["limit"]} | {
+            head: own["sections"][name] for name, head in SECTIONS.items()}
+        rest = own["seconds"] - sum(parts.values())
+        seconds = {"in all": own["seconds"], **parts, "penalty, counters, the rest": rest}
+        rows.append({"norm": LOOKS[norm].short, **{key: f"{s:.2f}" for key, s in seconds.items()},
+                     "operations": ", ".join(f"{name} {share:.0%}" for name, share
+                                             in own["operations"].items())})
+    return ("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
+            "operations, by its profiler; bare compute is another process, so the noise of the "
+            "machine can make the rest negative; {turns}):", pd.DataFrame(rows).set_index("norm"))
+
+
+def growth(scale: Namespace) -> list[dict]:
+    """Seconds an epoch, with more images and with other batches."""
+    sizes = [(scale.images // part, batch)
+             for part, batch in ((12, 128), (4, 128), (1, 128), (4, 32), (4, 512))]
+    found = take_turns(scale, {(images, batch): ("pack", FEW | {"batch_size": batch}, images)
+                               for images, batch in sizes})
     return [{"norm": norm, "images": images, "batch_size": batch, "seconds": seconds}
-            for norm, own in seconds_of(found).items()
-            for (images, batch), seconds in own.items()]
+            for norm, own in found.items() for (images, batch), seconds in own.items()]
 
 
-def busy(data: Dataset, scale: Namespace) -> dict:
-    """Seconds an epoch of the default recipes, alone and beside a process that never rests."""
-    jobs = {"alone": "pack", "beside": "beside"}
-    return seconds_of(take_turns(scale, {
-        norm: {name: (job, data, default | FEW) for name, job in jobs.items()}
-        for norm, default in defaults().items()}))
+def growth_table(found: list[dict], images: int) -> Table:
+    turns = {case["norm"]: {} for case in found}
+    for case in found:
+        head = f"{case['images']:,} images, batch {case['batch_size']}"
+        turns[case["norm"]][head] = case["seconds"]
+    return ("Seconds an epoch of the default recipe, as the work grows ({turns}):",
+            by_turn(turns).map(spread))
 
 
-def notebooks(data: Dataset, scale: Namespace) -> dict:
+def busy(scale: Namespace) -> dict:
+    """Seconds an epoch, alone and beside a process that never rests."""
+    return take_turns(scale, {"alone": ("pack", FEW), "beside": ("beside", FEW)})
+
+
+def busy_table(found: dict, images: int) -> Table:
+    turns = by_turn(found).rename(columns={"beside": "beside it"})
+    turns["times slower"] = turns["beside it"] / turns["alone"]
+    return ("Seconds an epoch of the default recipe, beside a process that never rests ({turns}):",
+            turns.map(spread))
+
+
+def notebooks(scale: Namespace) -> dict:
     """Start-up, memory and final accuracy of the recipe notebooks, run by papermill."""
-    code = f"import sys; sys.path[:0] = [{str(files.ROOT)!r}]; import utils"
-    importing = timeit.repeat(lambda: finish([sys.executable, "-c", code]), number=1, repeat=3)
+    importing = [sys.executable, "-c", "import utils"]
     size = min(scale.images, len(load_dataset(scale.dataset).train_labels))
-    small = {"dataset": scale.dataset, "epochs": 1, "train_size": 1000}
-    full = small | {"epochs": scale.epochs, "train_size": size}
-    return {"import_seconds": importing,
+    small = {"dataset": scale.dataset, "train_size": 1000, "epochs": 1}
+    full = {"dataset": scale.dataset, "train_size": size} | scale.changes
+    return {"import_seconds": timeit.repeat(
+                lambda: subprocess.run(importing, cwd=ROOT, check=True), number=1, repeat=3),
             "small": [run_notebook(name, small) for name in RECIPES.values()],
             "full": [run_notebook(name, full | {"seed": seed})
                      for seed in range(1, scale.seeds + 1) for name in RECIPES.values()]}
@@ -255,29 +294,177 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         parameters = parameters | {"runs_dir": folder, "run_name": "run", "device": "cpu"}
         command = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-level", "ERROR",
-                   "--stdout-file", "-", files.ROOT / "notebooks" / f"{notebook}.ipynb",
+                   "--stdout-file", "-", ROOT / "notebooks" / f"{notebook}.ipynb",
                    f"{folder}/out.ipynb", "-y", json.dumps(parameters)]
         started, ends, peaks = time.perf_counter(), [], []
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"} | own_kernel())
-        for line in process.stdout:
-            if line.startswith("epoch "):
-                ends.append(time.perf_counter() - started)
-                peaks.append(max(
-                    int(find(r"VmHWM:\s*(\d+)", f"/proc/{child.pid}/status") or 0) / 1024
-                    for child in psutil.Process(process.pid).children(True)))
-        if process.wait():
-            raise RuntimeError(f"{notebook} failed:\n{process.stderr.read()}")
+        with subprocess.Popen(
+                command, stdout=subprocess.PIPE, encoding="utf-8", env=os.environ | own_kernel()
+                | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"}) as process:
+            for line in process.stdout:
+                if line.startswith("epoch "):
+                    ends.append(time.perf_counter() - started)
+                    kernels = psutil.Process(process.pid).children(True)
+                    peaks.append(max(int(find(r"VmHWM:\s*(\d+)", f"/proc/{kernel.pid}/status")
+                                         or 0) / 1024 for kernel in kernels))
+        if process.returncode:
+            raise RuntimeError(f"{notebook} failed, see above")
         seconds = time.perf_counter() - started
         record = json.loads((Path(folder) / "run" / "record.json").read_text(encoding="utf-8"))
-    first = record["epochs"][0]
     print(time.strftime("%H:%M:%S"), notebook, parameters, f"{seconds:.4g} s", flush=True)
-    return {
-        "notebook": notebook, "seed": record["parameters"]["seed"], "seconds": seconds,
-        "first_step_seconds": ends[0] - first["train_seconds"] - first["test_seconds"],
-        "training_seconds": record["seconds"], "peak_mb": peaks,
-        "test_accuracy": record["epochs"][-1]["test_accuracy"]}
+    return {"notebook": notebook, "seed": record["parameters"]["seed"], "seconds": seconds,
+            "first_step_seconds": ends[0] - seconds_to(record["epochs"])[0],
+            "training_seconds": record["seconds"], "peak_mb": peaks,
+            "test_accuracy": record["epochs"][-1]["test_accuracy"]}
+
+
+def notebooks_table(found: dict, images: int) -> Table:
+    rows, runs = [], pd.DataFrame(found["full"])
+    last, seeds = len(runs["peak_mb"][0]), runs["seed"].nunique()
+    for small in found["small"]:
+        full = runs[runs["notebook"] == small["notebook"]].to_dict("list")
+        peaks = full["peak_mb"][0]
+        rows.append({
+            "notebook": small["notebook"],
+            "seconds to the first step": spread(full["first_step_seconds"], ".1f"),
+            "seconds in all, 1 epoch of 1,000 images": f"{small['seconds']:.1f}",
+            "seconds of training": spread(full["training_seconds"], ".0f"),
+            "peak MB, epoch 2": f"{peaks[:2][-1]:,.0f}",
+            f"peak MB, epoch {last}": f"{peaks[-1]:,.0f}",
+            "final test accuracy: mean (each)": mean_and_each(full["test_accuracy"])})
+    return (f"The recipe notebooks by papermill, {last} epochs, seeds 1 to {seeds} "
+            f"(`import utils` takes {np.median(found['import_seconds']):.1f} s):",
+            pd.DataFrame(rows).set_index("notebook"))
+
+
+def goal(scale: Namespace) -> dict:
+    """Test accuracy against seconds: the student loop's own recipe and the quick preset."""
+    cases = {"student": ("plain student", STUDENT), "quick": ("pack", QUICK)}
+    return take_turns(scale, cases, ["group"], scale.seeds, keep=dict)["group"]
+
+
+def seconds_to(epochs: list[dict]) -> np.ndarray:
+    """Seconds to the end of each epoch, its test included."""
+    return np.cumsum([row["train_seconds"] + row["test_seconds"] for row in epochs])
+
+
+def time_to_goal(run: dict) -> tuple[float, bool]:
+    """Seconds to the end of the first epoch from which the accuracy stays at GOAL; whether it did.
+
+    A run that does not stay there counts with all of its seconds: it takes longer than that.
+    """
+    below = [i for i, row in enumerate(run["epochs"]) if row["test_accuracy"] < GOAL]
+    needed = below[-1] + 2 if below else 1
+    return seconds_to(run["epochs"])[:needed][-1], needed <= len(run["epochs"])
+
+
+def goal_table(found: dict, images: int) -> Table:
+    rows, means, words = [], {}, ""
+    for name, runs in found.items():
+        seconds, stays = zip(*map(time_to_goal, runs))
+        means[name] = np.mean(seconds)
+        if not all(stays):
+            words = "; a run that does not stay there counts with all of its seconds"
+        times = ", ".join(f"{'' if stay else 'over '}{s:.0f}" for s, stay in zip(seconds, stays))
+        rows.append({"": RUNNERS[name][0], "epochs": len(runs[0]["epochs"]),
+                     "seconds: mean (each seed)": f"{means[name]:.0f} ({times})",
+                     "final: mean (each seed)": mean_and_each(
+                         [run["epochs"][-1]["test_accuracy"] for run in runs])})
+    return (f"GN + L1, seconds until the test accuracy stays at {GOAL:.2%} or more: "
+            f"{means['student'] / means['quick']:.1f} times sooner with the preset{words}.",
+            pd.DataFrame(rows).set_index(""))
+
+
+PARTS = {"speed": (speed, speed_table), "profile": (profile, profile_table),
+         "growth": (growth, growth_table), "busy": (busy, busy_table),
+         "notebooks": (notebooks, notebooks_table), "goal": (goal, goal_table)}
+
+
+# -------------------------------------------------------------------------- report and figures
+def report(results: dict) -> str:
+    """Everything that was measured, as Markdown."""
+    about, run = results["machine"], results["run"]
+    texts = [
+        "# All measurements of speed",
+        f"Measured on {about['processor']}, {about['cores']} cores, {about['threads']} threads, "
+        f"{about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
+        f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training images "
+        f"an epoch from {run['data']} (source: {run['source']}). Medians, range in brackets."]
+    for part in [part for part in PARTS if part in results]:
+        sentence, table = PARTS[part][1](results[part], run["images"])
+        turns = f"{results['turns'][part]} turn{'s' * (results['turns'][part] > 1)}"
+        texts += [sentence.format(turns=turns), markdown_table(
+            [table.index.name, *table.columns], table.itertuples())]
+    return "\n\n".join(texts) + "\n"
+
+
+def plot_speed(ax: plt.Axes, found: dict, images: int) -> str:
+    """Images a second of the contenders, a point for the median and a line for the range."""
+    for k, (norm, seconds) in enumerate(found.items()):
+        look = LOOKS[norm]
+        for row, name in enumerate(CONTENDERS):
+            rates = images / np.array(seconds[name])
+            y, middle = row + 0.24 * (k - 1), np.median(rates)
+            ax.plot([0, middle], [y, y], color=look.colour, linestyle=look.line, linewidth=1.2)
+            ax.plot([rates.min(), rates.max()], [y, y], color=look.colour, linewidth=5, alpha=0.4)
+            ax.plot(middle, y, "o", color=look.colour)
+            ax.annotate(f"{look.short} {middle:,.0f}", (rates.max(), y), xytext=(8, 0),
+                        textcoords="offset points", va="center", color=look.colour, fontsize=11)
+    ax.set_yticks(range(len(CONTENDERS)), CONTENDERS.values())
+    ax.set(xlabel="training images a second", title="Speed of training", ylim=(3.6, -0.6))
+    ax.set_xlim(0, ax.get_xlim()[1] * 1.12)
+    ax.grid(axis="y", visible=False)
+    return "point: median; bar: range of the turns"
+
+
+def plot_goal(ax: plt.Axes, found: dict, images: int) -> str:
+    """Test errors against seconds, a line a seed."""
+    for name, runs in found.items():
+        title, colour, line = RUNNERS[name]
+        for run in runs:
+            x, errors = seconds_to(run["epochs"]), [1 - e["test_accuracy"] for e in run["epochs"]]
+            y = np.maximum(errors, 1e-4)
+            ax.plot(x, y, color=colour, linestyle=line, marker="o", markersize=3)
+        ax.annotate(title.replace("`", ""), (x[0], y[0]), xytext=(14, -6),
+                    textcoords="offset points", color=colour, weight="bold", va="center")
+    ax.axhline(1 - GOAL, color="black", linewidth=1)
+    ax.text(0.01, 1 - GOAL, f"{GOAL:.1%}", transform=ax.get_yaxis_transform(), va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel="seconds of training and testing",
+           ylabel="test images classified right", title="GN + L1: time to accuracy")
+    levels, limits = [50, 80, 90, 95, 98, 99, 99.5, 99.8], ax.get_ylim()
+    ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
+    ax.set_ylim(limits[1], limits[0] * 0.8)
+    ax.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    return f"a line for each of {len(runs)} seeds"
+
+
+PLOTS = {"speed": (plot_speed, 4.2), "goal": (plot_goal, 4.6)}  # with the height in inches
+
+
+def save(results: dict, folder: Path, images: Path) -> None:
+    """Numbers and report in one folder, the figures of what was measured in another."""
+    write(folder / "bench.json", json.dumps(results, indent=1) + "\n")
+    write(folder / "bench.md", report(results))
+    about, run = results["machine"], results["run"]
+    sample = " of the 5,000-digit SAMPLE, repeated" if run["source"] == "sample" else ""
+    for part, (plot, height) in PLOTS.items():
+        if part in results:
+            figure, ax = plt.subplots(figsize=(8, height), layout="constrained")
+            note = plot(ax, results[part], run["images"])
+            figure.text(0.01, -0.01, f"{run['images']:,} images{sample}; {about['processor']}, "
+                        f"{about['cores']} cores; {note}", fontsize=11, color="#444444", va="top")
+            replace_file(images / f"{part}.png", figure.savefig)
+            plt.close(figure)
+
+
+def publish(results: dict, root: Path = ROOT) -> None:
+    """Keep what was measured on the full data for the repository: numbers, report and figures."""
+    if results["run"]["source"] == "sample":
+        sys.exit("not published: this is the sample. Set DATA_DIR to the full data.")
+    if not results.keys() & PARTS.keys():
+        sys.exit("not published: no part was measured with these numbers on this machine.")
+    save(results, root / "results", root / "images")
 
 
 def find(pattern: str, file: str) -> str:
@@ -287,61 +474,43 @@ def find(pattern: str, file: str) -> str:
     return found[1].strip() if found else ""
 
 
-def goal(data: Dataset, scale: Namespace) -> dict:
-    """Test accuracy against seconds: the student loop's own recipe and the quick preset."""
-    results = {"student": [], "quick": []}
-    for seed in range(1, scale.seeds + 1):
-        own = defaults()["group"] | {"seed": seed}
-        student = own | STUDENT | {"epochs": scale.epochs}
-        results["student"].append(measure("student", data, student, nesterov=False))
-        results["quick"].append(measure("pack", data, own | QUICK))
-    return results
-
-
-PARTS = {part.__name__: part for part in (speed, profile, growth, busy, notebooks, goal)}
-
-
-def machine() -> dict:
-    """What the seconds were measured on."""
-    return {"processor": find(r"model name\s*:(.*)", "/proc/cpuinfo") or platform.processor()
-            or platform.machine(), "cores": psutil.cpu_count(), "threads": threads.THREADS,
-            "memory_gb": round(psutil.virtual_memory().total / 2**30),
-            "system": platform.system(), "python": platform.python_version(),
-            "torch": torch.__version__, "torchvision": torchvision.__version__}
-
-
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=[*PARTS],
                         help="none: only the report, of what was measured before")
     parser.add_argument("--trial", action="store_true", help="see above")
-    parser.add_argument("--out", type=Path, default=files.ROOT / "runs" / "bench")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench")
     parser.add_argument("--publish", action="store_true", help="keep the results")
-    parser.add_argument("--work", nargs=2, help=SUPPRESS)  # of one measurement's process
+    parser.add_argument("--work", help=SUPPRESS)  # what measure() asks of its process
     args = parser.parse_args()
     if args.work:
-        settings, file = args.work
-        work(json.loads(settings), Dataset(**torch.load(file, weights_only=True)))
+        print(json.dumps(work(*json.loads(args.work))))
         return
-    looks.set_up()
-    files.check_writable("--out", args.out)
+    set_up()
+    check_writable("--out", args.out)
     scale = TRIAL if args.trial else FULL
-    data = cut(load_dataset(scale.dataset), scale.images)
+    data = load_dataset(scale.dataset)
     print(data)
     file = args.out / "bench.json"
-    results = {"machine": machine(), "run": {
-        "data": data.name, "source": data.source, "images": scale.images}}
+    processor = find(r"model name\s*:(.*)", "/proc/cpuinfo") or platform.processor()
+    results = {
+        "machine": {
+            "processor": processor or platform.machine(), "cores": psutil.cpu_count(),
+            "threads": THREADS, "memory_gb": round(psutil.virtual_memory().total / 2**30),
+            "system": platform.system(), "python": platform.python_version(),
+            "torch": torch.__version__, "torchvision": torchvision.__version__},
+        "run": {"data": data.name, "source": data.source, "images": scale.images}}
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if earlier | results == earlier:  # the same machine and numbers: keep its other parts
         results = earlier
     for part in args.parts:
-        results[part] = PARTS[part](data, scale)
+        results[part] = PARTS[part][0](scale)
         results["turns"] = results.get("turns", {}) | {part: scale.turns}
-        bench_report.write_json(results, file)
-    bench_report.draw(results, args.out)
-    print(f"\n{bench_report.report(results)}\nThe same in {file}, figures beside it.")
+        write(file, json.dumps(results, indent=1) + "\n")
+    save(results, args.out, args.out)
+    print(f"\n{report(results)}\nThe same in {args.out}, with figures.")
     if args.publish:
-        bench_report.publish(results)
+        publish(results)
 
 
 if __name__ == "__main__":

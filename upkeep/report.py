@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import bench_report
+import bench
 import findings
 from readme import markdown_table, write, write_page, write_part
 
@@ -206,7 +206,7 @@ def main() -> None:
     write_part("results", summary(kept))
     write_page("laboratory", findings.page(questions))
     write_part("laboratory", findings.summary(questions))
-    bench_report.publish(json.loads((ROOT / "results" / "bench.json").read_bytes()))
+    bench.publish(json.loads((ROOT / "results" / "bench.json").read_bytes()))
 
 
 if __name__ == "__main__":
