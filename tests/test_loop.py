@@ -26,10 +26,11 @@ def test_steps_follow_the_schedule(tmp_path, few, schedule):
 
 def test_a_history_is_counted_over_images_not_over_batches_and_the_penalty_apart(tmp_path, few):
     data = first(few, 65, 260)  # 64 + 1 images to train on, 250 + 10 to test on
-    recipe = make_recipe(tmp_path, norm="group", lr=1e-9, l1=0.01)
+    recipe = make_recipe(tmp_path, norm="group", lr=1e-9, l1=0.01, l2=0.1)
     model = loop.build_model(recipe, data).double()
     kernels = [w for w in model.parameters() if w.dim() == 4]
-    expected = {"penalty": 0.01 * sum(w.abs().sum().item() for w in kernels)}
+    pull = sum(0.01 * w.abs().sum() + 0.05 * w.square().sum() for w in kernels)
+    expected = {"penalty": pull.item()}
     for prefix, images, labels in [("", data.train_images, data.train_labels),
                                    ("test_", data.test_images, data.test_labels)]:
         scores = log_probabilities(model, images, data)

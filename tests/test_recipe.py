@@ -1,7 +1,4 @@
-"""Recipes: how a value is spelled, how a notebook's variables become one, what is printed.
-
-What is refused: refused_parameters.py. What is written of one and read again: test_records.py.
-"""
+"""Recipes: how a value is spelled, how a notebook's variables become one, what is printed."""
 
 import pytest
 from helpers import files_in, make_recipe

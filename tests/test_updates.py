@@ -12,22 +12,6 @@ from torch.optim import lr_scheduler
 from coursepack.train import loop, updates
 from model import Net
 
-
-def test_the_penalty_is_a_sum_and_its_gradient_by_hand_is_autograds():
-    w = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).double()
-    ours, autograds = ([w.clone().requires_grad_(), torch.zeros(7).double().requires_grad_()]
-                       for _ in range(2))
-    for parameter in (*ours, *autograds):
-        parameter.grad = torch.ones_like(parameter)
-    value = updates.add_penalty(ours, l1=0.3, l2=0.7)
-    expected = updates.penalty(autograds, l1=0.3, l2=0.7)
-    expected.backward()
-    assert value == expected
-    assert value.item() == pytest.approx((0.3 * w.abs().sum() + 0.35 * (w**2).sum()).item())
-    for one, other in zip(ours, autograds):
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-15, atol=0)
-
-
 TORCHS = {  # schedules of an optimizer, for so many steps of 5 an epoch
     "one_cycle": lambda optimizer, count: lr_scheduler.OneCycleLR(
         optimizer, max_lr=0.3, total_steps=count, cycle_momentum=False),
@@ -117,10 +101,6 @@ def test_a_growing_learning_rate_does_what_l2_does_to_weights_before_a_norm(
     assert weights[1] == pytest.approx([growth * w for w in weights[0]], rel=1e-6)
 
 
-def test_which_weights_are_penalized_and_which_are_free_to_grow():
-    model = Net("mnist_10k", "batch")  # it has biases
-    for name, expected in {"weights": [p for p in model.parameters() if p.dim() == 4],
-                           "all": [*model.parameters()]}.items():
-        assert [*map(id, updates.penalized_parameters(model, name))] == [*map(id, expected)]
-    nets = Net("mnist_8k", "batch"), Net("mnist_8k", "none"), model
+def test_weights_before_a_norm_are_free_to_grow():
+    nets = Net("mnist_8k", "batch"), Net("mnist_8k", "none"), Net("mnist_10k")  # it has biases
     assert [len(updates.scale_free_weights(net)) for net in nets] == [5, 0, 0]
