@@ -71,7 +71,7 @@ def test_trial_of_every_part(tmp_path, monkeypatch, capsys, no_data):
     nbformat.write(stub, tmp_path / "notebooks" / "stub.ipynb")
     (tmp_path / "utils.py").touch()
     own, asked, done = bench.DEFAULTS["group"], [], {}
-    ways = {"stub": bench.run_notebook, "student": bench.measure}
+    ways = {"stub": bench.run_notebook, "limit": bench.measure}
 
     def once(*case):
         asked.append(case)

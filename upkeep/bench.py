@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import timeit
-from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -145,11 +145,12 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
 
 def measure(*asked: object) -> dict:
     """What work(*asked) returns in a process of its own. Its threads wait as a notebook's do."""
+    code = "import bench, json, sys; print(json.dumps(bench.work(*json.loads(sys.argv[1]))))"
     spin = {} if "student" in asked[0] else {"GOMP_SPINCOUNT": "5000"}
     own = os.environ.keys() - {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
-    done = subprocess.run([sys.executable, __file__, "--work", json.dumps(asked)],
-                          env={name: os.environ[name] for name in own} | spin,
-                          capture_output=True, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], capture_output=True,
+                          env={name: os.environ[name] for name in own} | spin, encoding="utf-8",
+                          cwd=Path(__file__).parent)
     if done.returncode:
         raise RuntimeError(f"{asked} failed:\n{done.stderr}")
     result = json.loads(done.stdout.splitlines()[-1])
@@ -481,11 +482,7 @@ def main() -> None:
     parser.add_argument("--trial", action="store_true", help="see above")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench")
     parser.add_argument("--publish", action="store_true", help="keep the results")
-    parser.add_argument("--work", help=SUPPRESS)  # what measure() asks of its process
     args = parser.parse_args()
-    if args.work:
-        print(json.dumps(work(*json.loads(args.work))))
-        return
     set_up()
     check_writable("--out", args.out)
     scale = TRIAL if args.trial else FULL
