@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import first, fit, make_recipe
-from started import Started
 
 from coursepack.data.datasets import SAMPLE, load_dataset
 from coursepack.files import ROOT
@@ -60,23 +58,6 @@ def some_digits(digits, tmp_path_factory):
              y_train=digits.train_labels[:400].numpy(), x_test=digits.test_images[:100, 0].numpy(),
              y_test=digits.test_labels[:100].numpy())
     return folder
-
-
-@pytest.fixture
-def start(tmp_path_factory):
-    """start(function, arguments ..., VARIABLE=value): a process that does it, see started.py."""
-    folder, started = tmp_path_factory.mktemp("started"), []
-
-    def start_one(do, *arguments, **environment):
-        started.append(Started(folder / f"{len(started)}.txt", do, arguments,
-                               os.environ | environment))
-        return started[-1]
-
-    yield start_one
-    for one in started:
-        if one.process.is_alive():
-            one.send(signal.SIGKILL)
-        one.process.join(20)
 
 
 @pytest.fixture(scope="session")

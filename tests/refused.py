@@ -9,7 +9,7 @@ import linecache
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -20,12 +20,21 @@ OURS = ("coursepack", "exercises.py", "model.py", "tools", "upkeep", "utils.py")
 FOR_USERS = (ValueError, OSError, FloatingPointError)  # kinds of errors that have a message of ours
 
 
+ALONE = object()  # in place of a word: in a process of its own, as it takes memory or never ends
+
+
 class Refused(NamedTuple):
     group: str  # of the page results/faults.md
     what: str  # that somebody did
     call: Callable[[Path], object]  # in an empty folder
     says: tuple[str, ...]  # words of the message
-    alone: bool = False  # in a process of its own, as it takes memory or changes the process
+    alone: bool
+
+
+def rows(group: str, table: Iterable[tuple], *always: str) -> list[Refused]:
+    """Rows of a group: what somebody did, a call, and words that the message has to say."""
+    return [Refused(group, what, call, (*always, *(word for word in words if word is not ALONE)),
+                    ALONE in words) for what, call, *words in table]
 
 
 def tool(name: str, words: str) -> Callable[[Path], object]:
@@ -36,15 +45,23 @@ def tool(name: str, words: str) -> Callable[[Path], object]:
     return call
 
 
-def in_place_of(make: Callable[[Path], object]) -> Callable[[Path], object]:
-    return lambda file: (file.unlink(), make(file))
+def calling(function: Callable, *arguments: object, **named: object) -> Callable:
+    """A call for a row that needs no folder."""
+    return lambda folder: function(*arguments, **named)
+
+
+class Trap:
+    """Ends the process of whoever unpickles it."""
+
+    def __reduce__(self):
+        return sys.exit, ("code in a file was executed",)
 
 
 NO_FILES = {  # what a file of any kind may have become
     "empty": lambda file: file.write_bytes(b""),
     "a page of a website": lambda file: file.write_bytes(b"<html>404</html>"),
     "cut short": lambda file: os.truncate(file, file.stat().st_size // 2),
-    "a folder": in_place_of(Path.mkdir),
+    "a folder": lambda file: (file.unlink(), file.mkdir()),
 }
 
 

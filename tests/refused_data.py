@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import os
 import socket
-import sys
 import zipfile
 from http.client import IncompleteRead
 from pathlib import Path
@@ -13,11 +12,11 @@ from unittest import mock
 
 import numpy as np
 from helpers import IDX_FILES, arrays, idx, no_network, write_idx
-from refused import NO_FILES, Refused, in_place_of
+from refused import ALONE, NO_FILES, Trap, calling, rows
 from torch.nn.modules.module import register_module_forward_hook
 
 from coursepack.data import sources
-from coursepack.data.datasets import load_dataset, take_part
+from coursepack.data.datasets import DATASETS, load_dataset, take_part
 from coursepack.train import loop
 from coursepack.train.recipe import Recipe
 
@@ -36,13 +35,12 @@ def empty(*names):
     return write
 
 
-def images_of_bytes(content, claimed=None):
-    """An .npz of which x_train is these bytes, or claims to be so many."""
+def images_of_bytes(content):
+    """An .npz of which x_train is these bytes."""
     def write(folder):
         npz(x_train=None)(folder)
         with zipfile.ZipFile(folder / "mnist.npz", "a") as archive:
             archive.writestr("x_train.npy", content)
-            archive.getinfo("x_train.npy").file_size = claimed or len(content)
     return write
 
 
@@ -50,14 +48,8 @@ def published(part, change, layout="{0}.gz"):
     """The four published files, one of them with what change() makes of its bytes."""
     def write(folder):
         file = write_idx(folder, layout)[part]
-        file.unlink()
         file.write_bytes(change(idx(arrays()[sources.ARRAYS[part]])))
     return write
-
-
-def published_as_fashion(folder):
-    labels = [*map(int, sources.DATASETS["fashion_mnist"].first_labels), *range(10), 0, 0, 0, 0]
-    write_idx(folder, "MNIST/raw/{0}", y_train=np.array(labels))
 
 
 # -------------------------------------------------------------------------------- what is then done
@@ -89,13 +81,6 @@ def break_off(dataset, folder, download):
 
 
 # ------------------------------------------------------------------------------------- the tables
-class Trap:
-    """Ends the process of whoever unpickles it."""
-
-    def __reduce__(self):
-        return sys.exit, ("code in a data file was executed",)
-
-
 def both(change):
     return {"x_train": change, "x_test": change}
 
@@ -127,27 +112,25 @@ OWN = [  # what is wrong with the arrays of mine.npz
     ("one class", {"y_train": np.zeros(30, int)}, "all labels are 0, and there have to"),
     ("numbers of images as labels", {"x_train": np.zeros((1001, 2, 2), np.uint8),
                                      "y_train": np.arange(1001)}, "1,001 classes, more than 1,000")]
-MANY = header((10**12, 28, 28))
-BYTES = [  # what the images of mnist.npz are, what is said, and is it tried alone
-    ("a claim of 784 TB", images_of_bytes(MANY), "Unable to allocate", True),
-    ("a bomb of 784 TB", images_of_bytes(MANY, 784 * 10**12 + len(MANY)), "GB of memory", True),
-    ("nothing, 10**15 times", images_of_bytes(header((10**15,), "|V0")), "are |V0", True),
-    ("of negative size", images_of_bytes(header((-30, -28, 28)) + bytes(30 * 28 * 28)), "dimen"),
-    ("longer than they say", images_of_bytes(header((9, 1, 1)) + bytes(10)), "goes on after its")]
+BYTES = [  # what the images of mnist.npz are, and what is said
+    ("a claim of 784 TB", header((10**12, 28, 28)), "Unable to allocate", ALONE),
+    ("nothing, 10**15 times", header((10**15,), "|V0"), "are |V0", ALONE),
+    ("of negative size", header((-30, -28, 28)) + bytes(30 * 28 * 28), "dimen"),
+    ("longer than they say", header((9, 1, 1)) + bytes(10), "goes on after its")]
 HUGE = np.array([0x803, 2**31 - 1, 2**31 - 1, 28], ">i4").tobytes()
-IDX = [  # what the first to fourth of the published files is, what is said, and is it tried alone
+IDX = [  # what the first to fourth of the published files is, and what is said
     ("of labels, not images", 0, lambda whole: idx(np.arange(30)), "begins with 00000801"),
     ("half a header", 3, lambda whole: whole[:6], "begins with 00000801"),
     ("cut short", 0, lambda whole: whole[:len(whole) // 2], "there are 1"),
     ("a byte too long", 2, lambda whole: whole + b"\0", "there are more"),
-    ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory", True),
+    ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory", ALONE),
     ("packed and cut short", 1, lambda whole: gzip.compress(whole)[:-9], "ended before"),
     ("packed and overwritten", 1, lambda whole: gzip.compress(whole)[:12] + bytes(99), "idx file")]
 OTHERS = ["train.csv", "b/mnist_test.csv", "digits.mat", "c/mine.npz", "archive.zip", "p/0/1.png",
           "a/b/train-images-idx3-ubyte.gz", "notes.txt", ".cache/a.csv"]
 SAID = ["b/mnist_test.csv and 3 more (not read: save", "mine.npz (choose that name as dataset",
         "archive.zip (an archive: unpack it)", "a/b/train-images-idx3-ubyte.gz (choose the dataset"]
-BROKEN = "mnist.npz is no readable data file"
+FILES = NO_FILES | {"a pipe": lambda file: (file.unlink(), os.mkfifo(file))}
 
 
 def load_with_a_hook(folder):
@@ -155,63 +138,56 @@ def load_with_a_hook(folder):
         load_dataset("mnist")
 
 
-def load_elsewhere(folder):
-    os.environ["DATA_DIR"] = "no-such-folder"  # put back by the test
-    load_dataset("mnist")
-
-
-CASES = [Refused("Data files", *row) for row in [
-    *[(f"mnist.npz with {what}", load(npz(**changes)), ("mnist.npz", said))
-      for what, changes, said in ARRAYS],
-    *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"),
-       ("mine.npz: in its t", said)) for what, changes, said in OWN],
-    *[(f"mnist.npz with images that are {what}", load(write), ("mnist.npz", said), *alone)
-      for what, write, said, *alone in BYTES],
+CASES = rows("Data files", [
+    *[(f"mnist.npz with {what}", load(npz(**changes)), said) for what, changes, said in ARRAYS],
+    *[(f"mnist.npz with images that are {what}", load(images_of_bytes(content)), *said)
+      for what, content, *said in BYTES],
     *[(f"mnist.npz is {what}", load(lambda folder, spoil=spoil: (
-        npz()(folder), spoil(folder / "mnist.npz"))), (BROKEN, "Put a whole one"))
-      for what, spoil in [*NO_FILES.items(), ("a pipe", in_place_of(os.mkfifo))]],
+        npz()(folder), spoil(folder / "mnist.npz"))), "is no readable data file", "Put a whole one")
+      for what, spoil in FILES.items()],
     ("more images than memory", load(npz(), during=mock.patch(
-        "psutil.virtual_memory", return_value=SimpleNamespace(available=50_000))),
-     (BROKEN, "GB of memory")),
-    ("MNIST.npz in place of mnist.npz", load(empty("MNIST.npz")),
-     ("MNIST.npz", "mnist.npz", "upper and lower case")),
-    ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"),
-     ("is not known", "Choose one of: mnist,")),
+        "psutil.virtual_memory", return_value=SimpleNamespace(available=50_000))), "GB of memory"),
+    ("MNIST.npz in place of mnist.npz", load(empty("MNIST.npz")), "upper and lower case"),
+], "mnist.npz") + rows("Data files", [
+    *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"), "mine.npz: in",
+       said) for what, changes, said in OWN],
+    ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"), "Choose one of: mnist,"),
     ("images of 9 x 12", load(npz(**both(lambda x: x[:, :9, :12])), then=build),
-     ("mnist_7k", "28 x 28", "9 x 12", "another dataset")),
+     "mnist_7k", "28 x 28", "9 x 12", "another dataset"),
     ("images in colour for a network of grey ones", load(npz(**both(lambda x: np.resize(
-        x, (len(x), 32, 32, 3)))), then=build), ("mnist_7k", "3 x 32 x 32", "cifar_35k")),
+        x, (len(x), 32, 32, 3)))), then=build), "mnist_7k", "3 x 32 x 32", "cifar_35k"),
     *[(f"{size} images to train and {holdout} to test on, of 30",
-       load(npz(), train_size=size, holdout=holdout), (f"train_size={size}, holdout={holdout}: m",))
+       load(npz(), train_size=size, holdout=holdout), f"train_size={size}, holdout={holdout}: m")
       for size, holdout in [(21, 10), (0, 30)]],
     ("a part of 31 images, of 30", load(npz(), then=lambda data: take_part(data, 31)),
-     ("train_size=31", "only 30 training images")),
+     "train_size=31", "only 30 training images"),
     ("a forgotten hook on all modules of PyTorch", load_with_a_hook,
-     ("register_module_forward_hook", "remove()")),
-]] + [Refused("Data folders and downloads", *row) for row in [
-    ("DATA_DIR = 'no-such-folder'", load_elsewhere,
-     ("environment variable DATA_DIR='no-such-folder'", "Choose a folder that is there")),
+     "register_module_forward_hook", "remove()"),
+]) + rows("Data folders and downloads", [
+    ("DATA_DIR = 'no-such-folder'", mock.patch.dict(os.environ, DATA_DIR="no-such-folder")(
+        calling(load_dataset, "mnist")),
+     "environment variable DATA_DIR='no-such-folder'", "Choose a folder that is there"),
     ("a folder in it that nobody may read", load(empty("a.txt"), during=mock.patch(
         "os.listdir", side_effect=[["MNIST"], PermissionError(13, "Permission denied")])),
-     ("Permission denied", "choose")),
+     "Permission denied", "choose"),
     *[(f"one of the published files is {what}", load(published(part, change)),
-       (f"{IDX_FILES[part]}.gz is no readable idx file", said), *alone)
-      for what, part, change, said, *alone in IDX],
+       f"{IDX_FILES[part]}.gz is no readable idx", *said) for what, part, change, *said in IDX],
     ("a broken file where torchvision keeps it", load(published(
-        0, lambda whole: whole[:99], "MNIST/raw/{0}")), ("MNIST/raw/train-images", "there are 83")),
-    ("files of fashion_mnist as mnist", load(published_as_fashion),
-     ("dataset is 'mnist'", "dataset='fashion_mnist'")),
-    *[(f"half a download: {file}", load(empty(file), name),
-       (f"{name} is not whole", Path(file).name, "no network")) for name, file in [
-           ("mnist", "MNIST/raw/train-images-idx3-ubyte"), ("cifar10", "cifar-10-python.tar.gz")]],
+        0, lambda whole: whole[:99], "MNIST/raw/{0}")), "MNIST/raw/train-images", "there are 83"),
+    ("files of fashion_mnist as mnist", load(lambda folder: write_idx(
+        folder, y_train=np.resize([*map(int, DATASETS["fashion_mnist"].first_labels)], 30))),
+     "dataset is 'mnist'", "dataset='fashion_mnist'"),
+    *[(f"half a download: {file}", load(empty(file), name), f"{name} is not whole", Path(file).name,
+       "no network") for name, file in [("mnist", "MNIST/raw/train-images-idx3-ubyte"),
+                                        ("cifar10", "cifar-10-python.tar.gz")]],
     ("broken files of an old torchvision", load(
         empty("MNIST/processed/training.pt", "MNIST/processed/test.pt")),
-     ("torchvision's files of mnist", "cannot be read", "Put a whole one")),
-    ("cifar10 without its file and without a network", load(lambda folder: None, "cifar10"),
-     ("no network", "Put cifar10.npz there", "'mnist_sample'")),
+     "torchvision's files of mnist", "cannot be read", "Put a whole one"),
+    ("cifar10 without its file and without a network", load(empty(), "cifar10"),
+     "no network", "Put cifar10.npz there", "'mnist_sample'"),
     ("files of other kinds in place of mnist", load(empty(*OTHERS)),
-     (*SAID, "leave data_dir and DATA_DIR empty")),
-    ("a download that breaks off", load(lambda folder: None, during=mock.patch.multiple(
+     *SAID, "leave data_dir and DATA_DIR empty"),
+    ("a download that breaks off", load(empty(), during=mock.patch.multiple(
         sources, first_to_answer=lambda urls: urls[0], open_torchvision=break_off)),
-     ("mnist.npz", "failed")),
-]]
+     "mnist.npz", "failed"),
+])

@@ -1,4 +1,4 @@
-"""What is refused: records, misclassified images, what notebook 04 compares, tables of effects."""
+"""What is refused: records, mistakes, what notebook 04 compares, tables of effects, pictures."""
 
 import json
 from functools import partial, reduce
@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from helpers import changed, make_record, run_summary, write_run
-from refused import NO_FILES, Refused
+from refused import NO_FILES, calling, rows
 
 from coursepack.files import ROOT
 from coursepack.lab import effects
 from coursepack.runs import mistakes
 from coursepack.runs.records import MISTAKES, load_run
+from coursepack.show import figures, pictures
 
 HUGE, NAN, LONG = 10**9, float("nan"), "x" * 300
 
@@ -41,10 +42,6 @@ def arrays(**changes):
     return lambda file: np.savez(file, **changed(dict(np.load(file)), **changes))
 
 
-def text(content):
-    return lambda file: file.write_text(content, encoding="utf-8")
-
-
 VALUES = {  # of a record: what cannot stand there (... is nothing); the message names its place
     "schema": [..., 2], "parameters": [[1]], "parameters.norm": ["no_such_norm", 7],
     "parameters.epochs": [7], "parameters.no_such_parameter": [1], "parameter_count": [1.5],
@@ -61,7 +58,8 @@ UNLIKE = [  # values that do not agree with the others, and a word of the messag
     ("data.test_size", 10**12, "mistakes"), ("calibration.0.images", 10**6, "calibration"),
     ("calibration.0.accuracy", 0.5, "calibration"), ("epochs.0.loss", NAN, "loss")]
 RECORDS = NO_FILES | {  # what stands in place of a record
-    "no file": Path.unlink, "a list": text("[]"), "brackets 100,000 deep": text("[" * 100_000),
+    "no file": Path.unlink, "a list": lambda file: file.write_text("[]", encoding="utf-8"),
+    "brackets 100,000 deep": lambda file: file.write_text("[" * 100_000, encoding="utf-8"),
     "bytes that are no text": lambda file: file.write_bytes(b"\x00\xff\xfe")}
 IMAGES = [  # what stands in place of misclassified images, and a word of the message
     *[(what, spoil, "no file of") for what, spoil in NO_FILES.items()],
@@ -107,7 +105,7 @@ SUMMARY = [  # parameters of notebook 04, or how the other run differs; and word
         ("content", "other", "not the same images", "'this' (a)", "'other' (b)")]],
     ({"classes": 11}, ("the classes", "class 10")),
     *[({name: value}, (name, *words)) for name, values, *words in [
-        ("runs", ["", "a,,b", "a;b", "a, x\0y", f"a, {LONG}", "a, ../a"], "no plain name"),
+        ("runs", ["", "a,,b", "a;b", f"a, {LONG}", "a, ../a"], "no plain name"),
         ("runs", ["a, a"], "'a' twice"), ("runs", [5], "runs=5", "text"),
         ("runs", ["a, mine"], "mine", "01, 02, 03", "Finished there: a, b"),
         ("factors", ["lr, epoch"], "factors='epoch'", "Did you mean 'epochs'"),
@@ -125,46 +123,57 @@ RUNS = pd.DataFrame([{"norm": norm, "order": order, "seed": seed, "status": "fin
                      for order in ("first", "last") for seed in (1, 2, 3)])
 CORNER = "norm == 'batch' or order == 'last'"  # the group of the first order is missing
 EFFECTS = [  # the runs that are there, a function, its arguments after them, words of the message
-    ("norm == 'batch'", "tukey", ("y", "norm"), ("levels of norm", "batch (6)", "Add runs")),
-    ("seed > 3", "tukey", ("y", "norm"), ("There are: none",)),
-    ("seed > 0", "dunnett", ("y", "norm", "rms"), ("norm='rms'", "batch (6), group (6)")),
+    ("norm == 'batch'", "tukey", ("y", "norm"), "levels of norm", "batch (6)", "Add runs"),
+    ("seed > 0", "dunnett", ("y", "norm", "rms"), "norm='rms'", "batch (6), group (6)"),
     ("order == 'last' and (norm == 'batch' and seed < 3 or norm == 'group' and seed > 1)",
-     "paired_t_tests", ("y", "norm", "batch"), ("'group' and 'batch'", "same seed")),
-    ("seed > 0", "paired_t_tests", ("y", "norm", "batch"), ("A seed has two runs of one norm",)),
-    (CORNER, "welch_at", ("y", "order", "norm"), ("at norm='group'", "last (3)")),
-    ("seed > 0", "welch_at", ("y", "seed", "norm"), ("seed", "Choose two")),
-    ("seed > 0", "slope", ("y", "l2"), ("l2", "12, of 1")),
-    (CORNER, "variance_table", ("y", ["norm", "order"]), ("group, first has 0", "another 3")),
+     "paired_t_tests", ("y", "norm", "batch"), "'group' and 'batch'", "same seed"),
+    ("seed > 0", "paired_t_tests", ("y", "norm", "batch"), "A seed has two runs of one norm"),
+    (CORNER, "welch_at", ("y", "order", "norm"), "at norm='group'", "last (3)"),
+    ("seed > 0", "welch_at", ("y", "seed", "norm"), "seed", "Choose two"),
+    ("seed > 0", "slope", ("y", "l2"), "l2", "12, of 1"),
     (f"{CORNER} or seed > 1", "variance_table", ("y", ["norm", "order"]),
-     ("group, first has 2", "another 3", "Add runs")),
-    ("seed == 1", "variance_table", ("y", ["norm", "order"]), ("2 or more", "has 1")),
-    ("norm == 'batch'", "variance_table", ("y", ["norm", "order"]), ("1 of norm, 2 of order",)),
-    ("seed > 0", "variance_table", ("l2", ["norm"]), ("same l2",)),
+     "group, first has 2", "another 3", "Add runs"),
+    ("seed > 0", "variance_table", ("l2", ["norm"]), "same l2")]
+POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
+
+
+# ------------------------------------------------------------------------------- pictures
+def graph(keys, **changes):
+    """Draws a graph of a run whose first epoch is changed."""
+    record = make_record("batch", 1, 0.9)
+    record["epochs"][0] |= changes
+    figures.plot_graph([record], keys)
+
+
+PICTURES = [  # a function, its arguments, words of the message
+    (partial(graph, loss=-0.3), [["loss"]], "loss=-0.3", "batch-seed1", "epoch 1", "from 0 to inf"),
+    (partial(graph, accuracy=NAN), [["accuracy"]], "accuracy=nan", "epoch 1", "0 to 1", "GRAPHS"),
+    (graph, [["no_such_value"]], "key='no_such_value'", "test_loss"),
+    (graph, [["loss", "accuracy"]], "loss", "accuracy", "for each"),
+    (pictures.plot_weights, [{"free": [[1, 2]]}, ["one", "two"]], "'free' has 1 layers", "2 names"),
 ]
 
-
-POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
-CASES = [
-    *[Refused("Records", f"{path} is {str(value)[:40]!r}" if value is not ... else f"no {path}",
-              partial(load_spoilt, "record.json", partial(edit, path=path, value=value)),
-              ("mine/record.json", word, "recipe notebook"))
-      for path, value, word in UNLIKE + [(path, value, path.removesuffix(".0").split(".")[-1])
-                                         for path, values in VALUES.items() for value in values]],
-    *[Refused("Records", f"{what} in place of a record", partial(
-        load_spoilt, "record.json", spoil), ("record.json", "recipe notebook"))
-      for what, spoil in RECORDS.items()],
-    *[Refused("Records", f"{what} in place of misclassified images", partial(
-        load_spoilt, MISTAKES, spoil), (MISTAKES, word, "Run its recipe notebook again"))
-      for what, spoil, word in IMAGES],
-    *[Refused("Notebook 04", str(given)[:60], partial(summarize, **given), tuple(words))
-      for given, words in SUMMARY],
-    *[Refused("Tables", f"{name} of {arguments} where {there}",
-              lambda folder, there=there, name=name, arguments=arguments:
-              getattr(effects, name)(RUNS.query(there), *arguments), words)
-      for there, name, arguments, words in EFFECTS],
-    *[Refused("Tables", f"seeds needed where {name} is {value}", lambda folder, wrong=(name, value):
-              effects.seeds_needed(**{"difference": 1.0, "spread": 1.0} | dict([wrong])),
-              (f"{name}={value}", "above 0")) for name, value in POWER],
-    *[Refused("Tables", f"a confidence of {wrong}", lambda folder, wrong=wrong:
-              mistakes.reliability_table([0.5, wrong], [True, True]), ("between 0 and 1",))
-      for wrong in (1.01, NAN)]]
+CASES = rows("Records", [
+    (f"{path} is {str(value)[:40]!r}" if value is not ... else f"no {path}", partial(
+        load_spoilt, "record.json", partial(edit, path=path, value=value)), word)
+    for path, value, word in UNLIKE + [(path, value, path.removesuffix(".0").split(".")[-1])
+                                       for path, values in VALUES.items() for value in values]
+] + [(f"{what} in place of a record", partial(load_spoilt, "record.json", spoil))
+     for what, spoil in RECORDS.items()
+], "mine/record.json", "recipe notebook") + rows("Records", [
+    (f"{what} in place of misclassified images", partial(load_spoilt, MISTAKES, spoil), word)
+    for what, spoil, word in IMAGES
+], MISTAKES, "Run its recipe notebook again") + rows("Notebook 04", [
+    (str(given)[:60], partial(summarize, **given), *words) for given, words in SUMMARY
+]) + rows("Tables", [
+    *((f"{name} of {arguments} where {there}", calling(
+        getattr(effects, name), RUNS.query(there), *arguments), *words)
+      for there, name, arguments, *words in EFFECTS),
+    *((f"seeds needed where {name} is {value}", calling(
+        effects.seeds_needed, **{"difference": 1.0, "spread": 1.0} | {name: value}),
+       f"{name}={value}", "above 0") for name, value in POWER),
+    *((f"a confidence of {wrong}", calling(mistakes.reliability_table, [wrong], [True]),
+       "between 0 and 1") for wrong in (1.01, NAN)),
+]) + rows("Pictures", [
+    (f"picture {number}, of {arguments[0]}", calling(draw, *arguments), *words)
+    for number, (draw, arguments, *words) in enumerate(PICTURES, 1)])

@@ -12,40 +12,36 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import test_survival
-from refused import is_ours, tool
+from refused import is_ours
 
-from coursepack import files
 from coursepack.files import ROOT
 
 TABLES = sorted(path.stem for path in (ROOT / "tests").glob("refused_*.py"))
 CASES = [case for table in TABLES for case in importlib.import_module(table).CASES]
 SECONDS, MEMORY = 60, 4 * 2**30  # bytes: limits of a row
 PAGE = ROOT / "results" / "faults.md"
-TEXT = """\
+TEXT = f"""\
 # What is tried to break the course
 
-{cases} bad inputs, of which each has to be refused within {seconds} seconds (and {memory} GB, where
-it may take memory) by a message of our own that names the value and the fix:
-[tests/test_refusals.py](../tests/test_refusals.py). And {faults} faults of a run on its way, by
-which nothing may be lost: [tests/test_survival.py](../tests/test_survival.py). `make test` tries
-all inputs and some faults, `make survival` all faults; `make refusals` writes this page.
+Bad inputs, each of which has to be refused within {SECONDS} seconds by a message of our own that
+names the value and the fix: [tests/test_refusals.py](../tests/test_refusals.py). And faults of a
+run on its way, by which nothing may be lost: [tests/test_survival.py](../tests/test_survival.py).
+`make test` tries all inputs and some faults, `make survival` all; `make refusals` writes this page.
 
 | | tried |
 | --- | ---: |
-{rows}
 """
 
 
 def page() -> str:
     """The text of results/faults.md."""
-    inputs, faults = Counter(f"Inputs: {case.group.lower()}" for case in CASES), Counter()
+    tried = Counter(f"Inputs: {case.group.lower()}" for case in CASES)
     for name, test in vars(test_survival).items():
         if name.startswith("test_"):
             table = [mark for mark in getattr(test, "pytestmark", []) if mark.name != "slow"]
-            faults[f"Faults: {name[5:].replace('_', ' ')}"] = len(table[0].args[1]) if table else 1
-    rows = [f"| {name} | {count} |" for name, count in sorted((inputs + faults).items())]
-    return TEXT.format(cases=inputs.total(), seconds=SECONDS, memory=MEMORY // 2**30,
-                       faults=faults.total(), rows="\n".join(rows))
+            tried[f"Faults: {name[5:].replace('_', ' ')}"] = len(table[0].args[1]) if table else 1
+    rows = [*sorted(tried.items()), ("All", tried.total())]
+    return TEXT + "".join(f"| {name} | {count} |\n" for name, count in rows)
 
 
 def refuse(number, folder):
@@ -70,6 +66,7 @@ def refuse_alone(number, folder):
     for number, case in enumerate(CASES)])
 def test_it_is_refused(number, tmp_path, monkeypatch, some_digits, capsys):
     monkeypatch.setenv("DATA_DIR", str(some_digits))
+    monkeypatch.setattr("subprocess.run", None)  # what is refused starts nothing
     if CASES[number].alone:
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
             said = pool.submit(refuse_alone, number, tmp_path).result()
@@ -87,11 +84,8 @@ def test_the_page_says_how_many_are_tried():
     assert len({(case.group, case.what) for case in CASES}) == len(CASES)
 
 
-@pytest.mark.parametrize(("call", "ours"), [
-    (lambda: int("one"), False), (lambda: PAGE.rmdir(), False),
-    (lambda: files.check_range("lr", -1, 0), True),
-    (lambda: tool("course", "--epochs many")(None), True)])
-def test_a_message_of_a_library_is_not_ours(call, ours):
-    with pytest.raises(BaseException) as caught:  # noqa: PT011
-        call()
-    assert is_ours(caught.value) == ours
+@pytest.mark.parametrize("wrong", [lambda: int("one"), lambda: PAGE.rmdir()])
+def test_a_message_of_a_library_is_not_ours(wrong):
+    with pytest.raises((ValueError, OSError)) as caught:  # noqa: PT011
+        wrong()
+    assert not is_ours(caught.value)

@@ -1,43 +1,206 @@
 """What a run, a study, a download survive: kills, full disks, two at once, networks, machines.
 
-A few run in "make test", those marked slow; all of them in "make survival", and once a week.
-results/faults.md counts them by the names of these tests.
+Each process is a fork of a server that has imported PyTorch and the course: it starts in
+milliseconds. A few tests run in "make test", those marked slow; all of them in "make survival", and
+once a week. results/faults.md counts them by their names.
 """
 
+import contextlib
+import itertools
+import multiprocessing
+import os
+import platform
+import resource
+import shutil
 import signal
 import socket
 import sys
+import time
 from functools import partial
+from multiprocessing import forkserver
+from unittest import mock
 
+import psutil
 import pytest
-import started
-from helpers import files_in, without_seconds
-from started import BROKEN, train
+from refused import is_ours
 
+from coursepack import files
+from coursepack.data import sources
+from coursepack.data.datasets import load_dataset
 from coursepack.lab.rows import read_table
-from coursepack.runs.records import load_record
+from coursepack.runs.records import load_record, save_run
+from coursepack.train import loop
+from coursepack.train.recipe import Recipe
 
 pytestmark = pytest.mark.survival
+WELL, REFUSED, BROKEN = 0, 3, 4  # how a process ends: as it should, by an error of ours, by another
+SERVER = multiprocessing.get_context("forkserver")
 GOES_ON = "continuing after epoch"
 SAVED = {  # the files of a run in their order, and what it says that goes on without the file
     "unfinished": "", "model.pt": f"{GOES_ON} 6", "misclassified.npz": f"{GOES_ON} 6",
     "record.json": f"{GOES_ON} 6"}
 STUDY = [sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile", "--cores", "2",
          "--config", "folder={}"]
+NOTEBOOK = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-output",
+            "notebooks/02_group_norm_l1.ipynb", "{}/out.ipynb", "-p", "runs_dir", "{}",
+            "-p", "epochs", "6", "-p", "arch", "mnist_8k"]
 
 
+# ------------------------------------------------------------------------------ a process
+def perform(do, arguments, said, environment):
+    """In the process: do it, with all that is said in a file; its last line is the outcome."""
+    for number in (1, 2):
+        os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), number)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(files.ROOT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status, outcome = WELL, do(*arguments)
+    except BaseException as error:
+        status = REFUSED if is_ours(error) else BROKEN
+        outcome = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    print(outcome, flush=True)
+    os._exit(status)
+
+
+class Started:
+    """A process that does a function of a module."""
+
+    def __init__(self, said, do, arguments, environment):
+        said.touch()
+        self.said = said
+        SERVER.set_forkserver_preload(["torch._dynamo", "test_survival"])  # which takes seconds
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+            forkserver.ensure_running()  # which looks for what it imports nowhere else
+        self.process = SERVER.Process(target=perform, args=(do, arguments, said, environment))
+        self.process.start()
+
+    @property
+    def text(self):
+        return self.said.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, words):
+        """Wait until it has said these words."""
+        end = time.monotonic() + 120
+        while words not in self.text:
+            alive = self.process.is_alive() and time.monotonic() < end
+            assert alive, f"it ended, or waiting did, before {words}: {self.text[-3000:]}"
+            time.sleep(0.005)
+        return self
+
+    def send(self, number):
+        """Send it a signal; SIGKILL to all that it has started, too, as in a power cut."""
+        process = psutil.Process(self.process.pid)
+        members = process.children(recursive=True) if number == signal.SIGKILL else []
+        for member in [process, *members]:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                member.send_signal(number)
+        psutil.wait_procs(members, timeout=20)
+        return self
+
+    def end(self, *statuses):
+        """Wait for its end, which has to be one of these; what it has said."""
+        self.process.join(300)
+        code = self.process.exitcode
+        assert code in (statuses or (WELL,)), f"it ended by {code}: {self.text[-3000:]}"
+        return self.text
+
+    def refuses(self, *words):
+        """Wait for its end, which has to be a message of ours with these words."""
+        last = self.end(REFUSED).splitlines()[-1]
+        assert all(str(word) in last for word in words), f"not all of {words} in: {last}"
+
+
+@pytest.fixture
+def start(tmp_path_factory, some_digits):
+    """start(function, arguments ..., VARIABLE=value): a process that does it."""
+    folder, started = tmp_path_factory.mktemp("started"), []
+
+    def start_one(do, *arguments, **variables):
+        environment = os.environ | {"DATA_DIR": str(some_digits)} | variables
+        started.append(Started(folder / f"{len(started)}.txt", do, arguments, environment))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        if one.process.is_alive():
+            one.send(signal.SIGKILL)
+        one.process.join(20)
+
+
+# ------------------------------------------------------------------------ what it does
+def command(*words):
+    """A command of a terminal."""
+    os.execvp(words[0], words)
+
+
+def train(folder, name="", disturb=None, **changes):
+    """What a recipe notebook does; a file is written by disturb if its name begins like this."""
+    if disturb:
+        replace = files.replace_file
+        files.replace_file = lambda path, write: replace(
+            path, partial(disturb, write) if path.name.startswith(name) else write)
+    recipe = Recipe(**{"arch": "mnist_8k", "epochs": 6, "batch_size": 64, "augment": "none",
+                       "device": "cpu", "runs_dir": str(folder / "runs")} | changes)
+    data = load_dataset(recipe.dataset, recipe.data_dir)
+    model = loop.build_model(recipe, data)
+    return save_run(model, data, recipe, loop.train(model, data, recipe))["data"]
+
+
+def stay_at_half(write, path):
+    write(path)
+    os.truncate(path, path.stat().st_size // 2)
+    print("half of it", flush=True)
+    time.sleep(600)
+
+
+def find_no_room(write, path):
+    """No more than 16 bytes find room."""
+    no_limit = resource.RLIM_INFINITY
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, no_limit))
+    try:
+        write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (no_limit, no_limit))
+
+
+def lose_the_folder(write, path):
+    shutil.rmtree(path.parent.parent)
+    write(path)
+
+
+def train_while_the_clock_is_set_back(folder):
+    """At every look at the clock it is a minute earlier."""
+    minutes, now = itertools.count(), time.time()
+    time.time = lambda: now - 60 * next(minutes)
+    return train(folder)
+
+
+def train_without_unix(folder):
+    """What Windows has not is taken away; that an import needs it neither, test_house says."""
+    sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios"))
+    for name in ("getuid", "geteuid", "sched_getaffinity", "getloadavg", "uname", "mkfifo"):
+        delattr(os, name)
+    platform.libc_ver = lambda *arguments: ("", "")
+    return train(folder)
+
+
+def load_where_there_are_no_data(folder):
+    files.ROOT, sources.PATIENCE = folder, 1.0
+    return f"images of the {load_dataset('mnist').source}"
+
+
+# ------------------------------------------------------------------------------ what is tried
 def case(*values, now):
     """One of a test; now: "make test" tries it, too."""
     return pytest.param(*values, marks=[pytest.mark.slow] if now else [])
 
 
-@pytest.fixture(autouse=True)
-def _data(monkeypatch, some_digits):
-    monkeypatch.setenv("DATA_DIR", str(some_digits))
-
-
 def history(folder, name="run"):
-    return without_seconds(load_record(folder / "runs" / name / "record.json")["epochs"])
+    epochs = load_record(folder / "runs" / name / "record.json")["epochs"]
+    return [{key: value for key, value in row.items() if "_seconds" not in key} for row in epochs]
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +214,10 @@ def undisturbed(some_digits, tmp_path_factory):
 @pytest.mark.parametrize(("number", "at", "name", "disturb", "says"), [
     *[case(number, "epoch  2/", "", None, GOES_ON, now=number != signal.SIGTERM)
       for number in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)],
-    *[case(signal.SIGKILL, "half of it", name, started.stay_at_half, says, now="mis" in name)
+    *[case(signal.SIGKILL, "half of it", name, stay_at_half, says, now="mis" in name)
       for name, says in SAVED.items()],
-    *[case(0, "", name, started.find_no_room, says, now=not says) for name, says in SAVED.items()],
-    case(0, "", "unfinished", started.lose_the_folder, "", now=False)])
+    *[case(0, "", name, find_no_room, says, now=not says) for name, says in SAVED.items()],
+    case(0, "", "unfinished", lose_the_folder, "", now=False)])
 def test_a_run_that_a_signal_or_a_disk_ends_goes_on_bit_for_bit(
         start, tmp_path, undisturbed, number, at, name, disturb, says):
     folder = tmp_path / "runs" / "run"
@@ -66,21 +229,18 @@ def test_a_run_that_a_signal_or_a_disk_ends_goes_on_bit_for_bit(
     assert not (folder / "record.json").exists()
     assert says in start(train, tmp_path).end()
     assert history(tmp_path) == undisturbed
-    assert [name for name in files_in(folder) if name[0] != "."] == sorted([*SAVED][1:])
+    assert sorted(path.name for path in folder.glob("[!.]*")) == sorted([*SAVED][1:])
 
 
 @pytest.mark.parametrize(("words", "sign", "says", "count"), [
-    ([sys.executable, "-m", "papermill", "notebooks/02_group_norm_l1.ipynb", "{}/out.ipynb",
-      "--log-output", "-p", "runs_dir", "{}", "-p", "epochs", "6", "-p", "arch", "mnist_8k"],
-     "epoch  2/", GOES_ON, 1),
-    ([*STUDY, "study=trial"], "epoch  2/", "", 4),
+    (NOTEBOOK, "epoch  2/", GOES_ON, 1), ([*STUDY, "study=trial"], "epoch  2/", "", 4),
     ([*STUDY, "study=trial_lab"], "trial_lab 2/8", "trial_lab 3/8", 8)])
 def test_a_notebook_or_a_study_that_is_killed_goes_on(start, folder, words, sign, says, count):
     """No record and no row is lost, made again, or there twice. A kernel is killed, too."""
-    words = [str(word).format(folder) for word in words]
-    start(started.command, *words).wait_for(sign).send(signal.SIGKILL).end(-signal.SIGKILL)
+    words = [word.format(folder) for word in words]
+    start(command, *words).wait_for(sign).send(signal.SIGKILL).end(-signal.SIGKILL)
     before = {file: file.read_bytes() for file in folder.glob("*/record.json")}
-    text = start(started.command, *words).end()
+    text = start(command, *words).end()
     assert says in text
     assert "trial_lab 1/8" not in text
     assert all(file.read_bytes() == content for file, content in before.items())
@@ -112,14 +272,14 @@ def test_a_network_that_swallows_packets_leads_to_the_sample(start, tmp_path):
     """A proxy that takes every connection and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
-        run = start(started.load_where_there_are_no_data, tmp_path, DATA_DIR="",
-                    https_proxy=address, http_proxy=address)
+        run = start(load_where_there_are_no_data, tmp_path, DATA_DIR="", https_proxy=address,
+                    http_proxy=address)
         assert "images of the sample" in run.end()
-    assert files_in(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("do", [case(started.train_while_the_clock_is_set_back, now=True),
-                                case(started.train_without_unix, now=False)])
+@pytest.mark.parametrize("do", [case(train_while_the_clock_is_set_back, now=True),
+                                case(train_without_unix, now=False)])
 def test_a_run_where_clock_or_system_is_another_is_the_same(start, tmp_path, undisturbed, do):
     start(do, tmp_path).end()
     assert history(tmp_path) == undisturbed  # a record that is read refuses negative numbers
