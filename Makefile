@@ -26,7 +26,7 @@ test: $(BIN)/dev  ## lint and all tests, some minutes
 
 check: $(BIN)/dev  ## lint and the tests that start no notebook and no other process
 	$(BIN)/ruff check .
-	$(TEST) -m "not slow and not survival" tests
+	$(TEST) -p no:nbval -m "not slow and not survival" tests
 
 sizes:  ## lines of code, bytes of the README: to be read by a person
 	@for part in "model.py utils.py" "coursepack :!coursepack/exercises" \
