@@ -211,15 +211,19 @@ def test_shares_and_differences_are_shown_in_percent_and_points():
 # ------------------------------------------------------------------ runs of recipe notebooks
 def test_equal_accuracies_still_leave_one_test_image_open():
     """Two seeds with equal differences were "higher, by 0.03 to 0.03"."""
-    records = [make_record(norm, seed, accuracy) for seed in (1, 2, 3)
-               for norm, accuracy in (("batch", 0.99), ("layer", 0.987))]
-    [difference] = effects.pairwise_differences(records)
+    def runs(batch, layer):
+        return [make_record(norm, seed, accuracy) for seed in (1, 2, 3)
+                for norm, accuracy in (("batch", batch), ("layer", layer))]
+
     half = stats.t.ppf(0.975, 4) / 1000  # of two groups, Tukey's is Student's
-    assert difference[2:] == pytest.approx((3, 3, 0.003, 0.003 - half, 0.003 + half))
-    assert str(difference._replace(low=-0.0005, high=0.0007)) == (
-        "BN and LN: undecided, from -0.05 to +0.07 percentage points (3 and 3 seeds).")
-    assert str(difference._replace(mean=-0.001, low=-0.0016, high=-0.0004)) == (
-        "BN ends lower than LN, by 0.04 to 0.16 percentage points (3 and 3 seeds).")
+    found = effects.pairwise_differences(runs(0.99, 0.987)).iloc[0]
+    assert found[["difference", "low", "high"]].to_list() == pytest.approx(
+        [0.003, 0.003 - half, 0.003 + half])
+    ends = f"by {30 - 100 * half:.2f} to {30 + 100 * half:.2f} percentage points (3 and 3 seeds)."
+    assert effects.findings(runs(0.6, 0.9)) == [f"BN ends lower than LN, {ends}"]
+    assert effects.findings(runs(0.9, 0.899)) == [
+        f"BN and LN: undecided, from {0.1 - 100 * half:+.2f} to {0.1 + 100 * half:+.2f} percentage "
+        "points (3 and 3 seeds)."]
 
 
 @pytest.mark.parametrize(("seeds", "said"), [

@@ -172,8 +172,7 @@ def goal_rows(kept: dict[str, list[dict]]) -> list[list[object]]:
 def decided_pairs(kept: dict[str, list[dict]]) -> str:
     """How many differences are larger than chance, and in which studies."""
     pairs = {study: effects.pairwise_differences(records) for study, records in kept.items()}
-    decided = {study: sum(not pair.low <= 0 <= pair.high for pair in own)
-               for study, own in pairs.items()}
+    decided = {study: sum(found["says"] != "undecided") for study, found in pairs.items()}
     total = sum(map(len, pairs.values()))
     others = ", ".join(f"{study} {number}" for study, number in decided.items() if number)
     return (f"Of {total} pairs of recipes with at least three seeds each, "

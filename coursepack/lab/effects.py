@@ -9,7 +9,6 @@ import functools
 import itertools
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -60,19 +59,19 @@ def samples(table: pd.DataFrame, response: str, among: str, *control: object,
     return found
 
 
-def differences(rows: Iterable[tuple[object, object, float, float, float]]) -> pd.DataFrame:
-    """Differences as a table; what an interval that holds zero says is undecided."""
+def differences(rows: Iterable[Sequence[object]], p_values: Sequence[float] = ()) -> pd.DataFrame:
+    """Differences as a table; what an interval that holds zero says is undecided.
+
+    rows: of, to, difference, low, high. Where a test gave p-values, these decide, corrected so that
+    all of them hold together (Holm 1979).
+    """
     table = pd.DataFrame(rows, columns=["of", "to", "difference", "low", "high"])
     table["says"] = np.where(table["low"] > NOTHING, "higher",
                              np.where(table["high"] < -NOTHING, "lower", "undecided"))
+    if len(p_values):
+        table["p"] = multipletests(p_values, method="holm")[1]
+        table.loc[~(table["p"] < 1 - LEVEL), "says"] = "undecided"
     return table
-
-
-def hold_together(found: pd.DataFrame, p_values: Sequence[float]) -> pd.DataFrame:
-    """Differences with their p-values, corrected (Holm 1979), which decide what each one says."""
-    found = found.assign(p=multipletests(p_values, method="holm")[1])
-    found.loc[~(found["p"] < 1 - LEVEL), "says"] = "undecided"
-    return found
 
 
 def describe_differences(found: pd.DataFrame, where: str = "") -> str:
@@ -84,7 +83,7 @@ def describe_differences(found: pd.DataFrame, where: str = "") -> str:
 
 def tukey(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
     """Differences between all levels of a factor, with intervals that hold together (Tukey)."""
-    return differences(tukey_intervals(samples(table, response, among)))
+    return tukey_differences(samples(table, response, among))
 
 
 def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
@@ -100,11 +99,20 @@ def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> 
                        for level, low, high in zip(others, limits.low, limits.high))
 
 
+def t_test(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float, float]:
+    """Difference of two means, its 95 % interval, p: with unequal spreads (Welch 1947)."""
+    difference = one.mean() - other.mean()
+    if np.ptp(one) + np.ptp(other) < NOTHING:  # nothing varies: a difference is one
+        return difference, difference, difference, float(abs(difference) < NOTHING)
+    test = stats.ttest_ind(one, other, equal_var=False)
+    return difference, *test.confidence_interval(LEVEL), test.pvalue
+
+
 def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: object,
                    by: str = "seed") -> pd.DataFrame:
     """Differences of each level of a factor to one of them, run by run of the same seed.
 
-    Each with its own 95 % interval (Student); p is that of the t test, see hold_together(). Raises
+    Each with its own 95 % interval (Student); p is that of the t test, see differences(). Raises
     ValueError for a level without two seeds in common with the control, or with two runs of one.
     """
     groups, good = samples(table, response, among, control), with_response(table, response)
@@ -113,22 +121,20 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
                          f"and {by} alone, or the factor that tells them apart as by.")
     good, rows, p_values = good.pivot(index=by, columns=among, values=response), [], []
     for level in [level for level in table[among].unique() if level in groups and level != control]:
-        values = (good[level] - good[control]).dropna().to_numpy(float)
-        if len(values) < 2:
+        one, other = good[[level, control]].dropna().to_numpy(float).T
+        if len(one) < 2:
             raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished runs "
                              f"of the same {by}. Add runs, or leave this level out.")
-        mean, half = mean_interval(values)
-        rows.append((level, control, mean, mean - half, mean + half))
-        p_values.append(stats.ttest_1samp(values, 0).pvalue if np.ptp(values) > NOTHING
-                        else float(abs(mean) < NOTHING))
-    return hold_together(differences(rows), p_values)
+        *row, p = t_test(one - other, np.zeros(2))  # which do not vary: Student's, of one sample
+        rows.append((level, control, *row))
+        p_values.append(p)
+    return differences(rows, p_values)
 
 
 def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.DataFrame:
     """The difference of a factor's two levels at each level of another, with unequal spreads.
 
-    Intervals are Welch's, 95 % each; p: see hold_together(). Where all runs of a level are alike,
-    a difference is one.
+    Intervals are Welch's, 95 % each; p: see differences().
     """
     if len(samples(table, response, among)) > 2:
         raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
@@ -137,14 +143,10 @@ def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.Data
     for place, runs in table.groupby(at):
         groups = samples(runs, response, among, where=f" at {at}={place!r}")
         (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
-        low = high = first[0] - second[0]
-        p = float(abs(low) < NOTHING)
-        if np.ptp(first) + np.ptp(second) > NOTHING:  # else nothing varies, and there is no test
-            test = stats.ttest_ind(first, second, equal_var=False)
-            (low, high), p = test.confidence_interval(LEVEL), test.pvalue
-        rows[place] = (one, two, first.mean() - second.mean(), low, high)
+        *row, p = t_test(first, second)
+        rows[place] = (one, two, *row)
         p_values.append(p)
-    found = hold_together(differences(rows.values()), p_values)
+    found = differences(rows.values(), p_values)
     found.insert(0, at, list(rows))
     return found
 
@@ -164,39 +166,33 @@ def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
     return line.slope, line.slope - half, line.slope + half
 
 
-def check_balance(good: pd.DataFrame, response: str, crossed: Sequence[str], least: int) -> None:
-    """Raise ValueError unless all cells of crossed factors have as many runs, and so many.
-
-    Only then are the sums of squares of the factors the parts of one total.
-    """
-    levels, counts = {name: good[name].unique() for name in crossed}, good.value_counts([*crossed])
-    runs = {cell: counts.get(cell, 0) for cell in itertools.product(*levels.values())} or {(): 0}
-    cell = min(runs, key=runs.get)
-    if min(map(len, levels.values())) < 2 or runs[cell] < max(least, *runs.values()):
-        here = ", ".join(f"{len(some)} of {name}" for name, some in levels.items())
-        raise ValueError(f"Shares of the variation take two levels of each factor (there are "
-                         f"{here}) and as many runs with a {response} in every cell, {least} or "
-                         f"more: that of {', '.join(map(str, cell))} has {runs[cell]}, another "
-                         f"{max(runs.values())}. Add runs, or leave a level out.")
-    if np.ptp(good[response]) == 0:
-        raise ValueError(f"All runs have the same {response}: there is no variation to share out.")
-
-
 def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
                    block: str = "") -> pd.DataFrame:
     """Analysis of variance of crossed factors: shares of the sum of squares (type II), F tests.
 
     block: what runs share that is not asked about, such as the seed that draws their images; it
-    crosses with no factor. Raises ValueError unless all combinations have as many finished runs.
+    crosses with no factor. Raises ValueError unless all combinations have as many finished runs:
+    only then are the sums of squares the parts of one total.
     """
-    good = with_response(table, response)
-    check_balance(good, response, [*factors, block] if block else factors, 1 if block else 2)
+    good, names = with_response(table, response), [*factors, block] if block else [*factors]
+    cells = pd.MultiIndex.from_product([good[name].unique() for name in names])
+    if min(cells.levshape) < 2:
+        there = ", ".join(f"{count} of {name}" for name, count in zip(names, cells.levshape))
+        raise ValueError("Shares of the variation take two levels or more of each factor. There "
+                         f"are {there}. Add runs.")
+    runs, least = good.value_counts(names).reindex(cells, fill_value=0), 1 if block else 2
+    if runs.min() < max(least, runs.max()):
+        raise ValueError(f"Shares of the variation take as many runs with a {response} in every "
+                         f"cell, {least} or more: that of {', '.join(map(str, runs.idxmin()))} has "
+                         f"{runs.min()}, another {runs.max()}. Add runs, or leave a level out.")
+    if np.ptp(good[response]) == 0:
+        raise ValueError(f"All runs have the same {response}: there is no variation to share out.")
     good = good.rename(columns={response: "response_"})
     crossed = " * ".join(f"C({name})" for name in factors)
     apart = f" + C({block})" if block else ""
     found = anova_lm(models.ols(f"response_ ~ {crossed}{apart}", good).fit(), typ=2)
-    named = [name.replace("C(", "").replace(")", "").replace(":", " x ") for name in found.index]
-    return pd.DataFrame({"source": named, "freedom": found["df"].astype(int).to_numpy(),
+    sources = found.index.str.replace(r"C\((\w+)\)", r"\1", regex=True).str.replace(":", " x ")
+    return pd.DataFrame({"source": sources, "freedom": found["df"].astype(int).to_numpy(),
                          "share": (found["sum_sq"] / found["sum_sq"].sum()).to_numpy(),
                          "p": found["PR(>F)"].to_numpy()})
 
@@ -273,38 +269,14 @@ def share_range(low: float, high: float) -> str:
     return f"{max(low, 0):.2%} to {min(high, 1):.2%}"
 
 
-class Difference(NamedTuple):
-    """Recipe minus other recipe, in final test accuracy."""
-
-    recipe: str
-    other: str
-    seeds: int  # of recipe
-    other_seeds: int
-    mean: float
-    low: float  # of an interval for the mean; all pairs' intervals hold together in 95 %
-    high: float
-
-    def __str__(self) -> str:
-        """A finding, in words that say no more than the runs support."""
-        seeds = f"({self.seeds} and {self.other_seeds} seeds)"
-        if self.low <= 0 <= self.high:
-            return (f"{self.recipe} and {self.other}: undecided, from {100 * self.low:+z.2f} to "
-                    f"{100 * self.high:+z.2f} percentage points {seeds}.")
-        word = "higher" if self.mean > 0 else "lower"
-        least, most = sorted((abs(self.low), abs(self.high)))
-        return (f"{self.recipe} ends {word} than {self.other}, by {100 * least:.2f} to "
-                f"{100 * most:.2f} percentage points {seeds}.")
-
-
 @functools.cache  # it takes a moment
 def tukey_width(groups: int, freedom: int) -> float:
     """Half the width of Tukey's 95 % intervals, in standard errors of a difference."""
     return stats.studentized_range.ppf(LEVEL, groups, freedom) / 2**0.5
 
 
-def tukey_intervals(groups: dict[object, np.ndarray], least_error: float = 0.0,
-                    ) -> list[tuple[object, object, float, float, float]]:
-    """For all pairs of groups: both names, the difference of their means, low and high.
+def tukey_differences(groups: dict[object, np.ndarray], least_error: float = 0.0) -> pd.DataFrame:
+    """Differences of the means of all pairs of groups, with intervals that hold together.
 
     By Tukey 1949, and Kramer 1956 for unequal sizes; the variance is pooled. least_error: below it
     no standard error of a difference goes.
@@ -315,11 +287,11 @@ def tukey_intervals(groups: dict[object, np.ndarray], least_error: float = 0.0,
     for (one, first), (two, second) in itertools.combinations(groups.items(), 2):
         error = np.sqrt(variance * (1 / len(first) + 1 / len(second)))
         mean, half = first.mean() - second.mean(), width * max(error, least_error)
-        rows.append((one, two, float(mean), float(mean - half), float(mean + half)))
-    return rows
+        rows.append((one, two, mean, mean - half, mean + half))
+    return differences(rows)
 
 
-def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
+def pairwise_differences(records: Sequence[dict]) -> pd.DataFrame:
     """Every recipe with three seeds or more against every other, by Tukey's method.
 
     Nothing is paired by seed: a seed gives two recipes the same batches, but on these data their
@@ -329,20 +301,28 @@ def pairwise_differences(records: Sequence[dict]) -> list[Difference]:
     recipes = {name: final_values(runs) for name, runs in by_recipe(records).items()
                if len(runs) >= LEAST_SEEDS}
     if len(recipes) < 2:
-        return []
-    least_error = 1 / records[0]["data"]["test_size"]
-    return [Difference(one, two, len(recipes[one]), len(recipes[two]), *found)
-            for one, two, *found in tukey_intervals(recipes, least_error)]
+        return differences([])
+    return tukey_differences(recipes, least_error=1 / records[0]["data"]["test_size"])
 
 
 def findings(records: Sequence[dict]) -> list[str]:
-    """What the runs say about differences between recipes: at least one sentence."""
-    recipes = by_recipe(records)
-    few = [name for name, runs in recipes.items() if len(runs) < LEAST_SEEDS]
-    enough = [name for name in recipes if name not in few]
-    sentences = [str(difference) for difference in pairwise_differences(records)]
-    if len(enough) == 1:
-        sentences.append(f"{enough[0]}: no other recipe with three seeds to compare it with.")
+    """What the runs say about differences between recipes, in words that say no more than they do.
+
+    At least one sentence.
+    """
+    seeds, sentences = {name: len(runs) for name, runs in by_recipe(records).items()}, []
+    for row in pairwise_differences(records).to_dict("records"):
+        one, two, low, high = row["of"], row["to"], 100 * row["low"], 100 * row["high"]
+        least, most = sorted([abs(low), abs(high)])
+        sentences.append(
+            (f"{one} and {two}: undecided, from {low:+z.2f} to {high:+z.2f}"
+             if row["says"] == "undecided" else
+             f"{one} ends {row['says']} than {two}, by {least:.2f} to {most:.2f}")
+            + f" percentage points ({seeds[one]} and {seeds[two]} seeds).")
+    few = [name for name, count in seeds.items() if count < LEAST_SEEDS]
+    if len(seeds) - len(few) == 1:
+        [enough] = seeds.keys() - few
+        sentences.append(f"{enough}: no other recipe with three seeds to compare it with.")
     if few:
         sentences.append(f"{listed(few, 20)}: fewer than three seeds, no statement.")
     return sentences
