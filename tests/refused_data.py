@@ -5,6 +5,7 @@ import gzip
 import os
 import socket
 import zipfile
+from functools import partial
 from http.client import IncompleteRead
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,6 @@ from unittest import mock
 import numpy as np
 from helpers import IDX_FILES, arrays, idx, no_network, write_idx
 from refused import ALONE, NO_FILES, Trap, calling, rows
-from torch.nn.modules.module import register_module_forward_hook
 
 from coursepack.data import sources
 from coursepack.data.datasets import DATASETS, load_dataset, take_part
@@ -66,10 +66,6 @@ def load(write, name="mnist", then=lambda data: data, during=None, **asked):
             after = sorted(path for path in folder.rglob("*") if path.name != sources.LOCK)
             assert (after, socket.getdefaulttimeout()) == (before, None)
     return call
-
-
-def build(data):
-    return loop.build_model(Recipe(arch="mnist_7k", device="cpu"), data)
 
 
 def break_off(dataset, folder, download):
@@ -133,11 +129,8 @@ SAID = ["b/mnist_test.csv and 3 more (not read: save", "mine.npz (choose that na
 FILES = NO_FILES | {"a pipe": lambda file: (file.unlink(), os.mkfifo(file))}
 
 
-def load_with_a_hook(folder):
-    with register_module_forward_hook(lambda module, inputs, output: 2 * output):
-        load_dataset("mnist")
-
-
+HOOKS = mock.patch.dict("torch.nn.modules.module._global_forward_hooks", {0: print})
+BUILD = partial(loop.build_model, Recipe(arch="mnist_7k", device="cpu"))
 CASES = rows("Data files", [
     *[(f"mnist.npz with {what}", load(npz(**changes)), said) for what, changes, said in ARRAYS],
     *[(f"mnist.npz with images that are {what}", load(images_of_bytes(content)), *said)
@@ -152,16 +145,16 @@ CASES = rows("Data files", [
     *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"), "mine.npz: in",
        said) for what, changes, said in OWN],
     ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"), "Choose one of: mnist,"),
-    ("images of 9 x 12", load(npz(**both(lambda x: x[:, :9, :12])), then=build),
+    ("images of 9 x 12", load(npz(**both(lambda x: x[:, :9, :12])), then=BUILD),
      "mnist_7k", "28 x 28", "9 x 12", "another dataset"),
     ("images in colour for a network of grey ones", load(npz(**both(lambda x: np.resize(
-        x, (len(x), 32, 32, 3)))), then=build), "mnist_7k", "3 x 32 x 32", "cifar_35k"),
+        x, (len(x), 32, 32, 3)))), then=BUILD), "mnist_7k", "3 x 32 x 32", "cifar_35k"),
     *[(f"{size} images to train and {holdout} to test on, of 30",
        load(npz(), train_size=size, holdout=holdout), f"train_size={size}, holdout={holdout}: m")
       for size, holdout in [(21, 10), (0, 30)]],
     ("a part of 31 images, of 30", load(npz(), then=lambda data: take_part(data, 31)),
      "train_size=31", "only 30 training images"),
-    ("a forgotten hook on all modules of PyTorch", load_with_a_hook,
+    ("a forgotten hook on all modules of PyTorch", load(npz(), during=HOOKS),
      "register_module_forward_hook", "remove()"),
 ]) + rows("Data folders and downloads", [
     ("DATA_DIR = 'no-such-folder'", mock.patch.dict(os.environ, DATA_DIR="no-such-folder")(

@@ -14,13 +14,13 @@ from coursepack.train import loop, recipe
 from coursepack.train.recipe import Recipe
 
 NAN, INF, LONG, README = float("nan"), float("inf"), "x" * 300, str(ROOT / "README.md")
-SMALL = {"train_size": 100, "epochs": 1, "batch_size": 64, "device": "cpu", "augment": "none",
-         "arch": "mnist_8k"}
 
 
 def start(folder, **parameters):
     """What a recipe notebook does, from its parameters to its last epoch."""
-    own = Recipe(**SMALL | {"runs_dir": str(folder / "runs")} | parameters)
+    small = {"train_size": 100, "epochs": 1, "batch_size": 64, "device": "cpu", "augment": "none",
+             "arch": "mnist_8k", "runs_dir": str(folder / "runs")}
+    own = Recipe(**small | parameters)
     data = load_dataset(own.dataset, own.data_dir, own.train_size, own.holdout)
     loop.train(loop.build_model(own, data), data, own)
 
