@@ -210,9 +210,3 @@ def run_summary(last="", **parameters):
             exec(injected, scope)
         if cell.id == last:
             break
-
-
-def several_seeds(means, spread, seeds, rng):
-    """Records of several seeds of each norm, with normally distributed accuracies."""
-    return [make_record(norm, seed, rng.normal(mean, spread))
-            for norm, mean in means.items() for seed in range(1, seeds + 1)]

@@ -1,10 +1,8 @@
-"""The exercises: right ways accepted, known wrong ways named, and nothing that makes a check raise.
-
-And the table of what students solved.
-"""
+"""Exercises: right ways accepted, wrong ones named, no check raises; and who solved what."""
 
 import _thread
 import math
+import re
 import signal
 import sys
 import threading
@@ -59,39 +57,32 @@ def recurses(*args):
 
 
 NONSENSE = [
-    "a", None, -123.456, 1j, math.nan, math.inf, 10**400, [1], {}, Odd(), int, Exception,
+    "a", None, 1j, math.nan, math.inf, 10**400, [1], {}, Odd(), int, Exception, recurses,
     torch.full((3,), math.nan), lambda *args: 1 / 0, lambda *args: sys.exit(3),
-    lambda *args: Odd().broken(), recurses, lambda: 3, lambda *args: args,
-    lambda *args: (i for i in range(3)), lambda *args: torch.rand(2, 7),
-    *((lambda *args, result=result: result) for result in ("x", Odd(), math.nan, [None, "a"]))]
+    lambda *args: Odd().broken(), lambda *args: args, lambda *args: (i for i in range(3)),
+    *(lambda *args, result=result: result for result in (
+        "x", Odd(), math.nan, [None, "a"], torch.ones(2, 7)))]
 
 
 def test_every_answer_gets_its_verdict(subtests, said):
     before = torch.get_rng_state()
     for name, exercise in EXERCISES.items():
-        assert min(len(exercise.wrong), len(exercise.hints)) >= 2, name
-        with subtests.test(name, answer="blank"):
-            blanks = [..., lambda *args: ...] if exercise.needs == "a function" else [...]
-            for blank in blanks:
+        with subtests.test(name):
+            assert min(len(exercise.wrong), len(exercise.hints)) >= 2
+            for blank in [..., lambda *args: ...][:2 if exercise.needs == "a function" else 1]:
                 assert said(exercises.check, name, blank) == (
                     f'{name}: not answered yet. exercises.hint("{name}") helps.')
-            assert exercises.state[name] == OPEN
-        for number, answer in enumerate(NONSENSE):
-            with subtests.test(name, nonsense=number):
+            for answer in NONSENSE:
                 assert said(exercises.check, name, answer).startswith(f"{name}: not yet. ")
-                assert exercises.state[name] == WRONG
-        for message, way in exercise.wrong.items():
-            with subtests.test(name, wrong=message):
-                assert grade(exercise, way) == (WRONG, message)
-        with subtests.test(name, answer="the printed solution"):
+            verdicts = {message: grade(exercise, way) for message, way in exercise.wrong.items()}
+            assert verdicts == {message: (WRONG, message) for message in exercise.wrong}
             assert said(exercises.check, name, solve(name)).startswith(f"{name}: right. ")
-            assert exercises.state[name] == RIGHT
     assert torch.equal(torch.get_rng_state(), before)  # although an answer drew random numbers
 
 
 def test_what_is_done_is_counted_and_undone_by_a_wrong_answer_alone(said):
-    exercises.check("number_of_means", int)
-    for answer, state in ((int, WRONG), (solve("normalize"), RIGHT), (..., RIGHT)):
+    said(exercises.check, "number_of_means", int)
+    for answer, state in ((..., OPEN), (int, WRONG), (solve("normalize"), RIGHT), (..., RIGHT)):
         said(exercises.check, "normalize", answer)
         assert exercises.state["normalize"] == state
     assert said(exercises.progress, "00") == (
@@ -103,10 +94,10 @@ def test_what_is_done_is_counted_and_undone_by_a_wrong_answer_alone(said):
 def test_hints_come_one_after_the_other_and_are_offered_where_no_mistake_is_named(said):
     for i in (1, 2, 2):
         assert said(exercises.hint, "group_counts").startswith(f"group_counts, hint {i} of 2: ")
-    offer = 'exercises.hint("group_counts") helps.'
-    assert offer in said(exercises.check, "group_counts", lambda shape, groups: (7, 7))
-    assert offer not in said(exercises.check, "group_counts", lambda shape, groups: (
-        2 * groups, shape[0] * groups))
+    for counts, offered in ((lambda shape, groups: (7, 7), True),
+                            (lambda shape, groups: (2 * groups, shape[0] * groups), False)):
+        answer = said(exercises.check, "group_counts", counts)
+        assert ('exercises.hint("group_counts") helps.' in answer) == offered
 
 
 @pytest.mark.parametrize(("prediction", "result", "unit", "expected"), [
@@ -118,7 +109,6 @@ def test_hints_come_one_after_the_other_and_are_offered_where_no_mistake_is_name
     (0.294, 29.4, " of 100", "You predicted 0.294 of 100; it is 29.4 of 100: 100 times too low. "
      "(A share? Multiply it by 100.)"),
     (7400, np.int64(7416), "", "You predicted 7400; it is 7416: 16 too low."),
-    (1e8, 8.0, "", "You predicted 1e+08; it is 8: 12,500,000 times too high."),
     (None, 24.7, "", "A prediction here is a finite number, not a NoneType."),
     (10**400, 24.7, "", "A prediction here is a finite number."),
     (False, np.True_, "", "You did not predict that: True."),
@@ -132,16 +122,12 @@ def test_a_prediction_is_told_how_far_off_it_was(prediction, result, unit, expec
     assert said(exercises.compare, prediction, result, unit) == expected
 
 
-def test_a_prediction_and_a_name_may_be_anything(subtests, said):
-    for number, odd in enumerate(NONSENSE):
+def test_a_prediction_and_a_name_may_be_anything(said):
+    for odd in NONSENSE:
         for result in (24.7, "up", [1, 2], {"a": 1}):
-            with subtests.test(nonsense=number, result=result):
-                assert said(exercises.compare, odd, result)
+            assert said(exercises.compare, odd, result)
         for call in (exercises.hint, exercises.solution, lambda name: exercises.check(name, 3)):
-            with subtests.test(name=number):
-                answer = said(call, odd)
-                assert answer.startswith("No exercise is called ")
-                assert "number_of_means" in answer
+            assert re.match("No exercise is called .*: number_of_means", said(call, odd))
 
 
 def test_what_is_wrong_is_said_without_giving_the_answer_away():
@@ -151,30 +137,22 @@ def test_what_is_wrong_is_said_without_giving_the_answer_away():
     assert problem((1, 2), (1, 3)).startswith("Number 2 of 2: ")
 
 
-def normalize_in_place(x, axes, eps):
-    x -= x.mean(axes, keepdim=True)
-    return x / ((x**2).mean(axes, keepdim=True) + eps).sqrt()
-
-
-def halve_in_place(net):
-    net.layers[0].conv.weight /= 2
-
-
 def set_weight(net):
     net.layers[0].conv.weight = net.layers[0].conv.weight / 2
 
 
 @pytest.mark.parametrize(("name", "answer", "words"), [
-    ("normalize", normalize_in_place, []),  # no case changes the arguments of another
+    ("normalize", lambda x, axes, eps: by_hand.normalize(x, axes, eps) + x.zero_(), []),
     ("BatchNorm", by_hand.wrong_batch_norm(divisor=1, swapped=True),  # of two mistakes the first
      ["normalizes with the unbiased variance", "not all"]),
     ("normalize", lambda x, axes, eps: x - x.mean(axes), ["It stops with", ". (", "keepdim=True"]),
     ("group_norm", lambda x, groups, eps: x.reshape(len(x), groups, *x.shape[1:]), ["multiplied"]),
-    ("halve", halve_in_place, ["torch.no_grad()"]), ("fold_all", set_weight, ["nn.Parameter"])])
+    ("halve", lambda net: net.layers[0].conv.weight.div_(2), ["torch.no_grad()"]),
+    ("fold_all", set_weight, ["nn.Parameter"])])
 def test_two_mistakes_and_errors_of_pytorch_come_with_advice(name, answer, words):
     verdict, said = grade(EXERCISES[name], answer)
     assert verdict == (WRONG if words else RIGHT)
-    assert [word for word in words if word not in said] == []
+    assert all(word in said for word in words)
 
 
 def endless(*args):

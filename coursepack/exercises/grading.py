@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from numbers import Number
 
 import numpy as np
@@ -52,7 +52,7 @@ def call(answer: object, *arguments: object) -> object:
     return answer(*arguments)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exercise:
     notebook: str  # the first two digits of its name
     solution: Callable  # the right way
@@ -100,8 +100,9 @@ def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
         return WRONG, str(failed)
 
 
-def results_of(exercise: Exercise, way: object) -> list[object]:
-    """What a right or wrong way of ours gives in each case."""
+@cache
+def results_of(exercise: Exercise, way: Callable) -> list[object]:
+    """What a right or wrong way of ours gives in each case, worked out once."""
     return [exercise.use(way, *case) for case in exercise.cases()]
 
 

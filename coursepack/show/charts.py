@@ -68,41 +68,35 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
     number if others did not.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    shown = response_of(response)
+    shown, looks, ends = response_of(response), looks_of(table[line].unique(), names), []
     words = [] if pd.api.types.is_numeric_dtype(table[x]) else list(table[x].unique())
     if words:  # they stand at 0, 1, 2 ...
         table, log = table.assign(**{x: table[x].map(words.index)}), log.replace("x", "")
-    points = to_draw(by_point(table, response, [line, x]), shown, "y" in log)
-    looks, ends, failures = looks_of(table[line].unique(), names), [], []
+    points = by_point(table, response, [line, x]).sort_values(x)
+    points[["mean", "low", "high"]] *= shown.times
+    if "y" in log:  # zero is below the axis; an interval ends as many times below the mean as above
+        points["mean"] = points["mean"].where(points["mean"] > 0)
+        points["low"] = points["mean"] ** 2 / points["high"]
+    points[["low", "high"]] = points[["low", "high"]].clip(*shown.limits)
+    levels = np.unique(points[x])
     for k, (level, look) in enumerate(looks.items()):
-        means, runs = (rows[rows[line] == level] for rows in (points.sort_values(x), table))
-        shift = (k - (len(looks) - 1) / 2) * 0.008  # so that intervals stand side by side
-        beside, dots = (moved(rows[x], points[x], shift, "x" in log) for rows in (means, runs))
+        means, runs = points[points[line] == level], table[table[line] == level]
+        shift = (k - (len(looks) - 1) / 2) * 0.008  # of the width: intervals stand side by side
+        if "x" in log:
+            beside, dots = (rows[x] * (levels[-1] / levels[0]) ** shift for rows in (means, runs))
+        else:
+            beside, dots = (rows[x] + (levels[-1] - levels[0]) * shift for rows in (means, runs))
         ends += draw_line(ax, look, (beside, means["mean"]), (dots, shown.times * runs[response]))
         ax.vlines(beside, means["low"], means["high"], color=look.colour, linewidth=2, alpha=0.6)
-        failures += [(row[x], row["failed"], row["runs"], look)
-                     for row in means[means["failed"] > 0].to_dict("records")]
     ax.set(xlabel=xlabel or x.replace("_", " "), ylabel=ylabel or shown.label)
     for which in log:
         make_logarithmic(ax, which, 1, 1.5, 2, 3, 5, 7)
-    levels = np.unique(points[x])
-    if words:
-        room = max(8, 56 // len(words))  # characters
-        ax.set_xticks(levels, [textwrap.fill(word, room) for word in words])
-    elif len(levels) <= 10:
-        ax.set_xticks(levels, [plain(level) for level in levels])
-    mark_failures(ax, failures)
+    if len(levels) <= 10:
+        ax.set_xticks(levels, [textwrap.fill(word, max(8, 56 // len(words))) for word in words]
+                      or [plain(level) for level in levels])
+    mark_failures(ax, points, x, line, looks)
     label_ends(ax, ends)
     return figure
-
-
-def to_draw(points: pd.DataFrame, shown: Response, log: bool) -> pd.DataFrame:
-    """Means and intervals of by_point as they are drawn, on a logarithmic axis or a linear one."""
-    mean, low, high = (shown.times * points[name].to_numpy() for name in ("mean", "low", "high"))
-    if log:
-        mean = np.where(mean > 0, mean, np.nan)  # zero is below every logarithmic axis
-        low = mean**2 / high  # as many times below the mean as high is above it
-    return points.assign(mean=mean, low=low.clip(*shown.limits), high=high.clip(*shown.limits))
 
 
 def draw_line(ax: plt.Axes, look: Look, means: tuple[pd.Series, pd.Series],
@@ -125,21 +119,13 @@ def draw_power(figure: plt.Figure, power: float, start: tuple[float, float], end
                 textcoords="offset points")
 
 
-def moved(x: pd.Series, whole: pd.Series, shift: float, log: bool) -> pd.Series:
-    """x, a share of the whole range further right."""
-    if log:
-        return x * (whole.max() / whole.min()) ** shift
-    return x + (whole.max() - whole.min()) * shift
-
-
-def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
-              names: Mapping[object, str] | None = None) -> plt.Figure:
+def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str) -> plt.Figure:
     """One response over another: a line for each level of a factor, a point for each of another.
 
     Means of the runs that finished, without intervals, and a pale dot for each run.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    looks, ends = looks_of(table[line].unique(), names), []
+    looks, ends = looks_of(table[line].unique()), []
     for level, runs in table[table["status"] == "finished"].groupby(line, sort=False):
         means = runs.groupby(along)[[x, y]].mean().sort_index()
         ends += draw_line(ax, looks[level], *(
@@ -149,7 +135,7 @@ def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str,
     return figure
 
 
-def looks_of(levels: Sequence[object], names: Mapping[object, str] | None) -> dict[object, Look]:
+def looks_of(levels: Sequence, names: Mapping[object, str] | None = None) -> dict[object, Look]:
     """Colour, line and name of each level: a norm's own, else the next that is free."""
     looks = {}
     for i, level in enumerate(levels):
@@ -158,20 +144,22 @@ def looks_of(levels: Sequence[object], names: Mapping[object, str] | None) -> di
     return looks
 
 
-def mark_failures(ax: plt.Axes, failures: Sequence[tuple[float, int, int, Look]]) -> None:
-    """Crosses above the axes, a row for each line, where runs diverged."""
-    rows, above = list(dict.fromkeys(look for *_, look in failures)), ax.get_xaxis_transform()
-    beside = {"xycoords": above, "textcoords": "offset points", "va": "center"}
-    for x, failed, runs, look in failures:
-        y = 1.04 + 0.055 * rows.index(look)
-        ax.plot(x, y, "x", color=look.colour, markersize=7, markeredgewidth=2, transform=above,
+def mark_failures(ax: plt.Axes, points: pd.DataFrame, x: str, line: str,
+                  looks: Mapping[object, Look]) -> None:
+    """Crosses above the axes, a row for each line, where runs of points diverged."""
+    failed, above = points[points["failed"] > 0], ax.get_xaxis_transform()
+    rows = [level for level in looks if level in {*failed[line]}]
+    small = {"xycoords": above, "textcoords": "offset points", "va": "center"}
+    for point in failed.to_dict("records"):
+        place = point[x], 1.04 + 0.055 * rows.index(point[line])
+        colour = looks[point[line]].colour
+        ax.plot(*place, "x", color=colour, markersize=7, markeredgewidth=2, transform=above,
                 clip_on=False)
-        if failed < runs:
-            ax.annotate(str(failed), (x, y), (6, 0), fontsize=10, color=look.colour, **beside)
+        if point["failed"] < point["runs"]:
+            ax.annotate(str(point["failed"]), place, (6, 0), fontsize=10, color=colour, **small)
     if rows:
-        first = min(x for x, *_ in failures)
-        ax.annotate("diverged:", (first, 1.04), (-10, 0), fontsize=11, color="#444444", ha="right",
-                    **beside)
+        ax.annotate("diverged:", (failed[x].min(), 1.04), (-10, 0), fontsize=11, color="#444444",
+                    ha="right", **small)
 
 
 def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "") -> plt.Figure:
@@ -195,9 +183,9 @@ def add_note(figure: plt.Figure, table: pd.DataFrame,
              marks: str = "a dot each; bars: 95 % interval of the mean") -> None:
     """A line of small text below a figure: what was trained, and how many runs are missing."""
     head, common = table.attrs, table.attrs["common"]
-    counts = {"train_size": "training images", "epochs": "epochs"}
-    trained = [f"{common[key]:,} {what}" for key, what in counts.items() if common.get(key)]
-    line = ", ".join([head["data"]["name"], *trained])
+    line = head["data"]["name"]
+    for key, what in (("train_size", "training images"), ("epochs", "epochs")):
+        line += f", {common[key]:,} {what}" if common.get(key) else ""
     line += f"; {table['seed'].nunique()} seeds, {marks}"
     if "interval" in marks and figure.axes[0].get_yscale() == "log":
         line += ", equally far up and down"

@@ -4,6 +4,8 @@ import io
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from coursepack import files
-from coursepack.files import check_choice
+from coursepack.files import check_choice, replace_file
 from coursepack.lab.effects import mean_interval
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe
 from coursepack.show.looks import LOOKS, Look
@@ -28,7 +29,7 @@ def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
     figure.savefig(picture, format="png", dpi=plt.rcParams["figure.dpi"])
     if save:
         save.parent.mkdir(parents=True, exist_ok=True)
-        files.replace_file(save, figure.savefig)
+        replace_file(save, figure.savefig)
         about["file"] = save.name
     plt.close(figure)
     display({"image/png": picture.getvalue(), "text/plain": alt}, raw=True,
@@ -62,45 +63,38 @@ def make_logarithmic(ax: plt.Axes, which: str, *steps: float) -> None:
     axis.set_minor_locator(plt.NullLocator())
 
 
-class Axis(NamedTuple):
-    """How values are drawn: on a linear axis, or on a logarithmic one, which begins above zero."""
+class Graph(NamedTuple):
+    """A value of each epoch, and its axis: linear, or logarithmic, which begins above zero."""
 
-    label: str
+    name: str
+    label: str  # of the axis
     drawn: Callable[[np.ndarray], np.ndarray] = np.asarray  # what is drawn for values
     ends: tuple[float, float] = (-np.inf, np.inf)  # of what is drawn: beyond, it is refused
     begin: float = -np.inf  # less than this is drawn here, and a caption says so
     percents: tuple[float, ...] = ()  # values that are written beside the axis
 
-    def set_up(self, ax: plt.Axes, low: float, high: float) -> None:
-        """Set the scale, numbers and limits of a graph: from low to high, with a margin."""
-        limits = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    def set_up(self, ax: plt.Axes) -> None:
+        """Scale, numbers and limits of an axis, once all is drawn: large values are above."""
+        low, high = ax.get_ylim()
         if self.begin > 0:
             make_logarithmic(ax, "y", 1, 2, 5)
-            limits = low / 1.1, high * 1.1
+            low, high = ax.dataLim.y0 / 1.1, ax.dataLim.y1 * 1.1
         if self.percents:
             ax.set_yticks(self.drawn(np.divide(self.percents, 100)),
                           [f"{percent:g} %" for percent in self.percents])
-        if self.drawn(1.0) < self.drawn(0.0):  # large values are above, whatever is drawn for them
-            limits = limits[::-1]
-        ax.set(ylabel=self.label, ylim=limits)
+        upright = self.drawn(0.0) < self.drawn(1.0)
+        ax.set(ylabel=self.label, ylim=(low, high) if upright else (high, low))
 
 
-class Graph(NamedTuple):
-    """A value of each epoch that can be drawn: its name and its axis."""
-
-    name: str
-    axis: Axis
-
-
-LOSS = Axis("negative log likelihood (nats)", ends=(0, np.inf), begin=1e-7)
-ACCURACY = Axis(  # logarithmic in the errors
-    "images classified right", lambda accuracy: 1 - accuracy, ends=(0, 1), begin=9.99e-5,
-    percents=(10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99))
+LOSS = partial(Graph, label="negative log likelihood (nats)", ends=(0, np.inf), begin=1e-7)
+ACCURACY = partial(  # logarithmic in the errors
+    Graph, label="images classified right", drawn=lambda accuracy: 1 - accuracy, ends=(0, 1),
+    begin=9.99e-5, percents=(10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99))
 GRAPHS = {
-    "loss": Graph("training loss", LOSS),
-    "test_loss": Graph("test loss", LOSS),
-    "accuracy": Graph("training accuracy", ACCURACY),
-    "test_accuracy": Graph("test accuracy", ACCURACY),
+    "loss": LOSS("training loss"),
+    "test_loss": LOSS("test loss"),
+    "accuracy": ACCURACY("training accuracy"),
+    "test_accuracy": ACCURACY("test accuracy"),
 }
 MARKERS = {"o": "○", "s": "□", "v": "▽", "^": "△", "D": "◇", "P": "✚"}  # of recipes of one norm
 
@@ -112,28 +106,27 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
     interval. Recipes of one norm are told apart by large markers. of: for the title, what the runs
     are of. Raises ValueError for a value that the axis has no place for.
     """
-    axis, *others = {GRAPHS[check_choice("key", key, GRAPHS)].axis for key in keys}
-    if others:
+    graphs = [GRAPHS[check_choice("key", key, GRAPHS)] for key in keys]
+    if len({graph.label for graph in graphs}) > 1:
         raise ValueError(f"{', '.join(keys)} have different axes. Draw a graph for each axis.")
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    recipes, drawn, ends, cut = by_recipe(records), [], [], ""
+    recipes, ends, cut = by_recipe(records), [], ""
     norms = [check_norm(runs[0]["parameters"]["norm"]) for runs in recipes.values()]
-    for (recipe, runs), norm in zip(recipes.items(), norms):
-        marker = list(MARKERS)[drawn.count(norm) % len(MARKERS)] if norms.count(norm) > 1 else ""
-        drawn.append(norm)
-        for key in keys:
+    for i, (recipe, runs) in enumerate(recipes.items()):
+        look, marker = LOOKS[norms[i]], ""
+        if norms.count(norms[i]) > 1:
+            marker = list(MARKERS)[norms[:i].count(norms[i]) % len(MARKERS)]
+        for key, graph in zip(keys, graphs):
+            name = graph.name.split()[0] if len(keys) > 1 else recipe
             values = values_of(runs, key)
-            if values.min() < axis.begin:
+            if values.min() < graph.begin:
                 cut = "; what lies beyond the axis is drawn at its end"
-            last = draw_line(ax, np.maximum(values, axis.begin), axis, LOOKS[norm], marker,
-                             2.4 if key == keys[-1] else 1.2)
-            name = GRAPHS[key].name.split()[0] if len(keys) > 1 else recipe
-            name = f"{MARKERS[marker]} {name}" if marker else name
-            ends.append((values.shape[1], last, name, LOOKS[norm].colour))
-    subject = next(iter(recipes)) if len(keys) > 1 else GRAPHS[keys[0]].name.capitalize()
+            end = draw_line(ax, graph, values, look, marker, 2.4 if key == keys[-1] else 1.2)
+            ends.append((*end, f"{MARKERS.get(marker, '')} {name}".strip(), look.colour))
+    subject = next(iter(recipes)) if len(keys) > 1 else graphs[0].name.capitalize()
     ax.set(xlabel="epoch", title=f"{subject}: {of}" if of else subject)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_up(ax, *ax.dataLim.intervaly)
+    graphs[0].set_up(ax)
     label_ends(ax, ends)
     add_caption(figure, records[0], seeds_text(list(recipes.values())) + cut)
     return figure
@@ -142,8 +135,8 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
 def values_of(runs: Sequence[dict], key: str) -> np.ndarray:
     """What is drawn for a value of each epoch of some runs, (runs, epochs). Raises ValueError."""
     values = np.array([[epoch[key] for epoch in run["epochs"]] for run in runs])
-    drawn, (least, most) = GRAPHS[key].axis.drawn(values), GRAPHS[key].axis.ends
-    for run, epoch in np.argwhere(~((drawn >= least) & (drawn <= most)))[:1]:
+    drawn, (least, most) = GRAPHS[key].drawn(values), GRAPHS[key].ends
+    for run, epoch in np.argwhere(~((drawn >= least) & (drawn <= most))):  # a nan is neither
         raise ValueError(f"{key}={values[run, epoch]:g}, of {runs[run]['parameters']['run_name']} "
                          f"in epoch {epoch + 1}, has no place on an axis from {least:g} to "
                          f"{most:g}. Give it another axis in figures.GRAPHS.")
@@ -152,7 +145,7 @@ def values_of(runs: Sequence[dict], key: str) -> np.ndarray:
 
 def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
     """For a caption: how many runs a line stands for, from the runs of each recipe."""
-    least, *_, most = sorted(len(runs) for runs in [*recipes, recipes[0]])
+    least, most = min(map(len, recipes)), max(map(len, recipes))
     if most == 1:
         seeds = {run["parameters"]["seed"] for [run] in recipes}
         each = "; one run each" if len(recipes) > 1 else ""
@@ -162,23 +155,21 @@ def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
     return f"; mean of {each} seeds{band if most >= LEAST_SEEDS else ''}"
 
 
-def draw_line(ax: plt.Axes, values: np.ndarray, axis: Axis, look: Look, marker: str,
-              width: float) -> float:
-    """The mean of runs, values (runs, epochs), and, from three on, a band; returns the line's end.
-
-    On a logarithmic axis the band's lower end is as many times below the mean as the upper one is
-    above it, so that it never reaches zero.
-    """
-    y, half = mean_interval(values)
+def draw_line(ax: plt.Axes, graph: Graph, values: np.ndarray, look: Look, marker: str,
+              width: float) -> tuple[float, float]:
+    """The mean of runs, values (runs, epochs), and, from three on, a band. Returns its end."""
+    y, half = mean_interval(np.maximum(values, graph.begin))
     epochs = np.arange(1, len(y) + 1)
     if len(values) >= LEAST_SEEDS:
-        low = y**2 / (y + half) if axis.begin > 0 else y - half
-        ax.fill_between(epochs, *np.clip((low, y + half), *axis.ends), color=look.colour,
+        low = y**2 / (y + half) if graph.begin > 0 else y - half  # as far down as up on its axis
+        ax.fill_between(epochs, *np.clip((low, y + half), *graph.ends), color=look.colour,
                         alpha=0.18, linewidth=0)
-    large = {"marker": marker, "markersize": 9, "markerfacecolor": "white", "markeredgewidth": 1.5,
-             "markevery": max(1, len(y) // 6)} if marker else {"marker": "o", "markersize": 3}
-    ax.plot(epochs, y, linestyle=look.line, color=look.colour, linewidth=width, **large)
-    return y[-1]
+    marks = {"marker": "o", "markersize": 3}
+    if marker:
+        marks = {"marker": marker, "markersize": 9, "markerfacecolor": "white",
+                 "markeredgewidth": 1.5, "markevery": max(1, len(y) // 6)}
+    ax.plot(epochs, y, linestyle=look.line, color=look.colour, linewidth=width, **marks)
+    return len(y), y[-1]
 
 
 def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
@@ -189,14 +180,13 @@ def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
     """
     ax.autoscale_view()  # else limits are those of before the last line
     to_axes = ax.transData + ax.transAxes.inverted()
-    ends = sorted(((*to_axes.transform((x, y)), textwrap.fill(name, 30), colour)
-                   for x, y, name, colour in ends), key=lambda end: end[1])
-    wanted = np.array([y for _, y, _, _ in ends])
+    ends = sorted(((*to_axes.transform(end[:2]), textwrap.fill(end[2], 30), end[3])
+                   for end in ends), key=lambda end: end[1])
     heights = np.array([0.02 + 0.055 * len(name.splitlines()) for _, _, name, _ in ends])
     smaller = min(1, 1 / heights.sum())
     heights *= smaller
     pile = np.cumsum(heights) - heights / 2  # each name's middle, if all were piled up from below
-    above_pile = isotonic_regression(wanted - pile).x.clip(0, 1 - heights.sum())
+    above_pile = isotonic_regression([end[1] for end in ends] - pile).x.clip(0, 1 - heights.sum())
     for height, (x, y, name, colour) in zip(pile + above_pile, ends):
         ax.text(1.02, height, name, color=colour, transform=ax.transAxes, va="center",
                 weight="bold", size=smaller * plt.rcParams["font.size"])
@@ -227,8 +217,7 @@ def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[st
     height += 0.1 / max(1, math.ceil(len(images) / columns))  # for the margin of the whole
     figure, axes = axes_grid(len(images), columns, width, height)
     figure.get_layout_engine().set(h_pad=0.08)
-    blank = [""] * len(images)
-    for ax, image, over, under in zip(axes, images, above or blank, below or blank):
+    for ax, image, over, under in zip_longest(axes, images, above, below, fillvalue=""):
         ax.set(xticks=[], yticks=[], frame_on=False)
         ax.imshow(np.asarray(image).transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)  # (H, W, C)
         ax.set_title(over, color="#00664a", fontsize=12, loc="center")

@@ -1,5 +1,6 @@
 """Pictures of what is computed: shared means, weights, and what a network got wrong."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -27,43 +28,41 @@ def plot_means(numbers: ArrayLike, index: Mapping[str, ArrayLike]) -> plt.Figure
     numbers: the batch (N, C, H, W), of which as much is drawn as there is room for; index: by norm,
     the number of each element's mean, in the same shape (model.mean_index).
     """
-    whole, corner = np.asarray(numbers), tuple(slice(most) for most in SHOWN)
-    n, c, h, w = whole[corner].shape
+    whole = np.asarray(numbers)
+    n, c, h, w = shape = np.minimum(whole.shape, SHOWN).tolist()
+    rights, downs = np.arange(n) * (w + GAP), np.arange(c) * (h + GAP)  # of maps
     figure, axes = figures.axes_grid(len(index), 2, 0.9 + 0.42 * n * (w + GAP),
                                      1.0 + 0.42 * c * (h + GAP))
     for (norm, means), ax in zip(index.items(), axes):
         means = np.asarray(means)
-        draw_maps(ax, whole[corner], means[corner])
-        ax.set_title(f"{norm} norm: {means.max() + 1} means")
+        colours = colours_of(np.unique(means[:n, :c, :h, :w]).tolist())
+        for place in np.ndindex(*shape):
+            left, bottom = rights[place[0]] + place[3], -downs[place[1]] - place[2]
+            ax.add_patch(plt.Rectangle((left, bottom), 0.94, 0.94, color=colours[means[place]]))
+            ax.text(left + 0.47, bottom + 0.43, f"{whole[place]:.3g}", ha="center", va="center",
+                    fontsize=10)
+        ax.set(xlim=(-0.1, n * (w + GAP)), ylim=(-c * (h + GAP) + 1.3, 1.1), aspect="equal",
+               title=f"{norm} norm: {means.max() + 1} means")
+        ax.set_xticks(rights + w / 2, [f"image {i}" for i in range(n)])
+        ax.set_yticks(1 - h / 2 - downs, [f"channel {i}" for i in range(c)])
+        ax.tick_params(length=0, labelsize=10)
+        ax.grid(visible=False)
+        ax.spines[:].set_visible(False)
     if (n, c, h, w) != whole.shape:
         figures.write_below(figure, f"The first {n} images, {c} channels and {h} x {w} positions "
                                     f"of {' x '.join(map(str, whole.shape))}")
     return figure
 
 
-def draw_maps(ax: plt.Axes, numbers: np.ndarray, means: np.ndarray) -> None:
-    """One panel of plot_means: a column of maps for each image, a row for each channel."""
-    n, c, h, w = numbers.shape
-    known = np.unique(means).tolist()
-    light = len(known) // 2 if len(known) > 8 else 0  # hues of so many are too near: half are pale
-    hues = [*sns.husl_palette(len(known) - light, s=0.8, l=0.66),
+def colours_of(means: Sequence[int]) -> dict[int, tuple[float, float, float]]:
+    """A colour for each mean; neighbours have hues far apart, and of many half are pale."""
+    count = len(means)
+    light = count // 2 if count > 8 else 0
+    hues = [*sns.husl_palette(count - light, s=0.8, l=0.66),
             *sns.husl_palette(light, s=0.9, l=0.87)]
-    step = next(s for s in range(max(1, round(len(known) * 0.382)), len(known) + 2)
-                if np.gcd(s, len(known)) == 1)  # so that neighbours have hues far apart
-    colours = {mean: hues[i * step % len(known)] for i, mean in enumerate(known)}
-    for place in np.ndindex(numbers.shape):
-        image, channel, row, column = place
-        left, bottom = image * (w + GAP) + column, -channel * (h + GAP) - row
-        ax.add_patch(plt.Rectangle((left, bottom), 0.94, 0.94, color=colours[means[place].item()]))
-        ax.text(left + 0.47, bottom + 0.43, f"{numbers[place]:.3g}", ha="center", va="center",
-                fontsize=10)
-    ax.set(xlim=(-0.1, n * (w + GAP)), ylim=(-c * (h + GAP) + 1.3, 1.1), aspect="equal")
-    rights, downs = np.arange(n) * (w + GAP), np.arange(c) * (h + GAP)
-    ax.set_xticks(rights + w / 2, [f"image {i}" for i in range(n)])
-    ax.set_yticks(1 - h / 2 - downs, [f"channel {i}" for i in range(c)])
-    ax.tick_params(length=0, labelsize=10)
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
+    steps = range(max(1, round(count * 0.382)), count + 2)
+    step = next(step for step in steps if math.gcd(step, count) == 1)
+    return {mean: hues[i * step % count] for i, mean in enumerate(means)}
 
 
 def plot_weights(networks: Mapping[str, Sequence[ArrayLike]], names: Sequence[str]) -> plt.Figure:
@@ -155,9 +154,9 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
 
     Of many classes only twelve are shown: those of the commonest mistakes.
     """
+    wrong = Misclassified(*map(np.concatenate, zip(*errors)))
     table = np.zeros((len(classes), len(classes)), dtype=int)
-    for wrong in errors:
-        np.add.at(table, (wrong.label, wrong.prediction), 1)
+    np.add.at(table, (wrong.label, wrong.prediction), 1)
     shown, of = list(range(len(classes))), ""
     if len(classes) > 12:
         commonest = np.unravel_index(np.argsort(-table, axis=None, kind="stable"), table.shape)
@@ -170,7 +169,7 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
                 vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
                 ax=ax)
     ax.tick_params(axis="y", rotation=0)
-    images = len(np.unique(np.concatenate([wrong.index for wrong in errors])))
+    images = len(np.unique(wrong.index))
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs, on {images:,} images"
     ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")
     figures.add_caption(figure, record, "; an image counts once for each run that gets it wrong")
