@@ -1,6 +1,6 @@
 """tools/course.py: what it runs with what, what it keeps, and one notebook as it is run.
 
-What it refuses: refused_commands.py. A notebook as papermill's own command runs it: test_alone.py.
+What it refuses: refused_studies.py. A notebook as papermill's own command runs it: test_alone.py.
 """
 
 import json
