@@ -40,11 +40,11 @@ def browser():
 @pytest.fixture
 def open_page(browser):
     """Open a page from disk; nothing may be asked of another host, and no script may fail."""
-    contexts, asked, errors = [], [], []
+    pages, asked, errors = [], [], []
 
     def open_it(name="index.html", width=1440, **options):
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
-        page = contexts[-1].new_page()
+        page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        pages.append(page)
         page.set_default_timeout(5000)  # milliseconds
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(error))
@@ -52,8 +52,8 @@ def open_page(browser):
         return page
 
     yield open_it
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert errors == []
     assert [url for url in asked if not url.startswith(("data:", "file:", "blob:"))] == []
 

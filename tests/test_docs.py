@@ -7,7 +7,6 @@ import nbformat
 import pytest
 import regression
 import report
-from helpers import run
 
 from coursepack.files import ROOT
 
@@ -76,10 +75,9 @@ def test_every_page_can_be_reached_from_the_readme_and_every_figure_is_on_one():
     assert {*PAGES, *ROOT.glob("images/*.png")} <= shown
 
 
-@pytest.mark.slow
-def test_make_help_names_every_command_and_pages_no_other():
-    there = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert re.findall(r"(?m)^make (\w+) ", run(["make", "help"]).stdout) == there
+def test_make_help_describes_every_command_and_pages_name_no_other():
+    there = re.findall(r"(?m)^([a-z]+):(.*##)?", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert all(described for _, described in there)
     for page in PAGES:
         if page.name != "CHANGELOG.md":  # what was
-            assert {*re.findall(r"(?m)(?:`|^)make ([a-z]+)", TEXT[page])} <= {*there}, page
+            assert {*re.findall(r"(?m)(?:`|^)make ([a-z]+)", TEXT[page])} <= {*dict(there)}, page

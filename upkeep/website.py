@@ -40,13 +40,6 @@ def address() -> list[str]:
     return json.loads("[{}]".format(*re.findall(r"(?m)^COURSE_REPO, COURSE_REF = (.*)$", text)))
 
 
-def sources() -> dict[str, Path]:
-    """Every page by its place on the website: pages of site/ come to the top."""
-    pages = {path.relative_to(ROOT).as_posix(): path
-             for pattern in PAGES for path in sorted(ROOT.glob(pattern))}
-    return pages | {path.name: path for path in sorted((ROOT / "site").glob("*.md"))}
-
-
 def modules() -> list[str]:
     """What the reference describes: rooms in their order, which a table of CONTRIBUTING.md says."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -99,7 +92,10 @@ def still() -> tuple[bytes, str]:
 def stage(folder: Path) -> None:
     """Copy all that the website is made of into an empty folder: notebooks with saved outputs."""
     shutil.rmtree(folder, ignore_errors=True)
-    pages, (repo, ref), (picture, alt) = sources(), address(), still()
+    pages = {path.relative_to(ROOT).as_posix(): path  # by their places on the website
+             for pattern in PAGES for path in sorted(ROOT.glob(pattern))}
+    pages |= {path.name: path for path in sorted(ROOT.glob("site/*.md"))}  # these come to the top
+    (repo, ref), (picture, alt) = address(), still()
     explorer = f"```{{container}} norm-explorer\n![{alt}](/explorer.png)\n```"
     parts = {"explorer": explorer, "notebooks": notebook_list(pages),
              "modules": "\n".join(f"reference/{name}" for name in modules())}
@@ -140,8 +136,6 @@ def main() -> None:
                            "-d", BUILD / "doctrees", BUILD / "source", BUILD / "site"])
     if done.returncode:
         sys.exit("The website was not built: see the warnings above.")
-    for unused in (BUILD / "site").glob("**/*.map"):  # for debugging the theme's own files
-        unused.unlink()
     print(f"The website is in {BUILD.relative_to(ROOT) / 'site' / 'index.html'}.")
 
 
