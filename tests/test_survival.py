@@ -179,7 +179,7 @@ def train_while_the_clock_is_set_back(folder):
 
 
 def train_without_unix(folder):
-    """What Windows has not is taken away; that an import needs it neither, test_house says."""
+    """What Windows has not is taken away."""
     sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios"))
     for name in ("getuid", "geteuid", "sched_getaffinity", "getloadavg", "uname", "mkfifo"):
         delattr(os, name)
