@@ -79,7 +79,7 @@ def test_a_study_can_repeat_another_on_fresh_seeds(write):
 def record_of(run, source="npz", **changed):
     """A published record, as if it were this run's."""
     record = json.loads((ROOT / "results" / "seed000" / "gn-seed1.json").read_bytes())
-    parameters = studies.all_parameters(run) | changed
+    parameters = studies.all_parameters(run.notebook, run.parameters) | changed
     return record | {"parameters": parameters, "data": record["data"] | {"source": source},
                      "epochs": record["epochs"][-parameters["epochs"]:]}
 

@@ -1,8 +1,7 @@
 """What the table of a study says: means with intervals, and differences that are beyond chance.
 
-The distributions and Dunnett's test are scipy's, Holm's correction and the analysis of variance
-statsmodels'. A run that diverged has no response: it is counted, not averaged. Where runs are
-missing that a function needs, it refuses and names them; it never guesses.
+A run that diverged has no response: it is counted, not averaged. Where runs are missing that a
+function needs, it refuses and names them; it never guesses.
 """
 
 import functools
@@ -59,18 +58,11 @@ def samples(table: pd.DataFrame, response: str, among: str, *control: object,
     return found
 
 
-def differences(rows: Iterable[Sequence[object]], p_values: Sequence[float] = ()) -> pd.DataFrame:
-    """Differences as a table; what an interval that holds zero says is undecided.
-
-    rows: of, to, difference, low, high. Where a test gave p-values, these decide, corrected so that
-    all of them hold together (Holm 1979).
-    """
+def differences(rows: Iterable[Sequence[object]]) -> pd.DataFrame:
+    """Of, to, difference, low, high as a table, and what that says: if 0 is within, undecided."""
     table = pd.DataFrame(rows, columns=["of", "to", "difference", "low", "high"])
     table["says"] = np.where(table["low"] > NOTHING, "higher",
                              np.where(table["high"] < -NOTHING, "lower", "undecided"))
-    if len(p_values):
-        table["p"] = multipletests(p_values, method="holm")[1]
-        table.loc[~(table["p"] < 1 - LEVEL), "says"] = "undecided"
     return table
 
 
@@ -81,73 +73,93 @@ def describe_differences(found: pd.DataFrame, where: str = "") -> str:
                      for row in found.to_dict("records"))
 
 
-def tukey(table: pd.DataFrame, response: str, among: str) -> pd.DataFrame:
-    """Differences between all levels of a factor, with intervals that hold together (Tukey)."""
-    return tukey_differences(samples(table, response, among))
+@functools.cache  # it takes a moment
+def tukey_width(groups: int, freedom: int) -> float:
+    """Half the width of Tukey's 95 % intervals, in standard errors of a difference."""
+    return stats.studentized_range.ppf(LEVEL, groups, freedom) / 2**0.5
+
+
+def tukey(table: pd.DataFrame, response: str, among: str, least_error: float = 0.0) -> pd.DataFrame:
+    """Differences between all levels of a factor, with intervals that hold together.
+
+    By Tukey 1949, and Kramer 1956 for unequal sizes; the variance is pooled. least_error: below it
+    no standard error of a difference goes.
+    """
+    groups = samples(table, response, among)
+    freedom = sum(len(values) - 1 for values in groups.values())
+    variance = sum(((v - v.mean()) ** 2).sum() for v in groups.values()) / freedom
+    width, rows = tukey_width(len(groups), freedom), []
+    for (one, first), (two, second) in itertools.combinations(groups.items(), 2):
+        error = np.sqrt(variance * (1 / len(first) + 1 / len(second)))
+        mean, half = first.mean() - second.mean(), width * max(error, least_error)
+        rows.append((one, two, mean, mean - half, mean + half))
+    return differences(rows)
 
 
 def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
     """Differences of each level of a factor to one of them, holding together (Dunnett)."""
     groups = samples(table, response, among, control)
     others = [level for level in groups if level != control]
-    draw = np.random.default_rng(0)  # its integral is computed by random points
     with warnings.catch_warnings(action="ignore"):  # of a p-value, where runs are all alike
         found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
-                              rng=draw)
+                              rng=np.random.default_rng(0))  # its integral is of random points
     limits = found.confidence_interval(LEVEL)
     return differences((level, control, groups[level].mean() - groups[control].mean(), low, high)
                        for level, low, high in zip(others, limits.low, limits.high))
 
 
-def t_test(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float, float]:
-    """Difference of two means, its 95 % interval, p: with unequal spreads (Welch 1947)."""
-    difference = one.mean() - other.mean()
-    if np.ptp(one) + np.ptp(other) < NOTHING:  # nothing varies: a difference is one
-        return difference, difference, difference, float(abs(difference) < NOTHING)
-    test = stats.ttest_ind(one, other, equal_var=False)
-    return difference, *test.confidence_interval(LEVEL), test.pvalue
+def t_tests(pairs: Iterable[tuple[object, object, np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """Differences of two means, with unequal spreads (Welch 1947); pairs: of, to, values of both.
+
+    Each has its own 95 % interval; p, corrected so that all hold together (Holm 1979), decides.
+    """
+    rows, p_values = [], []
+    for of, to, one, other in pairs:
+        low = high = difference = one.mean() - other.mean()
+        p = float(abs(difference) < NOTHING)  # where nothing varies, a difference is one
+        if np.ptp(one) + np.ptp(other) >= NOTHING:
+            test = stats.ttest_ind(one, other, equal_var=False)
+            (low, high), p = test.confidence_interval(LEVEL), test.pvalue
+        rows.append((of, to, difference, low, high))
+        p_values.append(p)
+    table = differences(rows).assign(p=multipletests(p_values, method="holm")[1])
+    table.loc[~(table["p"] < 1 - LEVEL), "says"] = "undecided"
+    return table
 
 
 def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: object,
                    by: str = "seed") -> pd.DataFrame:
     """Differences of each level of a factor to one of them, run by run of the same seed.
 
-    Each with its own 95 % interval (Student); p is that of the t test, see differences(). Raises
-    ValueError for a level without two seeds in common with the control, or with two runs of one.
+    By Student's t test, see t_tests(). Raises ValueError for a level without two seeds in common
+    with the control, or with two runs of one.
     """
     groups, good = samples(table, response, among, control), with_response(table, response)
     if good.duplicated([by, among]).any():
         raise ValueError(f"A {by} has two runs of one {among}. Choose runs that differ in {among} "
                          f"and {by} alone, or the factor that tells them apart as by.")
-    good, rows, p_values = good.pivot(index=by, columns=among, values=response), [], []
+    good, pairs = good.pivot(index=by, columns=among, values=response), []
     for level in [level for level in table[among].unique() if level in groups and level != control]:
         one, other = good[[level, control]].dropna().to_numpy(float).T
         if len(one) < 2:
             raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished runs "
                              f"of the same {by}. Add runs, or leave this level out.")
-        *row, p = t_test(one - other, np.zeros(2))  # which do not vary: Student's, of one sample
-        rows.append((level, control, *row))
-        p_values.append(p)
-    return differences(rows, p_values)
+        pairs.append((level, control, one - other, np.zeros(2)))  # zeros: Student's, of one sample
+    return t_tests(pairs)
 
 
 def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.DataFrame:
-    """The difference of a factor's two levels at each level of another, with unequal spreads.
-
-    Intervals are Welch's, 95 % each; p: see differences().
-    """
+    """The difference of a factor's two levels at each level of another, see t_tests()."""
     if len(samples(table, response, among)) > 2:
         raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
                          f"{at} is tested.")
-    rows, p_values = {}, []
+    pairs = {}
     for place, runs in table.groupby(at):
         groups = samples(runs, response, among, where=f" at {at}={place!r}")
         (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
-        *row, p = t_test(first, second)
-        rows[place] = (one, two, *row)
-        p_values.append(p)
-    found = differences(rows.values(), p_values)
-    found.insert(0, at, list(rows))
+        pairs[place] = (one, two, first, second)
+    found = t_tests(pairs.values())
+    found.insert(0, at, list(pairs))
     return found
 
 
@@ -161,8 +173,7 @@ def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
         raise ValueError(f"A power of {x} takes three finished runs with {x} and {y} above 0, and "
                          f"two values of {x}: there are {len(good)}, of {good[x].nunique()}.")
     line = stats.linregress(np.log(good[x]), np.log(good[y]))
-    error = np.nan_to_num(line.stderr)  # nan if nothing varies
-    half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * error
+    half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * np.nan_to_num(line.stderr)  # of no spread
     return line.slope, line.slope - half, line.slope + half
 
 
@@ -188,9 +199,8 @@ def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
     if np.ptp(good[response]) == 0:
         raise ValueError(f"All runs have the same {response}: there is no variation to share out.")
     good = good.rename(columns={response: "response_"})
-    crossed = " * ".join(f"C({name})" for name in factors)
-    apart = f" + C({block})" if block else ""
-    found = anova_lm(models.ols(f"response_ ~ {crossed}{apart}", good).fit(), typ=2)
+    terms = " * ".join(f"C({name})" for name in factors) + (f" + C({block})" if block else "")
+    found = anova_lm(models.ols(f"response_ ~ {terms}", good).fit(), typ=2)
     sources = found.index.str.replace(r"C\((\w+)\)", r"\1", regex=True).str.replace(":", " x ")
     return pd.DataFrame({"source": sources, "freedom": found["df"].astype(int).to_numpy(),
                          "share": (found["sum_sq"] / found["sum_sq"].sum()).to_numpy(),
@@ -269,28 +279,6 @@ def share_range(low: float, high: float) -> str:
     return f"{max(low, 0):.2%} to {min(high, 1):.2%}"
 
 
-@functools.cache  # it takes a moment
-def tukey_width(groups: int, freedom: int) -> float:
-    """Half the width of Tukey's 95 % intervals, in standard errors of a difference."""
-    return stats.studentized_range.ppf(LEVEL, groups, freedom) / 2**0.5
-
-
-def tukey_differences(groups: dict[object, np.ndarray], least_error: float = 0.0) -> pd.DataFrame:
-    """Differences of the means of all pairs of groups, with intervals that hold together.
-
-    By Tukey 1949, and Kramer 1956 for unequal sizes; the variance is pooled. least_error: below it
-    no standard error of a difference goes.
-    """
-    freedom = sum(len(values) - 1 for values in groups.values())
-    variance = sum(((v - v.mean()) ** 2).sum() for v in groups.values()) / freedom
-    width, rows = tukey_width(len(groups), freedom), []
-    for (one, first), (two, second) in itertools.combinations(groups.items(), 2):
-        error = np.sqrt(variance * (1 / len(first) + 1 / len(second)))
-        mean, half = first.mean() - second.mean(), width * max(error, least_error)
-        rows.append((one, two, mean, mean - half, mean + half))
-    return differences(rows)
-
-
 def pairwise_differences(records: Sequence[dict]) -> pd.DataFrame:
     """Every recipe with three seeds or more against every other, by Tukey's method.
 
@@ -298,18 +286,16 @@ def pairwise_differences(records: Sequence[dict]) -> pd.DataFrame:
     accuracies do not go up and down together. An accuracy is a count of images, so the standard
     error of a difference is at least one of them.
     """
-    recipes = {name: final_values(runs) for name, runs in by_recipe(records).items()
-               if len(runs) >= LEAST_SEEDS}
-    if len(recipes) < 2:
+    accuracies = [(name, accuracy, "finished") for name, runs in by_recipe(records).items()
+                  if len(runs) >= LEAST_SEEDS for accuracy in final_values(runs)]
+    table = pd.DataFrame(accuracies, columns=["recipe", "accuracy", "status"])
+    if table["recipe"].nunique() < 2:
         return differences([])
-    return tukey_differences(recipes, least_error=1 / records[0]["data"]["test_size"])
+    return tukey(table, "accuracy", "recipe", 1 / records[0]["data"]["test_size"])
 
 
 def findings(records: Sequence[dict]) -> list[str]:
-    """What the runs say about differences between recipes, in words that say no more than they do.
-
-    At least one sentence.
-    """
+    """What the runs say about differences between recipes, in one sentence or more."""
     seeds, sentences = {name: len(runs) for name, runs in by_recipe(records).items()}, []
     for row in pairwise_differences(records).to_dict("records"):
         one, two, low, high = row["of"], row["to"], 100 * row["low"], 100 * row["high"]
@@ -336,6 +322,5 @@ def mcnemar_test(run: dict, other: dict) -> tuple[int, int, float]:
     """
     wrong, wrong_other = set(run["misclassified"]), set(other["misclassified"])
     only, only_other = len(wrong - wrong_other), len(wrong_other - wrong)
-    if only + only_other == 0:
-        return 0, 0, 1.0
-    return only, only_other, float(stats.binomtest(only, only + only_other).pvalue)
+    p = stats.binomtest(only, only + only_other).pvalue if only + only_other else 1.0
+    return only, only_other, float(p)

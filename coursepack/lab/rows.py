@@ -1,7 +1,7 @@
 """Studies of many small runs: each is a row of a table, trained without a notebook.
 
-A worker adds the rows that it makes to a part, a table that it alone writes; at the end, or at the
-next start if it did not come to its end, the rows of all parts move into the table of the study.
+A worker adds its rows to a part, a table that it alone writes; at the end, or at the next start if
+it was stopped, the rows of all parts move into the table of the study.
 """
 
 import io
@@ -26,6 +26,7 @@ from coursepack.train.recipe import PLACES, Recipe, with_defaults
 
 TABLES = Path("results")  # results/<study>.csv
 OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a study differ in anyway
+FIGURES = ("loss", "penalty", "accuracy", "test_loss", "test_accuracy")  # of the last epoch
 TEXTS = ("status", "torch", "code")  # columns of a table that hold no numbers
 MADE_WITH = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
 EXPECTED = "Expected before it ran: "  # printed before a study's expectation
@@ -43,12 +44,9 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     data = data.to(pick_device(recipe.device))
     model, history = loop.train_beside(data, recipe)
     last = dict(zip(("test_loss", "test_accuracy"), loop.evaluate(model, data))) | history[-1]
-    diverged = loop.diverged(last)
-    row: dict[str, object] = {"status": "diverged" if diverged else "finished",
-                              "epoch": len(history)}
-    if not diverged:
-        row |= {name: last[name] for name in (
-            "loss", "penalty", "accuracy", "test_loss", "test_accuracy")}
+    row = {"status": "diverged" if loop.diverged(last) else "finished", "epoch": len(history)}
+    if row["status"] == "finished":
+        row |= {name: last[name] for name in FIGURES}
         row |= measures.measure(measure, model, data, recipe)
     return row | {"seconds": time.perf_counter() - started, "threads": torch.get_num_threads(),
                   "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
@@ -110,10 +108,7 @@ def check_head(file: Path, there: dict, head: dict) -> None:
 
 
 def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
-    """Head and rows of a table; factors and seed are exactly what they were in the recipes.
-
-    Raises ValueError that names the file, if it is none.
-    """
+    """Head and rows of a table; factors and seed are exactly what they were in the recipes."""
     kinds = {field.name: field.type for field in fields(Recipe)}
     try:
         first, rest = file.read_text(encoding="utf-8").split("\n", 1)
@@ -149,9 +144,8 @@ def write_table(file: Path, head: dict, rows: Iterable[dict[str, object]]) -> No
     names = sorted(dict.fromkeys(itertools.chain(*rows)), key=MADE_WITH.__contains__)
     table = pd.DataFrame(rows, columns=names).sort_values(keys, kind="stable")
     table[keys] = table[keys].astype(object).map(spell)
-    text = "# " + json.dumps(head) + "\n" + table.to_csv(index=False, float_format="%.7g",
-                                                         lineterminator="\n")
-    files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+    text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+    files.replace_file(file, lambda path: path.write_text(f"# {json.dumps(head)}\n{text}", "utf-8"))
 
 
 def spell(value: object) -> str:
@@ -163,10 +157,7 @@ def spell(value: object) -> str:
 
 # ------------------------------------------------------------------------------ who reads it
 def load_table(study: str) -> pd.DataFrame:
-    """The published table of a study; attrs["missing"]: how many it still lacks.
-
-    Raises ValueError that names the study's command if there is no table of it.
-    """
+    """The published table of a study, if there is one; attrs["missing"]: how many it lacks."""
     file = files.ROOT / TABLES / f"{study}.csv"
     if not file.exists():
         there = sorted(path.stem for path in file.parent.glob("*.csv"))
@@ -180,8 +171,7 @@ def load_table(study: str) -> pd.DataFrame:
 def load_records(study: str) -> pd.DataFrame:
     """The kept records of a study of notebooks as such a table, a row a run.
 
-    attrs["missing"]: how many seeds its recipes lack, taken together, of those that one of them
-    has. Raises ValueError if nothing is kept of such a study.
+    attrs["missing"]: how many seeds its recipes lack, together, of those that one of them has.
     """
     folder = files.ROOT / TABLES / study
     kept = [records.load_record(file) for file in sorted(folder.glob("*.json"))]
@@ -205,9 +195,7 @@ def describe_table(table: pd.DataFrame) -> str:
     diverged = int((table["status"] == "diverged").sum())
     runs = (f"study {head['study']}: {len(table)} of {head['runs']} runs, "
             f"{table['seed'].nunique()} seeds, {diverged} diverged")
-    if "expected" not in head:
-        return runs
-    return f"{runs}\n{wrap(EXPECTED + head['expected'])}".strip()
+    return f"{runs}\n{wrap(EXPECTED + head['expected'])}".strip() if "expected" in head else runs
 
 
 def wrap(*sentences: str) -> str:

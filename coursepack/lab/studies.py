@@ -10,7 +10,6 @@ import functools
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,19 +20,18 @@ from coursepack.data.datasets import SAMPLE
 from coursepack.files import ROOT, check_choice
 from coursepack.lab.measures import MEASURES
 from coursepack.runs.records import RECIPES, load_record
-from coursepack.train.recipe import MUST_AGREE, PLACES, Recipe, with_defaults
+from coursepack.train.recipe import MUST_AGREE, PLACES, PLAIN, Recipe, with_defaults
 from model import check_norm
 
 STUDIES = ROOT / "studies"
 NOTEBOOK, ROWS = KINDS = ("notebook", "rows")
-NUMBER = (int, float)
 KEYS = {  # of a study's file: the kinds that have it, its type, that of what it holds, an example
     "kind": (KINDS, str, (), "notebook or rows"),
     "about": (KINDS, str, (), "a sentence"),
     "expected": ((ROWS,), str, (), "the answer that you expect"),
     "analysis": ((ROWS,), str, (), "what is compared with what, and by which test"),
     "minutes": ((ROWS,), int, (), "a whole number, from a run on two cores"),
-    "to_reach": ((NOTEBOOK,), dict, NUMBER, "percentages by recipe, such as {gn: 99.3}"),
+    "to_reach": ((NOTEBOOK,), dict, (int, float), "percentages by recipe, such as {gn: 99.3}"),
     "common": (KINDS, dict, (), "parameters, such as {epochs: 5, lr: 0.1}"),
     "grid": (KINDS, dict, (list,), "lists of values by parameter, such as {dropout: [0.0, 0.1]}"),
     "recipes": ((NOTEBOOK,), dict, (dict,), "recipes by name, each with its notebook and what it "
@@ -95,15 +93,13 @@ def check(right: object, what: object, value: object, example: object) -> None:
 
 def study_names() -> list[str]:
     """The studies that are here."""
-    return sorted(path.stem for path in STUDIES.glob("*.yaml")
-                  if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", path.stem))
+    return sorted(path.stem for path in STUDIES.glob("*.yaml") if PLAIN.fullmatch(path.stem))
 
 
 def read_file(name: str) -> dict[str, object]:
     """What the file of a study says, with what it repeats; keys that it leaves out are empty.
 
-    Each level of the grid is a dictionary of what it sets. Raises ValueError that says what to
-    change in the file.
+    Each level of the grid is a dictionary of what it sets.
     """
     with named(f"study {check_choice('study', name, study_names())}"):
         study = read_own(name)
@@ -149,8 +145,8 @@ def read_own(name: str) -> dict[str, object]:
             held = {f"number {number}": one for number, one in enumerate(value, 1)}
         for which, one in held.items():
             right = not inside or type(one) in inside and one != []
-            check(right and (key != "to_reach" or 0 < one <= 100), f"{which} of {key}", one,
-                  example)
+            right = right and (key != "to_reach" or 0 < one <= 100)
+            check(right, f"{which} of {key}", one, example)
     return study
 
 
@@ -185,8 +181,7 @@ def notebook_defaults(name: str) -> dict[str, object]:
 def read_study(name: str, folder: str = "") -> list[Run]:
     """All runs of a study, whose records, if they have any, go to folder (runs/<name>).
 
-    Raises ValueError that says what to change in its file. Whether the values of the parameters
-    are possible, check_runs() says.
+    Whether the values of their parameters are possible, check_runs() says.
     """
     study, runs, notebook = read_file(name), [], ""
     for recipe, own in study.get("recipes", {"": {}}).items():
@@ -226,13 +221,13 @@ def check_places(changed: dict[str, object], grid: dict[str, list[dict]], notebo
 def check_runs(name: str, runs: Sequence[Run]) -> list[Recipe]:
     """The recipes of a study's runs, put together, which checks their parameters.
 
-    Raises ValueError that names the run; also for recipes that are the same, names of runs that
-    are one file's, and runs that a summary would not compare when all of them have been made.
+    Refused are also recipes that are the same, names of runs that are one file's, and runs that a
+    summary would not compare when all of them have been made.
     """
     recipes, names, study = [], {}, read_file(name)
     for run in runs:
         with named(f"study {name}, run {run.name}"):
-            parameters = all_parameters(run)
+            parameters = all_parameters(run.notebook, run.parameters)
             recipes.append(recipe := Recipe(**parameters))
             for key in run.parameters:  # "0.1" is taken for 0.1, but is a text
                 taken = getattr(recipe, key)
@@ -254,14 +249,9 @@ def check_runs(name: str, runs: Sequence[Run]) -> list[Recipe]:
     return recipes
 
 
-def all_parameters(run: Run) -> dict[str, object]:
-    """What a run has after papermill: its notebook's defaults, and what is passed to it."""
-    return spelled_out(notebook_defaults(run.notebook) | run.parameters)
-
-
-def spelled_out(parameters: dict[str, object]) -> dict[str, object]:
-    """All parameters, with the full name of the norm."""
-    whole = with_defaults(parameters)
+def all_parameters(notebook: str, passed: dict[str, object]) -> dict[str, object]:
+    """What a run has after papermill: all parameters, with the full name of the norm."""
+    whole = with_defaults(notebook_defaults(notebook) | passed)
     return whole | {"norm": check_norm(whole["norm"])}
 
 
@@ -272,7 +262,8 @@ def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
     Folders and device may differ from machine to machine. A run that found nothing but the sample
     has not seen the data set that it asked for.
     """
-    recorded, expected = spelled_out(record["parameters"]), all_parameters(run)
+    recorded, expected = (all_parameters(run.notebook, parameters)
+                          for parameters in (record["parameters"], run.parameters))
     if record["data"]["source"] == "sample":
         recorded["dataset"] = SAMPLE
     return {key: (recorded.get(key), value) for key, value in expected.items()
