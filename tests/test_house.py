@@ -55,4 +55,4 @@ def test_no_locale_decides_how_the_course_reads_a_file():
         for node in ast.walk(ast.parse(file.read_bytes())):
             call = ast.unparse(node) if isinstance(node, ast.Call) else ""
             if re.match(r"open\(|.*\.(read|write)_text\(|.*\btext=True", call):
-                assert re.search(r"encoding=|'[rwax+]*b[+]?'", call), f"{file.name}: {call}"
+                assert re.search(r"encoding=|'utf-8'|'[rwax+]*b[+]?'", call), f"{file.name}: {call}"
