@@ -115,20 +115,19 @@ def test_a_part_takes_the_first_training_images_and_a_holdout_the_last(some_digi
     assert all(map(torch.equal, drawn[2:8], taken[2:8]))
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.4])
-def test_a_part_is_drawn_by_its_seed_and_so_many_labels_are_wrong_as_asked_for(few, noise):
+def test_a_part_is_drawn_by_its_seed_and_so_many_labels_are_wrong_as_asked_for(few):
     labels = few.train_labels.clone()
     numbered = few._replace(train_images=torch.arange(300))
     clean, other = take_part(numbered, 100, 1), take_part(numbered, 100, 2)
-    noisy, again = take_part(numbered, 100, 1, noise), take_part(numbered, 100, 1, noise)
+    noisy, again = take_part(numbered, 100, 1, 0.4), take_part(numbered, 100, 1, 0.4)
     assert len(clean.train_images.unique()) == 100
     assert not torch.equal(clean.train_images, other.train_images)
     assert torch.equal(clean.train_labels, labels[clean.train_images])
     assert torch.equal(noisy.train_labels, again.train_labels)
     assert torch.equal(noisy.train_images, clean.train_images)
     wrong = noisy.train_labels != clean.train_labels
-    assert wrong.sum() == noise * 100
-    assert len(set(noisy.train_labels[wrong].tolist())) > 5 or not noise
+    assert wrong.sum() == 40
+    assert len(noisy.train_labels[wrong].unique()) > 5
     assert torch.equal(few.train_labels, labels)
 
 

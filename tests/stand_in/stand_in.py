@@ -1,13 +1,12 @@
 """A GPU that computes: tensors that say they lie on one, and compute on the CPU.
 
     with stand_in.gpu("cuda") as gpu:  # or "mps", Apple's, on which nothing is in float64
-        training.train(...)
+        loop.train(...)
     gpu.waits  # where the CPU would have waited for the GPU: "file.py: line of code"
 
-Storage, kernels and autograd are the ordinary ones, so all numbers are those of the CPU. Only where
-a tensor lies is made up: OnGpu marks those that a GPU would hold, and Gpu, which sees every call of
-PyTorch in its thread, refuses what a GPU refuses and notes what the CPU would have to wait for.
-What it proves: tests/README.md.
+Storage, kernels and autograd are the ordinary ones. Only where a tensor lies is made up: OnGpu
+marks those that a GPU would hold, and Gpu, which sees every call of PyTorch in its thread, refuses
+what a GPU refuses and notes what the CPU would have to wait for. See tests/README.md.
 """
 
 import contextlib
@@ -33,6 +32,7 @@ WAITING = {  # calls that hand a value over, or whose result has a size that dep
     "item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__format__", "__repr__",
     "__contains__", "nonzero", "argwhere", "unique", "masked_select", "bincount", "equal",
     "allclose"}
+ON_THE_CPU = {"__format__", "__repr__", "__reduce_ex__"}  # what says or saves the numbers
 MOVING = {"to", "cpu", "cuda", "type_as"}
 BETWEEN = {  # calls that take both kinds
     *MOVING, "copy_", "data", "module_load", "_has_compatible_shallow_copy_type"}
@@ -80,10 +80,13 @@ class Gpu(TorchFunctionMode):
         target = self.goes_to_gpu(name, args, kwargs, source)
         if self.waits_for(name, args, tensors, source, target):
             self.waits.append(place(traceback.extract_stack(limit=40)))
-        if source and on_gpu(args[0]) and name in self.properties:
-            return self.properties[name]
-        if source and on_gpu(args[0]) and hasattr(self, f"of_{name}"):
-            return getattr(self, f"of_{name}")(*args)
+        if source and on_gpu(args[0]):
+            if name in self.properties:
+                return self.properties[name]
+            if name in ON_THE_CPU:
+                return function(args[0].detach().as_subclass(Tensor), *args[1:])
+            if hasattr(self, f"of_{name}"):
+                return getattr(self, f"of_{name}")(*args)
         if source and name not in BETWEEN:
             check_together(name, args, tensors, self.device)
         if name == "cuda":
@@ -145,20 +148,11 @@ class Gpu(TorchFunctionMode):
     def of___iter__(self, x):
         return iter([self.placed(part) for part in x.unbind(0)])
 
-    def of___format__(self, x, how):
-        return x.detach().as_subclass(Tensor).__format__(how)
-
-    def of___repr__(self, x, **_):
-        return f"{repr(x.detach().as_subclass(Tensor))[:-1]}, device='{self.device}')"
-
     def of___deepcopy__(self, x, memo):
         twin = x.detach().as_subclass(Tensor).clone().as_subclass(OnGpu)
         twin.__dict__.update(x.__dict__)
         memo[id(x)] = twin.requires_grad_(x.requires_grad)
         return twin
-
-    def of___reduce_ex__(self, x, protocol):  # in a file, a tensor as any other
-        return x.detach().as_subclass(Tensor).__reduce_ex__(protocol)
 
 
 def check_together(name, args, tensors, device):
