@@ -5,7 +5,6 @@ What they print is compared by nbval; golden/conftest.py fills them in.
 
 import ast
 import contextlib
-import json
 import re
 from dataclasses import fields
 
@@ -13,7 +12,6 @@ import nbformat
 import pytest
 from helpers import says
 from papermill import inspect_notebook
-from study import without_lessons
 
 import exercises
 from coursepack.files import ROOT
@@ -122,13 +120,10 @@ def test_a_recipe_has_the_defaults_of_its_class_and_a_study_of_it_all_that_a_run
     found = notebook_defaults(name)
     assert found == {name: expected[name] for name in found}
     assert found.keys() == notebook_defaults("01_batch_norm_l1_l2").keys() > own.keys()
-    notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
-    kept = without_lessons(notebook)
-    assert kept["metadata"] == notebook["metadata"]
-    ids = {cell["id"] for cell in kept["cells"] if cell["cell_type"] == "code"}
-    assert ids == {"setup", "parameters", "check", "data", "train", "result"}
     code = code_of(NOTEBOOKS[ROOT / "notebooks" / f"{name}.ipynb"])
-    run, lessons = ([cell for cell in code if (cell.id in ids) == stays] for stays in (True, False))
+    lessons = [cell for cell in code if "lesson" in cell.metadata.get("tags", [])]
+    run = [cell for cell in code if cell not in lessons]
+    assert [cell.id for cell in run] == ["parameters", "setup", "check", "data", "train", "result"]
     made_by_lessons = names(lessons, ast.Store) - names(run, ast.Store)
     assert not made_by_lessons & names(run, ast.Load)
 
