@@ -9,9 +9,8 @@ import sys
 import course
 import nbformat
 import pytest
-from helpers import printed, run
+from helpers import printed
 
-from coursepack.files import ROOT
 from coursepack.runs.records import RECIPES
 
 ALL = list(course.NOTEBOOKS.values())
@@ -135,19 +134,22 @@ def test_a_golden_record_is_replaced_by_one_that_says_something_else(
 
 
 @pytest.mark.slow
-def test_one_notebook_as_the_tool_runs_it(folder, foreign):
-    """Started elsewhere, it starts kernels in the root, of its own interpreter, whatever the
-    machine calls "python3"; of what the cells print, all is seen, and the setup is on no page.
+def test_a_notebook_as_the_tool_runs_it(place, monkeypatch, foreign, capfd):
+    """It starts a kernel in the root, of its own interpreter, whatever the machine calls "python3";
+    of what the cells print, all is seen, and the setup is on no page.
     """
-    command = [sys.executable, ROOT / "tools" / "course.py", "--notebook", "00",
-               "--runs", folder.relative_to(ROOT)]
-    done = run(command, ROOT / "notebooks", **foreign)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Fatal Python error" not in done.stderr
-    name = course.NOTEBOOKS["00"]
-    said = printed(folder / f"{name}.ipynb")
-    assert "CHANGES" in said
-    assert said in done.stdout.replace("\r", "")
-    page = (folder / f"{name}.html").read_text(encoding="utf-8")
-    assert len(page) > 100_000
-    assert "def find_course" not in page
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    cells = [nbformat.v4.new_code_cell("import os, sys", metadata={"tags": ["hide-input"]}),
+             nbformat.v4.new_code_cell("print(os.getcwd(), sys.executable)")]
+    (place / "notebooks").mkdir()
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel),
+                   place / "notebooks" / "00_tiny.ipynb")
+    course.make_course(["00_tiny"], "runs", {})
+    said = f"{place} {sys.executable}\n"
+    assert printed(place / "runs" / "00_tiny.ipynb") == said
+    assert said in capfd.readouterr().out.replace("\r", "")
+    page = (place / "runs" / "00_tiny.html").read_text(encoding="utf-8")
+    assert "getcwd" in page
+    assert "import os, sys" not in page.replace("<span></span>", "")
