@@ -15,15 +15,11 @@ from torch.nn.modules import module
 from coursepack.files import check_choice
 
 
-def count_cores() -> int:
-    """Cores that this process may use: of a container with two cores of 64, two."""
-    return joblib.cpu_count()  # minds affinity and the limit of the control group
-
-
 def default_threads() -> int:
     """Threads of a run: what the environment variable OMP_NUM_THREADS says, else a core each."""
     threads = torch.get_num_threads()  # PyTorch knows the variable, but not a container's limit
-    return threads if "OMP_NUM_THREADS" in os.environ else min(threads, count_cores())
+    # joblib minds affinity, and the limit of the control group: of a container with 2 of 64, 2
+    return threads if "OMP_NUM_THREADS" in os.environ else min(threads, joblib.cpu_count())
 
 
 THREADS = default_threads()  # before anything in this process changes PyTorch's number
@@ -82,7 +78,7 @@ def fix_threads(threads: int) -> None:
     """
     if threads != torch.get_num_threads():
         torch.set_num_threads(threads)
-    cores = count_cores()
+    cores = joblib.cpu_count()
     idle = 1 - psutil.cpu_percent(0.1) / 100  # all, where times stand still: in some containers
     free = min(cores, round(psutil.cpu_count() * idle))
     if threads > max(free, 1):

@@ -7,14 +7,12 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers import first, fit, make_recipe
+from helpers import first
 
 from coursepack.data.datasets import SAMPLE, load_dataset
 from coursepack.files import ROOT
-from coursepack.runs.records import load_run, save_run
 from coursepack.show import looks
 
 looks.set_up()
@@ -60,23 +58,6 @@ def some_digits(digits, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, few):
-    """A finished run: its recipe, what save_run returned, and the misclassified images."""
-    recipe = make_recipe(tmp_path_factory.mktemp("finished"), epochs=3, dropout=0.1, l1=1e-4,
-                         l2=1e-3, augment="rotate+shift", run_name="bn")
-    model, history = fit(few, recipe)
-    record = save_run(model, few, recipe, history)
-    return recipe, record, load_run(recipe.run_dir.parent, recipe.run_name)[1]
-
-
-@pytest.fixture
-def figures_closed():
-    """Figures that a test draws are gone after it."""
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def folder():
     """An empty folder inside the course, because Jupyter starts a kernel in its notebook's."""
@@ -97,12 +78,3 @@ def foreign(tmp_path_factory):
         {"argv": ["no-python", "{connection_file}"], "display_name": "", "language": ""}).encode())
     (startup / "mine.py").write_text("import os; os._exit(3)", encoding="utf-8")
     return {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(folder)}
-
-
-@pytest.fixture
-def no_data(monkeypatch, tmp_path):
-    """A data folder without data and no network: only the sample runs, by its name."""
-    monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens: no download
-    monkeypatch.setenv("TQDM_DISABLE", "1")

@@ -61,8 +61,10 @@ def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm):
 
 
 @pytest.mark.slow
-def test_trial_of_every_part(tmp_path, monkeypatch, capsys, no_data):
+def test_trial_of_every_part(tmp_path, monkeypatch, capsys):
     """Of one norm; each job runs once, one of them in a process; a notebook of two cells."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TQDM_DISABLE", "1")
     stub = nbformat.v4.new_notebook(cells=[
         nbformat.v4.new_code_cell("runs_dir = ''", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(NOTEBOOK)], metadata={"kernelspec": {

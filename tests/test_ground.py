@@ -60,7 +60,8 @@ def test_container_with_two_cores_of_64_takes_two(monkeypatch):
     (2, 50.0, True), (2, 100.0, True), (1, 100.0, False)])  # one thread always has its core
 def test_threads_do_not_follow_other_processes_but_a_line_says_that_it_will_be_slow(
         monkeypatch, capsys, number, busy, warned):
-    for name, value in [("psutil.cpu_percent", busy), ("psutil.cpu_count", 2), ("count_cores", 2)]:
+    for name, value in [("psutil.cpu_percent", busy), ("psutil.cpu_count", 2),
+                        ("joblib.cpu_count", 2)]:
         monkeypatch.setattr(f"coursepack.threads.{name}", lambda *_, value=value: value)
     monkeypatch.setattr(torch, "set_num_threads", asked := mock.Mock())
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)

@@ -36,8 +36,10 @@ def saved_network(recipe, data):
 
 
 def test_a_record_comes_back_with_every_parameter_and_says_what_the_saved_model_says(
-        finished, few, tmp_path):
-    recipe, record, errors = finished
+        few, tmp_path):
+    recipe = make_recipe(tmp_path, epochs=3, dropout=0.1, l1=1e-4, l2=1e-3, augment="rotate+shift")
+    record = train_and_save(few, recipe)
+    _, errors = load_run(tmp_path / "runs", recipe.run_name)
     assert files_in(recipe.run_dir) == ["misclassified.npz", "model.pt", "record.json"]
     assert load_record(recipe.run_dir / "record.json") == record
     assert Recipe(**record["parameters"]) == recipe

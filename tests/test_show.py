@@ -16,8 +16,13 @@ from coursepack.show import charts, figures, pictures
 from coursepack.show.figures import GRAPHS, Graph
 from coursepack.show.looks import LOOKS
 
-pytestmark = pytest.mark.usefixtures("figures_closed")
 DIGITS, RECORD = "0123456789", make_record("batch", 1, 0.9)
+
+
+@pytest.fixture(autouse=True)
+def _figures_closed():
+    yield
+    plt.close("all")
 
 
 def titled(ax):
