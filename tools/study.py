@@ -26,7 +26,7 @@ from coursepack.lab import rows, studies
 
 
 class Study:
-    """A study: what its file says, and its runs by their names, all of them possible."""
+    """What the file of a study says, and its runs by their names, all of them possible."""
 
     def __init__(self, name: str, folder: str) -> None:
         self.name, self.folder, self.says = name, folder, studies.read_file(name)
@@ -34,12 +34,8 @@ class Study:
         self.recipes, self.runs = studies.check_runs(name, runs), {run.name: run for run in runs}
 
     def hold(self, name: str = ".lock") -> filelock.AcquireReturnProxy:
-        """The right to run the study, or a part of it, for as long as this process lives.
-
-        Raises ValueError if another process has it.
-        """
-        folder = ROOT / self.folder
-        check_writable("folder", folder)
+        """The right to run the study, or a part of it, for as long as this process lives."""
+        check_writable("folder", folder := ROOT / self.folder)
         try:
             return filelock.FileLock(folder / name).acquire(blocking=False)
         except filelock.Timeout:
@@ -80,14 +76,13 @@ def run_notebook(notebook: str, output: str, parameters: dict[str, object]) -> N
 class Rows(Study):
     """Of kind rows: a job is a part of them, a table that one worker alone writes.
 
-    The longest runs are first. At the end the parts move into the table, which is among the
-    published ones, unless another folder was asked for: that of the parts.
+    At the end the parts move into the published table, or into one in the folder asked for.
     """
 
     def __init__(self, name: str, folder: str) -> None:
         super().__init__(name, folder)
         self.recipes.sort(key=lambda recipe: -recipe.epochs * (recipe.train_size or 60_000)
-                          * (1 + 100 / recipe.batch_size))  # small batches take longer
+                          * (1 + 100 / recipe.batch_size))  # the longest first
         self.point = functools.partial(rows.describe_point, factors=self.says["factors"])
         self.runs = {self.point(vars(recipe)): recipe for recipe in self.recipes}
         self.head = rows.table_head(self.says, self.recipes)
@@ -97,10 +92,7 @@ class Rows(Study):
         return sorted((ROOT / self.folder).glob(".part*.csv"))
 
     def read(self, head: dict, *tables: Path) -> tuple[dict, dict[str, dict[str, object]]]:
-        """All rows of these tables, each once, and what is in the heads of them all.
-
-        Raises ValueError if one is of other settings than this head's.
-        """
+        """All rows of these tables, each once, and what is in the heads of all, which are alike."""
         found = {}
         for table in tables:
             own, some = rows.read_rows(table)
@@ -134,7 +126,7 @@ class Rows(Study):
                       f"then about {minutes:.0f} min", flush=True)
 
     def end(self) -> None:
-        """Move the rows of all parts into the table. Raises ValueError if a process adds to one."""
+        """Move the rows of all parts into the table, unless a process still adds to one."""
         parts = self.parts()
         with contextlib.ExitStack() as locks:
             for part in parts:
@@ -148,8 +140,7 @@ class Rows(Study):
 
 def plan(name: str, folder: str) -> Notebooks | Rows:
     """A study, by the kind that its file says."""
-    kind = Rows if studies.read_file(name)["kind"] == studies.ROWS else Notebooks
-    return kind(name, folder)
+    return (Rows if studies.read_file(name)["kind"] == studies.ROWS else Notebooks)(name, folder)
 
 
 def main() -> None:
