@@ -101,7 +101,7 @@ def find(alone, server, tmp_path, monkeypatch):
     (tmp_path / "api").mkdir()
     host = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), lambda *args: Host(*args, directory=tmp_path))
-    threading.Thread(target=host.serve_forever, daemon=True).start()
+    threading.Thread(target=host.serve_forever, args=[0.01], daemon=True).start()
     assert ": 9000}" in FIND  # Colab's port
 
     def find(stamp=("", ""), sessions=None, within=60, variables=(), **environment):
