@@ -103,9 +103,8 @@ def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> 
     with warnings.catch_warnings(action="ignore"):  # of a p-value, where runs are all alike
         found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
                               rng=np.random.default_rng(0))  # its integral is of random points
-    limits = found.confidence_interval(LEVEL)
     return differences((level, control, groups[level].mean() - groups[control].mean(), low, high)
-                       for level, low, high in zip(others, limits.low, limits.high))
+                       for level, low, high in zip(others, *found.confidence_interval(LEVEL)))
 
 
 def t_tests(pairs: Iterable[tuple[object, object, np.ndarray, np.ndarray]]) -> pd.DataFrame:
@@ -182,15 +181,14 @@ def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
     """Analysis of variance of crossed factors: shares of the sum of squares (type II), F tests.
 
     block: what runs share that is not asked about, such as the seed that draws their images; it
-    crosses with no factor. Raises ValueError unless all combinations have as many finished runs:
-    only then are the sums of squares the parts of one total.
+    crosses with no factor. All combinations need as many finished runs: only then are the sums of
+    squares the parts of one total.
     """
     good, names = with_response(table, response), [*factors, block] if block else [*factors]
     cells = pd.MultiIndex.from_product([good[name].unique() for name in names])
     if min(cells.levshape) < 2:
-        there = ", ".join(f"{count} of {name}" for name, count in zip(names, cells.levshape))
-        raise ValueError("Shares of the variation take two levels or more of each factor. There "
-                         f"are {there}. Add runs.")
+        raise ValueError(f"Shares of the variation take two levels or more of {' and '.join(names)}"
+                         f". There are {' and '.join(map(str, cells.levshape))}. Add runs.")
     runs, least = good.value_counts(names).reindex(cells, fill_value=0), 1 if block else 2
     if runs.min() < max(least, runs.max()):
         raise ValueError(f"Shares of the variation take as many runs with a {response} in every "
@@ -236,8 +234,7 @@ def seeds_needed(difference: float, spread: float, power: float = 0.8, level: fl
 # ------------------------------------------------------------------ runs of recipe notebooks
 def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     """95 % confidence interval of a share seen in count trials (Wilson 1927)."""
-    low, high = stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
-    return float(low), float(high)
+    return stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -282,9 +279,8 @@ def share_range(low: float, high: float) -> str:
 def pairwise_differences(records: Sequence[dict]) -> pd.DataFrame:
     """Every recipe with three seeds or more against every other, by Tukey's method.
 
-    Nothing is paired by seed: a seed gives two recipes the same batches, but on these data their
-    accuracies do not go up and down together. An accuracy is a count of images, so the standard
-    error of a difference is at least one of them.
+    Nothing is paired: on these data, accuracies of one seed do not go up and down together. They
+    are counts of images, so the standard error of a difference is at least one of them.
     """
     accuracies = [(name, accuracy, "finished") for name, runs in by_recipe(records).items()
                   if len(runs) >= LEAST_SEEDS for accuracy in final_values(runs)]

@@ -192,9 +192,8 @@ def load_records(study: str) -> pd.DataFrame:
 def describe_table(table: pd.DataFrame) -> str:
     """A study in a few lines: how many runs there are, and what was expected before the first."""
     head = table.attrs
-    diverged = int((table["status"] == "diverged").sum())
     runs = (f"study {head['study']}: {len(table)} of {head['runs']} runs, "
-            f"{table['seed'].nunique()} seeds, {diverged} diverged")
+            f"{table['seed'].nunique()} seeds, {sum(table['status'] == 'diverged')} diverged")
     return f"{runs}\n{wrap(EXPECTED + head['expected'])}".strip() if "expected" in head else runs
 
 

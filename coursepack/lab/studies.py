@@ -57,10 +57,7 @@ class Run(NamedTuple):
 
 # ------------------------------------------------------------------------ what its file says
 class UniqueKeys(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which it would silently take the last.
-
-    And aliases: nine lines of them can stand for more values than any memory holds.
-    """
+    """YAML without keys given twice, or aliases: nine lines of them can fill any memory."""
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
         if self.check_event(yaml.AliasEvent):
@@ -97,10 +94,7 @@ def study_names() -> list[str]:
 
 
 def read_file(name: str) -> dict[str, object]:
-    """What the file of a study says, with what it repeats; keys that it leaves out are empty.
-
-    Each level of the grid is a dictionary of what it sets.
-    """
+    """What a study's file says, with what it repeats; levels of the grid are dictionaries."""
     with named(f"study {check_choice('study', name, study_names())}"):
         study = read_own(name)
         if "repeats" in study:
@@ -179,17 +173,13 @@ def notebook_defaults(name: str) -> dict[str, object]:
 
 
 def read_study(name: str, folder: str = "") -> list[Run]:
-    """All runs of a study, whose records, if they have any, go to folder (runs/<name>).
-
-    Whether the values of their parameters are possible, check_runs() says.
-    """
+    """All runs of a study, with records in folder (runs/<name>), before check_runs()."""
     study, runs, notebook = read_file(name), [], ""
     for recipe, own in study.get("recipes", {"": {}}).items():
         changed = study["common"] | own
         with named(f"study {name}, recipe {recipe}" if recipe else f"study {name}"):
             if study["kind"] == NOTEBOOK:
-                notebook = check_choice("notebook", changed.pop("notebook", None),
-                                        RECIPES.values())
+                notebook = check_choice("notebook", changed.pop("notebook", None), RECIPES.values())
             check_places(changed, study["grid"], notebook)
         for *levels, seed in itertools.product(*study["grid"].values(), study["seeds"]):
             point = {key: value for level in levels for key, value in level.items()}
@@ -219,11 +209,7 @@ def check_places(changed: dict[str, object], grid: dict[str, list[dict]], notebo
 
 
 def check_runs(name: str, runs: Sequence[Run]) -> list[Recipe]:
-    """The recipes of a study's runs, put together, which checks their parameters.
-
-    Refused are also recipes that are the same, names of runs that are one file's, and runs that a
-    summary would not compare when all of them have been made.
-    """
+    """The recipes of a study's runs, all possible, no two the same, and such as can be compared."""
     recipes, names, study = [], {}, read_file(name)
     for run in runs:
         with named(f"study {name}, run {run.name}"):
@@ -259,8 +245,7 @@ def all_parameters(notebook: str, passed: dict[str, object]) -> dict[str, object
 def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
     """Parameters that a record has otherwise than its run: what it has, what the run has.
 
-    Folders and device may differ from machine to machine. A run that found nothing but the sample
-    has not seen the data set that it asked for.
+    Folders and device may differ; a run on the sample has not seen the data that it asked for.
     """
     recorded, expected = (all_parameters(run.notebook, parameters)
                           for parameters in (record["parameters"], run.parameters))
