@@ -7,7 +7,7 @@ NUMBERS := $(if $(NOTEBOOK),--notebook $(NOTEBOOK))
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --no-loadscope-reorder
 
 # Cores that a study's runs share: in a container fewer than the machine's, which Snakemake takes.
-CORES := from coursepack.threads import count_cores; print(count_cores())
+CORES := import joblib; print(joblib.cpu_count())
 
 .PHONY: help course test check sizes fuzz lab study bench saved golden report regression \
 	refusals survival site browser publish
