@@ -56,7 +56,6 @@ def test_the_stand_in_refuses_what_a_gpu_refuses_and_notes_where_the_cpu_would_w
     assert not torch.backends.mps.is_available()
 
 
-# ------------------------------------------------------------------------------- a run on it
 def run(folder, kind="cuda", **choices):
     """The record of a run on data of the CPU, its number of steps, and where they waited.
 
@@ -112,7 +111,6 @@ def test_a_run_on_the_gpu_has_the_numbers_of_one_on_the_cpu(tmp_path):
         assert other == pytest.approx(one, rel=1e-3)
 
 
-# --------------------------------------------------------------------- launches of a step
 class Launches(TorchDispatchMode):
     """Notes the operations that start a kernel: all but views."""
 
@@ -131,6 +129,7 @@ def test_a_step_of_gn_and_l1_starts_at_most_75_kernels(tmp_path):
     recipe = make_recipe(tmp_path, norm="group", l1=1e-5, augment="rotate+shift", batch_size=8)
     data, ends = random_images(count=24), []
     net = loop.build_model(recipe, data)
+    assert loop.predict(net, data).shape == (24, 5)  # as many classes as the data have
     with Launches() as launches:
         bar = mock.Mock(update=lambda: ends.append(len(launches.names)))
         loop.train_epoch(net, data, recipe, loop.make_optimizer(net, recipe), 1, bar)
@@ -139,7 +138,6 @@ def test_a_step_of_gn_and_l1_starts_at_most_75_kernels(tmp_path):
     assert sum("_foreach" in name for name in step) == 5
 
 
-# ----------------------------------------------------- functions that take a network
 CALLS = [
     *measures.MEASURES.values(),
     lambda net, data, _: measures.scores(net.eval(), data.test_images[:4], data),
