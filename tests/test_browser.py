@@ -35,11 +35,10 @@ def browser():
 @pytest.fixture
 def open_page(browser):
     """Open a page from disk; nothing may be asked of another host, and no script may fail."""
-    pages, asked, errors = [], [], []
+    asked, errors = [], []
 
     def open_it(name="index.html", width=1440, **options):
         page = browser.new_page(viewport={"width": width, "height": 900}, **options)
-        pages.append(page)
         page.set_default_timeout(5000)  # milliseconds
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(error))
@@ -47,8 +46,8 @@ def open_page(browser):
         return page
 
     yield open_it
-    for page in pages:
-        page.close()
+    for context in browser.contexts:  # each page has its own
+        context.close()
     assert errors == []
     assert [url for url in asked if not url.startswith(("data:", "file:", "blob:"))] == []
 
