@@ -192,7 +192,6 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
 
 
 def mean_and_each(values: Sequence[float]) -> str:
-    """Of several accuracies."""
     return f"{np.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})"
 
 
@@ -230,11 +229,10 @@ def profile(scale: Namespace) -> dict:
 def profile_table(found: dict, images: int) -> Table:
     rows = []
     for norm, own in found.items():
-        parts = {"bare compute": own["limit"]} | {
-            head: own["sections"][name] for name, head in SECTIONS.items()}
-        rest = own["seconds"] - sum(parts.values())
-        seconds = {"in all": own["seconds"], **parts, "penalty, counters, the rest": rest}
-        rows.append({"norm": LOOKS[norm].short, **{key: f"{s:.2f}" for key, s in seconds.items()},
+        parts = own["limit"], *own["sections"].values()
+        seconds = own["seconds"], *parts, own["seconds"] - sum(parts)
+        heads = "in all", "bare compute", *SECTIONS.values(), "penalty, counters, the rest"
+        rows.append({"norm": LOOKS[norm].short, **{h: f"{s:.2f}" for h, s in zip(heads, seconds)},
                      "operations": ", ".join(f"{name} {share:.0%}" for name, share
                                              in own["operations"].items())})
     return ("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
