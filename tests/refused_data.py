@@ -13,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 from helpers import IDX_FILES, arrays, idx, no_network, write_idx
-from refused import ALONE, NO_FILES, Trap, calling, rows
+from refused import NO_FILES, Trap, calling, rows
 
 from coursepack.data import sources
 from coursepack.data.datasets import DATASETS, load_dataset, take_part
@@ -81,9 +81,9 @@ def both(change):
     return {"x_train": change, "x_test": change}
 
 
-def header(shape, descr="|u1"):
-    """What stands before the numbers of an .npy: what it claims they are."""
-    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+def header(shape):
+    """What stands before the bytes of an .npy: what it claims they are."""
+    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).encode()
     return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
 
 
@@ -92,14 +92,13 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
     ("an object that runs code", {"x_train": np.array([Trap()], dtype=object)}, "pickle"),
     ("images of floats", both(lambda x: x / 255), "train part, images are float64, not uint8"),
     ("images in rows", both(lambda x: x.reshape(len(x), -1)), "train part, images have shape"),
-    ("images in five dimensions", both(lambda x: x[..., None, None]), "(30, 28, 28, 1, 1)"),
     ("images of four channels", both(lambda x: np.stack([x] * 4, -1)), "(30, 28, 28, 4)"),
     ("images without rows", both(lambda x: x[:, :0]), "(30, 0, 28)"),
     ("images of one flat grey", both(np.ones_like), "flat grey"),
     ("test images of another size", {"x_test": lambda x: x[:, 1:]}, "(20, 27, 28), those to"),
     ("no images", {"x_train": lambda x: x[:0], "y_train": np.arange(0)}, "train part, there"),
     ("too few labels", {"y_train": np.arange(29) % 10}, "there are 30 images and 29 labels"),
-    ("labels of floats", {"y_train": np.arange(30) / 30}, "train part, labels are float64"),
+    ("labels of floats", {"y_train": np.arange(30) / 30}, "labels are float64"),
     ("labels one-hot", {"y_train": lambda y: np.eye(10, dtype=int)[y]}, "of shape (30, 10)"),
     ("labels below 0", {"y_train": np.arange(30) % 10 - 1}, "labels go from -1 to 8"),
     ("a test label of 10", {"y_test": np.arange(20) % 11}, "test part, labels go from 0 to 10")]
@@ -109,9 +108,7 @@ OWN = [  # what is wrong with the arrays of mine.npz
     ("numbers of images as labels", {"x_train": np.zeros((1001, 2, 2), np.uint8),
                                      "y_train": np.arange(1001)}, "1,001 classes, more than 1,000")]
 BYTES = [  # what the images of mnist.npz are, and what is said
-    ("a claim of 784 TB", header((10**12, 28, 28)), "Unable to allocate", ALONE),
-    ("nothing, 10**15 times", header((10**15,), "|V0"), "are |V0", ALONE),
-    ("of negative size", header((-30, -28, 28)) + bytes(30 * 28 * 28), "dimen"),
+    ("a claim of 784 TB", header((10**12, 28, 28)), "Unable to allocate"),
     ("longer than they say", header((9, 1, 1)) + bytes(10), "goes on after its")]
 HUGE = np.array([0x803, 2**31 - 1, 2**31 - 1, 28], ">i4").tobytes()
 IDX = [  # what the first to fourth of the published files is, and what is said
@@ -119,22 +116,19 @@ IDX = [  # what the first to fourth of the published files is, and what is said
     ("half a header", 3, lambda whole: whole[:6], "begins with 00000801"),
     ("cut short", 0, lambda whole: whole[:len(whole) // 2], "there are 1"),
     ("a byte too long", 2, lambda whole: whole + b"\0", "there are more"),
-    ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory", ALONE),
-    ("packed and cut short", 1, lambda whole: gzip.compress(whole)[:-9], "ended before"),
-    ("packed and overwritten", 1, lambda whole: gzip.compress(whole)[:12] + bytes(99), "idx file")]
+    ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory"),
+    ("packed and cut short", 1, lambda whole: gzip.compress(whole)[:-9], "ended before")]
 OTHERS = ["train.csv", "b/mnist_test.csv", "digits.mat", "c/mine.npz", "archive.zip", "p/0/1.png",
           "a/b/train-images-idx3-ubyte.gz", "notes.txt", ".cache/a.csv"]
 SAID = ["b/mnist_test.csv and 3 more (not read: save", "mine.npz (choose that name as dataset",
         "archive.zip (an archive: unpack it)", "a/b/train-images-idx3-ubyte.gz (choose the dataset"]
 FILES = NO_FILES | {"a pipe": lambda file: (file.unlink(), os.mkfifo(file))}
-
-
 HOOKS = mock.patch.dict("torch.nn.modules.module._global_forward_hooks", {0: print})
 BUILD = partial(loop.build_model, Recipe(arch="mnist_7k", device="cpu"))
 CASES = rows("Data files", [
     *[(f"mnist.npz with {what}", load(npz(**changes)), said) for what, changes, said in ARRAYS],
-    *[(f"mnist.npz with images that are {what}", load(images_of_bytes(content)), *said)
-      for what, content, *said in BYTES],
+    *[(f"mnist.npz with images that are {what}", load(images_of_bytes(content)), said)
+      for what, content, said in BYTES],
     *[(f"mnist.npz is {what}", load(lambda folder, spoil=spoil: (
         npz()(folder), spoil(folder / "mnist.npz"))), "is no readable data file", "Put a whole one")
       for what, spoil in FILES.items()],
@@ -145,8 +139,6 @@ CASES = rows("Data files", [
     *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"), "mine.npz: in",
        said) for what, changes, said in OWN],
     ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"), "Choose one of: mnist,"),
-    ("images of 9 x 12", load(npz(**both(lambda x: x[:, :9, :12])), then=BUILD),
-     "mnist_7k", "28 x 28", "9 x 12", "another dataset"),
     ("images in colour for a network of grey ones", load(npz(**both(lambda x: np.resize(
         x, (len(x), 32, 32, 3)))), then=BUILD), "mnist_7k", "3 x 32 x 32", "cifar_35k"),
     *[(f"{size} images to train and {holdout} to test on, of 30",
@@ -164,7 +156,7 @@ CASES = rows("Data files", [
         "os.listdir", side_effect=[["MNIST"], PermissionError(13, "Permission denied")])),
      "Permission denied", "choose"),
     *[(f"one of the published files is {what}", load(published(part, change)),
-       f"{IDX_FILES[part]}.gz is no readable idx", *said) for what, part, change, *said in IDX],
+       f"{IDX_FILES[part]}.gz is no readable idx", said) for what, part, change, said in IDX],
     ("a broken file where torchvision keeps it", load(published(
         0, lambda whole: whole[:99], "MNIST/raw/{0}")), "MNIST/raw/train-images", "there are 83"),
     ("files of fashion_mnist as mnist", load(lambda folder: write_idx(

@@ -198,8 +198,8 @@ def case(*values, now):
     return pytest.param(*values, marks=[pytest.mark.slow] if now else [])
 
 
-def history(folder, name="run"):
-    epochs = load_record(folder / "runs" / name / "record.json")["epochs"]
+def history(folder):
+    epochs = load_record(folder / "runs" / "run" / "record.json")["epochs"]
     return [{key: value for key, value in row.items() if "_seconds" not in key} for row in epochs]
 
 
@@ -258,13 +258,6 @@ def test_of_two_runs_of_one_name_the_second_is_refused(start, tmp_path, undistur
     start(partial(train, lr=lr), tmp_path).refuses("'run'", "another process")
     first.send(signal.SIGCONT).end()
     assert history(tmp_path) == undisturbed
-
-
-def test_eight_runs_at_once_in_one_folder_are_as_if_alone(start, tmp_path, undisturbed):
-    names = [f"run-{number}" for number in range(8)]
-    for run in [start(partial(train, run_name=name), tmp_path) for name in names]:
-        run.end()
-    assert [history(tmp_path, name) for name in names] == [undisturbed] * 8
 
 
 @pytest.mark.slow
