@@ -101,22 +101,12 @@ SUMMARY = [  # parameters of notebook 04, or how the other run differs; and word
 
 
 # --------------------------------------------------------------- tables that lack some runs
-RUNS = pd.DataFrame([{"norm": norm, "order": order, "seed": seed, "status": "finished", "l2": 0.1,
-                      "y": seed / 10 + (norm == "batch")} for norm in ("batch", "group")
-                     for order in ("first", "last") for seed in (1, 2, 3)])
-CORNER = "norm == 'batch' or order == 'last'"  # the group of the first order is missing
-EFFECTS = [  # the runs that are there, a function, its arguments after them, words of the message
-    ("norm == 'batch'", "tukey", ("y", "norm"), "levels of norm", "batch (6)", "Add runs"),
-    ("seed > 0", "dunnett", ("y", "norm", "rms"), "norm='rms'", "batch (6), group (6)"),
-    ("order == 'last' and (norm == 'batch' and seed < 3 or norm == 'group' and seed > 1)",
-     "paired_t_tests", ("y", "norm", "batch"), "'group' and 'batch'", "same seed"),
-    ("seed > 0", "paired_t_tests", ("y", "norm", "batch"), "A seed has two runs of one norm"),
-    (CORNER, "welch_at", ("y", "order", "norm"), "at norm='group'", "last (3)"),
-    ("seed > 0", "welch_at", ("y", "seed", "norm"), "seed", "Choose two"),
-    ("seed > 0", "slope", ("y", "l2"), "l2", "12, of 1"),
-    (f"{CORNER} or seed > 1", "variance_table", ("y", ["norm", "order"]),
-     "group, first has 2", "another 3", "Add runs"),
-    ("seed > 0", "variance_table", ("l2", ["norm"]), "same l2")]
+RUNS = pd.DataFrame([{"norm": norm, "order": order, "seed": seed, "status": "finished", "y": seed}
+                     for norm in ("batch", "group") for order in "ab" for seed in (1, 2, 3)])
+EFFECTS = [  # a function, its arguments, words; what other runs lack, test_effects.py tries
+    (effects.dunnett, ("y", "norm", "rms"), ("norm='rms'", "batch (6), group (6)")),
+    (effects.paired_t_tests, ("y", "norm", "batch"), ("A seed has two runs of one norm",)),
+    (effects.welch_at, ("y", "seed", "norm"), ("seed", "Choose two"))]
 POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
 
 
@@ -148,9 +138,8 @@ CASES = rows("Records", [
 ], MISTAKES, "Run its recipe notebook again") + rows("Notebook 04", [
     (str(given)[:60], partial(summarize, **given), *words) for given, words in SUMMARY
 ]) + rows("Tables", [
-    *((f"{name} of {arguments} where {there}", calling(
-        getattr(effects, name), RUNS.query(there), *arguments), *words)
-      for there, name, arguments, *words in EFFECTS),
+    *((f"{test.__name__} of {arguments}", calling(test, RUNS, *arguments), *words)
+      for test, arguments, words in EFFECTS),
     *((f"seeds needed where {name} is {value}", calling(
         effects.seeds_needed, **{"difference": 1.0, "spread": 1.0} | {name: value}),
        f"{name}={value}", "above 0") for name, value in POWER),

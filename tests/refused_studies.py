@@ -98,46 +98,34 @@ def of_kind(text, table):
 
 
 # ------------------------------------------------------------------------- tables and parts
-def whole(folder):
-    """The study of rows above, as if it had been run: two rows in its table, two in a part."""
-    (folder / "mine.yaml").write_text(ROWS, encoding="utf-8")
-    study = tools.Rows("mine", str(folder))
-    head = study.head | {"data": {"content": "0"}}
-    made = [{"norm": recipe.norm, "seed": recipe.seed, "status": "finished", "epoch": 2,
-             "seconds": 1.0, "threads": 1, "torch": "2", "code": "0e1"} for recipe in study.recipes]
-    rows.write_table(study.table, head, made[:2])
-    rows.write_table(folder / PART, head, made[2:])
-    return study.table
+def join(name, old, new, folder, held=".lock"):
+    """Join the rows of the study above, two in its table and two in a part, after one is changed.
 
-
-def join(name, old, new, folder):
-    """Join the rows after a file was changed; old "" is all that it holds."""
+    old "" is all that the file holds; held: what another process has locked.
+    """
     with mock.patch.object(studies, "STUDIES", folder):
-        table, file = whole(folder), folder / name
-        text = file.read_text(encoding="utf-8")
-        file.write_text(text.replace(old, new, 1) if old else new, encoding="utf-8")
-        assert (spoilt := file.read_text(encoding="utf-8")) != text
-        try:
-            tools.Rows("mine", str(folder)).end()
-        finally:
-            assert file.read_text(encoding="utf-8") == spoilt, "it was changed"
-            assert table.exists()
-
-
-def begin_twice(name, folder):
-    """Somebody runs the study already, or one of its parts goes on."""
-    with mock.patch.object(studies, "STUDIES", folder):
-        whole(folder)
-        with tools.Rows("mine", str(folder)).hold(name):
-            tools.Rows("mine", str(folder)).end()
-            tools.Rows("mine", str(folder)).hold()
+        (folder / FILE).write_text(ROWS, encoding="utf-8")
+        study = tools.Rows("mine", str(folder))
+        head = study.head | {"data": {"content": "0"}}
+        made = [{"norm": recipe.norm, "seed": recipe.seed, "status": "finished", "epoch": 2}
+                for recipe in study.recipes]
+        for file, some in ((study.table, made[:2]), (folder / PART, made[2:])):
+            rows.write_table(file, head, some)
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1) if old else new, encoding="utf-8")
+        before = {file: file.read_bytes() for file in (study.table, folder / PART)}
+        with study.hold(held):
+            try:
+                tools.Rows("mine", str(folder)).end()
+            finally:
+                assert before == {file: file.read_bytes() for file in before}, "it was changed"
 
 
 TABLE, PART, FILE = "mine.csv", ".part1of1.csv", "mine.yaml"
 SPOILT = [  # a file, what in it is replaced by what, words of the message
     (TABLE, "", "", TABLE, "move it away", "make study"), (TABLE, "", "# []\nnorm,seed\n", TABLE),
-    (TABLE, "norm,seed", "nrom,seed", "lacks norm"), (TABLE, "batch,1", "batch,one", TABLE),
-    (TABLE, '"epochs": 2', '"epochs": 9', TABLE, "common"),
+    (TABLE, "norm,seed", "nrom,seed", "lacks norm"),
     (PART, '"epochs": 2', '"epochs": 9', PART, "common", "'epochs': 9"),
     (PART, '"content": "0', '"content": "f', "data", "'content': 'f"),
     (FILE, "[sparsity]", "[fit]", "another measure", "fit"),
@@ -150,7 +138,7 @@ LINES = {  # words after the name of a tool, and of the message
         ("trial_lab --folder README.md --job 1of1", "README.md", "cannot write")],
     "course": [
         ("-p run_name mine", "run_name='mine' would go to 3 notebooks"),
-        ("-p runs_dir elsewhere", "Write --runs elsewhere."), ("-p lr", "expected 2 arg"),
+        ("-p runs_dir elsewhere", "Write --runs elsewhere."),
         ("saved --runs elsewhere", "saved has parameters of its own")],
     "collect": [(str(studies.STUDIES), "holds no notebook")],
     "report": [("sed000", "Did you mean 'seed000'")],
@@ -176,8 +164,8 @@ CASES = refused.rows("study files", [
      "no_such_study", "There are: batch", "make study STUDY=no_such_study"),
     ("kept records of no study", calling(rows.load_records, "no_such_study"),
      "study='no_such_study'", "make report"),
-    *[(f"of a study that another process runs: {name}", partial(begin_twice, name),
-       "study mine", "another process", "RUNS=folder") for name in (".lock", f"{PART}.lock")],
+    ("a part that another process adds to", partial(join, FILE, "x", "y", held=f"{PART}.lock"),
+     "study mine", "another process", "RUNS=folder"),
 ]) + refused.rows("command lines", [
     (f"{name}.py {line}", tool(name, line), *words)
     for name, lines in LINES.items() for line, *words in lines])
