@@ -20,7 +20,6 @@ from coursepack.train import loop
 from coursepack.train.recipe import Recipe
 
 
-# ------------------------------------------------------------------------ what fills a data folder
 def npz(name="mnist", **changes):
     return lambda folder: np.savez(folder / f"{name}.npz", **arrays(**changes))
 
@@ -42,7 +41,6 @@ def published(part, change, layout="{0}.gz"):
     return write
 
 
-# -------------------------------------------------------------------------------- what is then done
 def load(write, name="mnist", then=lambda data: data, during=None, **asked):
     """Loads a data set from a folder that write fills, and from nowhere else; leaves no trace."""
     def call(folder):
@@ -66,7 +64,6 @@ def break_off(dataset, folder, download):
     raise IncompleteRead(b"connection lost")
 
 
-# ------------------------------------------------------------------------------------- the tables
 def both(change):
     return {"x_train": change, "x_test": change}
 

@@ -17,7 +17,6 @@ from coursepack.show import figures, pictures
 HUGE, NAN, README = 10**9, float("nan"), str(ROOT / "README.md")
 
 
-# ------------------------------------------------------------------- a record, and its mistakes
 def edit(file, path, value):
     """Change a value of a record, such as epochs.-1.loss; ... takes it out."""
     record = json.loads(file.read_text(encoding="utf-8"))
@@ -68,7 +67,6 @@ IMAGES = [  # what stands in place of misclassified images, and a word of the me
         ("label_probability", "above one", lambda old: old + 1.1)]]]
 
 
-# ----------------------------------------------------------------- what notebook 04 is given
 def summarize(folder, changes=(), data=(), classes=10, **parameters):
     """The cells of notebook 04 before its first figure; the second of its two runs is changed."""
     for name, norm in (("a", "batch"), ("b", "layer")):
@@ -100,7 +98,6 @@ SUMMARY = [  # parameters of notebook 04, or how the other run differs; and word
 ]
 
 
-# --------------------------------------------------------------- tables that lack some runs
 RUNS = pd.DataFrame([{"norm": norm, "order": order, "seed": seed, "status": "finished", "y": seed}
                      for norm in ("batch", "group") for order in "ab" for seed in (1, 2, 3)])
 EFFECTS = [  # a function, its arguments, words; what other runs lack, test_effects.py tries
@@ -110,7 +107,6 @@ EFFECTS = [  # a function, its arguments, words; what other runs lack, test_effe
 POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
 
 
-# ------------------------------------------------------------------------------- pictures
 def graph(keys, **changes):
     """Draws a graph of a run whose first epoch is changed."""
     record = make_record("batch", 1, 0.9)

@@ -97,7 +97,6 @@ def of_kind(text, table):
                    partial(plan, mine=text.replace(old, new, 1)), *words)
 
 
-# ------------------------------------------------------------------------- tables and parts
 def join(name, old, new, folder, held=".lock"):
     """Join the rows of the study above, two in its table and two in a part, after one is changed.
 

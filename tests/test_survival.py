@@ -1,15 +1,13 @@
 """What a run, a study, a download survive: kills, full disks, two at once, networks, machines.
 
 Each process is a fork of a server that has imported PyTorch and the course: it starts in
-milliseconds. A few tests run in "make test", those marked slow; all of them in "make survival", and
-once a week. results/faults.md counts them by their names.
+milliseconds. A few tests run in "make test", those marked slow; all of them in "make survival".
 """
 
 import contextlib
 import itertools
 import multiprocessing
 import os
-import platform
 import resource
 import shutil
 import signal
@@ -183,7 +181,6 @@ def train_without_unix(folder):
     sys.modules |= dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios"))
     for name in ("getuid", "geteuid", "sched_getaffinity", "getloadavg", "uname", "mkfifo"):
         delattr(os, name)
-    platform.libc_ver = lambda *arguments: ("", "")
     return train(folder)
 
 
