@@ -82,8 +82,7 @@ def summarize(folder, changes=(), data=(), classes=10, **parameters):
 
 SUMMARY = [  # parameters of notebook 04, or how the other run differs; and words of the message
     *[({"changes": {name: value}}, words) for name, value, *words in [
-        ("lr", 0.2, "lr", "0.1 (a)", "0.2 (b)", "factors"), ("holdout", 10, "holdout"),
-        ("dataset", "fashion_mnist", "dataset", "'mnist' (a)", "'fashion_mnist' (b)"),
+        ("lr", 0.2, "lr", "0.1 (a)", "0.2 (b)", "factors"), ("dataset", "kmnist", "dataset"),
         ("norm", "BN", "a and b", "seed, 1", "count as two")]],
     *[({"data": {name: value}}, words) for name, value, *words in [
         ("name", "digits", "data set", "'mnist' (a)", "'digits' (b)"),

@@ -141,7 +141,6 @@ LINES = {  # words after the name of a tool, and of the message
         ("saved --runs elsewhere", "saved has parameters of its own")],
     "collect": [(str(studies.STUDIES), "holds no notebook")],
     "report": [("sed000", "Did you mean 'seed000'")],
-    "publish": [("owner/name a..b", "make publish REPO=owner/name REF=tag")],
     "bench": [("--out /dev/null", "cannot write to --out")],
 }
 
@@ -159,10 +158,8 @@ CASES = refused.rows("study files", [
 ]) + refused.rows("tables of studies", [
     *[(f"{file} with {new!r} for {old!r}", partial(join, file, old, new), *words)
       for file, old, new, *words in SPOILT],
-    ("one of no study", calling(rows.load_table, "no_such_study"),
-     "no_such_study", "There are: batch", "make study STUDY=no_such_study"),
-    ("kept records of no study", calling(rows.load_records, "no_such_study"),
-     "study='no_such_study'", "make report"),
+    ("one of no study", calling(rows.load_table, "no_such"), "study='no_such'", "There are: batch"),
+    ("records of no study", calling(rows.load_records, "no_such"), "='no_such'", "make report"),
     ("a part that another process adds to", partial(join, FILE, "x", "y", held=f"{PART}.lock"),
      "study mine", "another process", "RUNS=folder"),
 ]) + refused.rows("command lines", [

@@ -1,7 +1,4 @@
-"""Every bad input that we know is refused, by a message of ours that says what to change.
-
-results/faults.md says how many: "make refusals" tries them all and writes it.
-"""
+"""Every bad input that we know is refused by a message of ours; results/faults.md counts them."""
 
 import importlib
 import os

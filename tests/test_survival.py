@@ -44,7 +44,6 @@ NOTEBOOK = [sys.executable, "-m", "papermill", "--no-progress-bar", "--log-outpu
             "-p", "epochs", "6", "-p", "arch", "mnist_8k"]
 
 
-# ------------------------------------------------------------------------------ a process
 def perform(do, arguments, said, environment):
     """In the process: do it, with all that is said in a file; its last line is the outcome."""
     for number in (1, 2):
@@ -128,7 +127,6 @@ def start(tmp_path_factory, some_digits):
         one.process.join(20)
 
 
-# ------------------------------------------------------------------------ what it does
 def command(*words):
     """A command of a terminal."""
     os.execvp(words[0], words)
@@ -189,7 +187,6 @@ def load_where_there_are_no_data(folder):
     return f"images of the {load_dataset('mnist').source}"
 
 
-# ------------------------------------------------------------------------------ what is tried
 def case(*values, now):
     """One of a test; now: "make test" tries it, too."""
     return pytest.param(*values, marks=[pytest.mark.slow] if now else [])
