@@ -20,16 +20,21 @@ OURS = ("coursepack", "exercises.py", "model.py", "tools", "upkeep", "utils.py")
 FOR_USERS = (ValueError, OSError, FloatingPointError)  # kinds of errors that have a message of ours
 
 
+ALONE = object()  # in place of a word: in a process of its own, as it takes memory or never ends
+
+
 class Refused(NamedTuple):
     group: str  # of the page results/faults.md
     what: str  # that somebody did
     call: Callable[[Path], object]  # in an empty folder
     says: tuple[str, ...]  # words of the message
+    alone: bool = False
 
 
 def rows(group: str, table: Iterable[tuple], *always: str) -> list[Refused]:
     """Rows of a group: what somebody did, a call, and words that the message has to say."""
-    return [Refused(group, what, call, (*always, *words)) for what, call, *words in table]
+    return [Refused(group, what, call, (*always, *(word for word in words if word is not ALONE)),
+                    ALONE in words) for what, call, *words in table]
 
 
 def tool(name: str, words: str) -> Callable[[Path], object]:

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import os
 import socket
+import zipfile
 from functools import partial
 from http.client import IncompleteRead
 from pathlib import Path
@@ -12,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 from helpers import IDX_FILES, arrays, idx, no_network, write_idx
-from refused import NO_FILES, Trap, calling, rows
+from refused import ALONE, NO_FILES, Trap, calling, rows
 
 from coursepack.data import sources
 from coursepack.data.datasets import DATASETS, load_dataset, take_part
@@ -30,6 +31,15 @@ def empty(*names):
         for file in [folder / name for name in names]:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(bytes(99))
+    return write
+
+
+def images_of_bytes(content):
+    """An .npz of which x_train is these bytes."""
+    def write(folder):
+        npz(x_train=None)(folder)
+        with zipfile.ZipFile(folder / "mnist.npz", "a") as archive:
+            archive.writestr("x_train.npy", content)
     return write
 
 
@@ -68,6 +78,12 @@ def both(change):
     return {"x_train": change, "x_test": change}
 
 
+def header(shape, descr="|u1"):
+    """What stands before the numbers of an .npy: what it claims they are."""
+    text = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
+
+
 ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besides its name
     ("no images to train on", {"x_train": None, "y_train": None}, "lacks x_train, y_train"),
     ("an object that runs code", {"x_train": np.array([Trap()], dtype=object)}, "pickle"),
@@ -88,13 +104,17 @@ OWN = [  # what is wrong with the arrays of mine.npz
     ("one class", {"y_train": np.zeros(30, int)}, "all labels are 0, and there have to"),
     ("numbers of images as labels", {"x_train": np.zeros((1001, 2, 2), np.uint8),
                                      "y_train": np.arange(1001)}, "1,001 classes, more than 1,000")]
+BYTES = [  # what the images of mnist.npz are, and what is said
+    ("a claim of 784 TB", header((10**12, 28, 28)), "Unable to allocate", ALONE),
+    ("nothing, 10**15 times", header((10**15,), "|V0"), "are |V0", ALONE),
+    ("longer than they say", header((9, 1, 1)) + bytes(10), "goes on after its")]
 HUGE = np.array([0x803, 2**31 - 1, 2**31 - 1, 28], ">i4").tobytes()
 IDX = [  # what the first to fourth of the published files is, and what is said
     ("of labels, not images", 0, lambda whole: idx(np.arange(30)), "begins with 00000801"),
     ("half a header", 3, lambda whole: whole[:6], "begins with 00000801"),
     ("cut short", 0, lambda whole: whole[:len(whole) // 2], "there are 1"),
     ("a byte too long", 2, lambda whole: whole + b"\0", "there are more"),
-    ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory"),
+    ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory", ALONE),
     ("packed and cut short", 1, lambda whole: gzip.compress(whole)[:-9], "ended before")]
 OTHERS = ["train.csv", "b/mnist.csv", "mine.npz", "archive.zip", "a/b/train-images-idx3-ubyte.gz"]
 SAID = ["b/mnist.csv and 1 more (not read: save", "mine.npz (choose that name as dataset",
@@ -104,6 +124,8 @@ HOOKS = mock.patch.dict("torch.nn.modules.module._global_forward_hooks", {0: pri
 BUILD = partial(loop.build_model, Recipe(arch="mnist_7k", device="cpu"))
 CASES = rows("Data files", [
     *[(f"mnist.npz with {what}", load(npz(**changes)), said) for what, changes, said in ARRAYS],
+    *[(f"mnist.npz with images that are {what}", load(images_of_bytes(content)), *said)
+      for what, content, *said in BYTES],
     *[(f"mnist.npz is {what}", load(lambda folder, spoil=spoil: (
         npz()(folder), spoil(folder / "mnist.npz"))), "is no readable data file", "Put a whole one")
       for what, spoil in FILES.items()],
@@ -131,7 +153,7 @@ CASES = rows("Data files", [
         "os.listdir", side_effect=[["MNIST"], PermissionError(13, "Permission denied")])),
      "Permission denied", "choose"),
     *[(f"one of the published files is {what}", load(published(part, change)),
-       f"{IDX_FILES[part]}.gz is no readable idx", said) for what, part, change, said in IDX],
+       f"{IDX_FILES[part]}.gz is no readable idx", *said) for what, part, change, *said in IDX],
     ("a broken file where torchvision keeps it", load(published(
         0, lambda whole: whole[:99], "MNIST/raw/{0}")), "MNIST/raw/train-images", "there are 83"),
     ("files of fashion_mnist as mnist", load(lambda folder: write_idx(

@@ -5,7 +5,7 @@ from unittest import mock
 
 import refused
 import study as tools
-from refused import calling, tool
+from refused import ALONE, calling, tool
 
 from coursepack.lab import rows, studies
 
@@ -147,8 +147,8 @@ LINES = {  # words after the name of a tool, and of the message
 CASES = refused.rows("study files", [
     *of_kind(NOTEBOOK, OF_NOTEBOOKS), *of_kind(ROWS, OF_ROWS),
     ("lists of lists of lists, by aliases", partial(plan, mine=f"about: {BOMB}\n"),
-     "line 1", "write it out"),
-    ("brackets 1,000 deep", partial(plan, mine="[" * 1000), "cannot be read"),
+     "line 1", "write it out", ALONE),
+    ("brackets 1,000 deep", partial(plan, mine="[" * 1000), "cannot be read", ALONE),
     *[(f"{text!r} in one that repeats another", partial(
         plan, name="third", third=f"kind: notebook\nabout: x\n{text}", mine=NOTEBOOK,
         again="kind: notebook\nabout: x\nrepeats: mine\nseeds: [3]"), "third", *words)

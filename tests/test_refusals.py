@@ -1,8 +1,11 @@
 """Every bad input that we know is refused by a message of ours; results/faults.md counts them."""
 
 import importlib
+import multiprocessing
 import os
+import resource
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from refused import is_ours
@@ -11,7 +14,7 @@ from coursepack.files import ROOT
 
 TABLES = sorted(path.stem for path in (ROOT / "tests").glob("refused_*.py"))
 CASES = [case for table in TABLES for case in importlib.import_module(table).CASES]
-SECONDS = 60  # limit of a row
+SECONDS, MEMORY = 60, 4 * 2**30  # bytes: limits of a row
 PAGE = ROOT / "results" / "faults.md"
 TEXT = f"""\
 # What is tried to break the course
@@ -33,18 +36,37 @@ def page() -> str:
     return TEXT + "".join(f"| {name} | {count} |\n" for name, count in rows)
 
 
+def refuse(number, folder):
+    """Do what a row says; what the message says that refuses it."""
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whose it is, is the test
+        CASES[number].call(folder)
+    assert is_ours(caught.value), f"not our own message: {caught.value!r}"
+    return str(caught.value)
+
+
+def refuse_alone(number, folder):
+    """The same in a process of its own, which must not have more memory nor time."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    return refuse(number, folder)
+
+
 @pytest.mark.timeout(SECONDS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.group}: {case.what}"[:120])
-def test_it_is_refused(case, tmp_path, monkeypatch, some_digits, capsys):
+@pytest.mark.parametrize("number", [
+    pytest.param(number, id=f"{case.group}: {case.what}"[:120],
+                 marks=[pytest.mark.slow] if case.alone else [])
+    for number, case in enumerate(CASES)])
+def test_it_is_refused(number, tmp_path, monkeypatch, some_digits, capsys):
     monkeypatch.setenv("DATA_DIR", str(some_digits))
     monkeypatch.setattr("subprocess.run", None)  # what is refused starts nothing
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 - whose it is, is the test
-        case.call(tmp_path)
-    assert is_ours(caught.value), f"not our own message: {caught.value!r}"
-    said = str(caught.value)
+    if CASES[number].alone:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            said = pool.submit(refuse_alone, number, tmp_path).result()
+    else:
+        said = refuse(number, tmp_path)
     if said == "2":  # argparse's
         said = capsys.readouterr().err
-    assert not [word for word in case.says if word not in said], said
+    assert not [word for word in CASES[number].says if word not in said], said
 
 
 def test_the_page_says_how_many_are_tried():
