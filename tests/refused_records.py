@@ -42,8 +42,9 @@ def arrays(**changes):
 
 VALUES = {  # of a record: what cannot stand there (... is nothing); the message names its place
     "schema": [..., 2], "parameters": [[1]], "parameters.norm": ["no_such_norm", 7],
-    "parameters.epochs": [7], "parameter_count": [1.5], "epochs": [[], "twenty"], "epochs.0": [5],
-    "epochs.-1.test_accuracy": [..., None, 7.5], "epochs.0.loss": ["low", -1.0],
+    "parameters.epochs": [7, "2"], "parameters.more": [1], "parameter_count": [1.5],
+    "epochs": [[], "twenty"], "epochs.0": [5], "epochs.0.loss": ["low", -1.0],
+    "epochs.-1.test_accuracy": [..., None, 7.5],
     "near_zero": [1e300], "misclassified": [None, ["one"], [7, 7]], "calibration": [[]],
     "calibration.0": [7], "calibration.0.images": [1.5], "calibration.0.confidence": [..., "high"],
     "data": [None], "data.test_size": [0, "all"], "data.classes": [["0"], [*range(10)]],
