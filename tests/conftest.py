@@ -1,6 +1,5 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -65,16 +64,3 @@ def folder():
     path = Path(tempfile.mkdtemp(prefix="test-", dir=ROOT / "runs"))
     yield path
     shutil.rmtree(path)
-
-
-@pytest.fixture
-def foreign(tmp_path_factory):
-    """Variables of a machine whose "python3" is another interpreter; and a personal profile."""
-    folder = tmp_path_factory.mktemp("foreign")
-    kernel, startup = folder / "kernels" / "python3", folder / "profile_default" / "startup"
-    for path in (kernel, startup):
-        path.mkdir(parents=True)
-    (kernel / "kernel.json").write_bytes(json.dumps(
-        {"argv": ["no-python", "{connection_file}"], "display_name": "", "language": ""}).encode())
-    (startup / "mine.py").write_text("import os; os._exit(3)", encoding="utf-8")
-    return {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(folder)}

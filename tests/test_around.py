@@ -21,7 +21,7 @@ CONDAS = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib",
           "python-fastjsonschema": "fastjsonschema"}
 COURSE = ["[emu]*.py", "coursepack/**/*.py"]
 CALLED = {"jupyterlab", "nbconvert", "nbval", "snakemake"}  # as commands
-CALLED_BY_UPKEEP = {"pytest-timeout", "pytest-xdist", "ruff"}
+CALLED_BY_UPKEEP = {"nbstripout", "pytest-timeout", "pytest-xdist", "ruff"}
 
 
 def read(name):

@@ -36,6 +36,19 @@ def place(monkeypatch, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def foreign(tmp_path_factory):
+    """Variables of a machine whose "python3" is another interpreter; and a personal profile."""
+    folder = tmp_path_factory.mktemp("foreign")
+    kernel, startup = folder / "kernels" / "python3", folder / "profile_default" / "startup"
+    for path in (kernel, startup):
+        path.mkdir(parents=True)
+    (kernel / "kernel.json").write_bytes(json.dumps(
+        {"argv": ["no-python", "{connection_file}"], "display_name": "", "language": ""}).encode())
+    (startup / "mine.py").write_text("import os; os._exit(3)", encoding="utf-8")
+    return {"JUPYTER_PATH": str(folder), "IPYTHONDIR": str(folder)}
+
+
 def write_record(folder, run_name, **changes):
     record = {"data": {"source": "sample"}, "parameters": {"seed": 1}, "seconds": 1.0,
               "environment": {"code": "a"}, "epochs": [{"loss": 0.5, "train_seconds": 1.0}]}
@@ -91,6 +104,7 @@ def test_summary_alone_is_of_the_published_runs_and_refuses_others_of_those_name
     assert (place / "runs/ln_l2/record.json").read_text() == own
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_a_notebook_is_the_same_however_it_came(place, monkeypatch):
     """Stdout in one piece, papermill's cell with the same id, and of golden ones no pictures."""
     def said(text, name="stdout"):

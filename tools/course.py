@@ -39,7 +39,9 @@ SMALL = {"dataset": "mnist_sample", "train_size": 1000, "epochs": 2, "device": "
 LIVE = ("live_images", "live_epochs")  # parameters of the notebooks of the laboratory alone
 SHARED = ("dataset", "data_dir", "seed")  # and those that they share with the recipes
 TEXTS = [field.name for field in fields(Recipe) if field.type is str]
-LEFT_BEHIND = ("papermill", "execution", "widgets")  # in a notebook's and its cells' metadata
+# What papermill and widgets leave in a notebook, and what changes with every version of Python.
+STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets "
+         "metadata.language_info.version metadata.language_info.codemirror_mode")
 
 
 def call(module: str, *arguments: object) -> None:
@@ -111,11 +113,6 @@ def keep_outputs(outputs: list[Path], folder: Path) -> None:
 
     for path in outputs:
         notebook = nbformat.read(path, as_version=4)
-        for name in ("version", "codemirror_mode"):  # they change with every version of Python
-            notebook.metadata.language_info.pop(name, None)
-        for part in [notebook, *notebook.cells]:
-            for name in LEFT_BEHIND:
-                part.metadata.pop(name, None)
         for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
             if "injected-parameters" in cell.metadata.get("tags", []):
                 cell.id = "injected-parameters"  # papermill draws one
@@ -128,6 +125,8 @@ def keep_outputs(outputs: list[Path], folder: Path) -> None:
                 elif out.get("name") != "stderr":  # busy cores, an earlier run
                     cell.outputs.append(out)
         nbformat.write(notebook, folder / path.name)
+    call("nbstripout", "--keep-output", "--keep-count", "--keep-id", "--extra-keys", STRIP,
+         *(folder / path.name for path in outputs))
 
 
 def on_the_sample(folder: str) -> list[str]:
