@@ -34,13 +34,11 @@ import pandas as pd
 import psutil
 import torch
 import torch.nn.functional as F
-import torchvision
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
-import student_loop
 from kernels import own_kernel
 from readme import markdown_table, write
 
@@ -133,6 +131,7 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(**parameters, device="cpu", runs_dir=folder)
         if job in ("student", "plain student"):
+            import student_loop  # and torchvision, which no other job and no report needs
             rows = student_loop.run(data, recipe, nesterov=job == "student")
             return {"epochs": rows, "seconds": seconds_to(rows)[-1] / len(rows)}
         set_up_torch()
@@ -481,6 +480,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench")
     parser.add_argument("--publish", action="store_true", help="keep the results")
     args = parser.parse_args()
+    import torchvision  # takes a second or more, and make report imports this file
     set_up()
     check_writable("--out", args.out)
     scale = TRIAL if args.trial else FULL

@@ -154,9 +154,10 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
 
     Of many classes only twelve are shown: those of the commonest mistakes.
     """
-    wrong = Misclassified(*map(np.concatenate, zip(*errors)))
+    label, prediction, index = (np.concatenate([getattr(wrong, name) for wrong in errors])
+                                for name in ("label", "prediction", "index"))
     table = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(table, (wrong.label, wrong.prediction), 1)
+    np.add.at(table, (label, prediction), 1)
     shown, of = list(range(len(classes))), ""
     if len(classes) > 12:
         commonest = np.unravel_index(np.argsort(-table, axis=None, kind="stable"), table.shape)
@@ -169,7 +170,7 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
                 vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
                 ax=ax)
     ax.tick_params(axis="y", rotation=0)
-    images = len(np.unique(wrong.index))
+    images = len(np.unique(index))
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs, on {images:,} images"
     ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")
     figures.add_caption(figure, record, "; an image counts once for each run that gets it wrong")
