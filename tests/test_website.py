@@ -8,12 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import website
+from helpers import code_cells
 
 from coursepack.files import ROOT
-
-
-def code_cells(path):
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
 def test_notebooks_come_as_they_are_saved_and_every_part_of_a_page_is_filled_in(tmp_path):
