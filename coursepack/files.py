@@ -119,17 +119,13 @@ def clear_rests(folder: Path, name: str = "*") -> None:
         rest.unlink(missing_ok=True)
 
 
-def check_place(name: str, folder: Path) -> Path:
-    """Raise ValueError for a folder in which files of the course lie; else return it.
-
-    Figures may go to images/, where the published ones are.
-    """
+def check_place(name: str, folder: Path) -> None:
+    """Raise ValueError for a folder in which files of the course lie; figures may go to images/."""
     place = folder.resolve()
-    if place == ROOT or any(place.is_relative_to(ROOT / own) for own in OWN if (
-            name, own) != ("images_dir", "images")):
+    own = place.relative_to(ROOT).parts[:1] if place.is_relative_to(ROOT) else (None,)
+    if not own or own[0] in OWN and (name, *own) != ("images_dir", "images"):
         raise ValueError(f"{name} is {place}, where the course's own files lie, and nothing else "
                          "is written there. Choose another folder, such as 'runs'.")
-    return folder
 
 
 def check_writable(name: str, folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_every_recipe_is_written_and_read_as_the_same_key(some):
     assert [*map(type, there[0].values())] == [*map(type, made[0].values())]
 
 
-@pytest.mark.parametrize("file", sorted((files.ROOT / rows.TABLES).glob("*.csv")),
+@pytest.mark.parametrize("file", sorted((files.ROOT / studies.RESULTS).glob("*.csv")),
                          ids=lambda file: file.stem)
 def test_published_tables_are_of_their_studies_and_stay_to_the_byte(file, tmp_path):
     study = tools.plan(file.stem, f"runs/{file.stem}")
@@ -153,9 +153,9 @@ def test_snakemake_deals_the_rows_into_parts_and_joins_them(folder):
 
 def test_a_table_says_what_it_lacks_and_a_younger_parameter_had_its_default(
         tmp_path, monkeypatch):
-    head, there = rows.read_rows(files.ROOT / rows.TABLES / "rates.csv")
+    head, there = rows.read_rows(files.ROOT / studies.RESULTS / "rates.csv")
     rows.write_table(tmp_path / "mine.csv", head, there[2:])
-    monkeypatch.setattr(rows, "TABLES", tmp_path)
+    monkeypatch.setattr(studies, "RESULTS", tmp_path)
     assert rows.load_table("mine").attrs["missing"] == 2
     common = head["common"]
     old = head | {"common": {name: common[name] for name in common if name != "weight_decay"}}
@@ -165,7 +165,7 @@ def test_a_table_says_what_it_lacks_and_a_younger_parameter_had_its_default(
 
 
 def test_a_study_of_notebooks_is_a_table_too(monkeypatch, tmp_path):
-    monkeypatch.setattr(rows, "TABLES", tmp_path)
+    monkeypatch.setattr(studies, "RESULTS", tmp_path)
     shutil.copytree(files.ROOT / "results" / "best", tmp_path / "best")
     table = rows.load_records("best")
     assert table.groupby("norm")["seed"].nunique().to_dict() == {"batch": 5, "group": 5, "layer": 5}

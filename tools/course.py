@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 try:
     from kernels import own_kernel
 
+    from coursepack.files import check_place
     from coursepack.runs.records import MISTAKES, RECIPES
     from coursepack.train.recipe import Recipe, with_defaults
 except ModuleNotFoundError as error:
@@ -196,6 +197,7 @@ def main() -> None:
                      "and each run would move the one before aside. Choose one with --notebook.")
     if "runs_dir" in parameters:  # the summary, the pages and what is kept would not follow
         parser.error(f"runs_dir is --runs here. Write --runs {parameters['runs_dir']}.")
+    check_place("--runs", ROOT / args.runs)
     if args.data_dir:
         os.environ["DATA_DIR"] = args.data_dir
     if args.scale == "course":

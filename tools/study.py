@@ -86,7 +86,8 @@ class Rows(Study):
         self.point = functools.partial(rows.describe_point, factors=self.says["factors"])
         self.runs = {self.point(vars(recipe)): recipe for recipe in self.recipes}
         self.head = rows.table_head(self.says, self.recipes)
-        self.table = ROOT / (rows.TABLES if folder == f"runs/{name}" else folder) / f"{name}.csv"
+        own = folder != f"runs/{name}"
+        self.table = ROOT / (folder if own else studies.RESULTS) / f"{name}.csv"
 
     def parts(self) -> list[Path]:
         return sorted((ROOT / self.folder).glob(".part*.csv"))
@@ -109,7 +110,7 @@ class Rows(Study):
         file, (part, parts) = ROOT / self.folder / f".part{job}.csv", map(int, job.split("of"))
         keys, one = (*self.says["factors"], "seed"), self.recipes[0]
         with self.hold(f"{file.name}.lock"):
-            data = load_dataset(one.dataset, one.data_dir, holdout=one.holdout)
+            data = load_dataset(one.dataset, one.data_dir)
             head, there = self.read(rows.table_head(self.says, self.recipes, data), self.table)
             head, done = self.read(head, file)
             mine = [point for point in self.runs if point not in there][part - 1::parts]

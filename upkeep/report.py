@@ -61,17 +61,6 @@ def keep_records(study: str) -> int:
     return len(done)
 
 
-def load_study(study: str) -> list[dict]:
-    """The kept records of a study, in its own order.
-
-    Raises ValueError unless every one is that of a run of its file, with the same parameters.
-    """
-    there = {file.stem: load_record(file) for file in (ROOT / "results" / study).glob("*.json")}
-    runs = studies.read_study(study)
-    studies.check_kept(study, runs, there)
-    return [there[run.name] for run in runs if run.name in there]
-
-
 def load_studies() -> dict[str, list[dict]]:
     """The kept records of every study that has some: X_first, X and X_fresh side by side."""
     def place(study: str) -> tuple[str, bool, str]:
@@ -79,7 +68,7 @@ def load_studies() -> dict[str, list[dict]]:
         return base, not study.endswith("_first"), study
 
     names = sorted(studies.study_names(), key=place)  # of rows, there are no records
-    return {study: records for study in names if (records := load_study(study))}
+    return {study: records for study in names if (records := studies.load_kept(study)[1])}
 
 
 def load_saved() -> list[dict]:

@@ -99,9 +99,8 @@ def chosen_folder(data_dir: str) -> str:
 
 
 @threads.own_torch()
-def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: int = 0,
-                 subset_seed: int = 0, label_noise: float = 0.0) -> Dataset:
-    """Images and labels of a dataset, checked, as tensors; a part of them: see take_part().
+def load_dataset(name: str, data_dir: str = "") -> Dataset:
+    """Images and labels of a dataset, checked, as tensors: all of them. See Recipe.load_data().
 
     Raises ValueError for a broken file, with its name; it never falls through to the next place.
     """
@@ -115,8 +114,7 @@ def load_dataset(name: str, data_dir: str = "", train_size: int = 0, holdout: in
     if (std == 0).any():
         raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
                          "nothing to learn from. Replace the file.")
-    whole = Dataset(name, source, *tensors, mean, std, classes)
-    return take_part(whole, train_size, subset_seed, label_noise, holdout)
+    return Dataset(name, source, *tensors, mean, std, classes)
 
 
 def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise: float = 0.0,
@@ -126,6 +124,7 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise:
     subset_seed draws the images, and which labels are wrong; 0 takes the first so many images. A
     share label_noise of them gets the label of another class, each with the same probability.
     holdout: test on the last so many training images, to tune without looking at the test set.
+    Raises ValueError if there are not so many, or a class is left without an image to train on.
     """
     images, labels = data.train_images, data.train_labels
     if len(labels) - holdout < max(train_size, 1):
@@ -139,6 +138,11 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise:
     drawn = torch.randperm(len(labels), generator=draw)[:size]
     chosen = drawn if subset_seed else slice(size)
     images, labels = images[chosen], labels[chosen]
+    if lost := {*data.train_labels.tolist()} - {*labels.tolist()}:
+        names = ", ".join(data.classes[label] for label in sorted(lost)[:5])
+        raise ValueError(f"train_size={train_size}, holdout={holdout}, subset_seed={subset_seed}: "
+                         f"of {len(lost)} classes of {data.name} ({names}) no image is left to "
+                         "train on. Choose more images, or draw them by another subset_seed.")
     if label_noise:
         wrong = torch.randperm(size, generator=draw)[:round(label_noise * size)]
         other = torch.randint(1, len(data.classes), (len(wrong),), generator=draw)

@@ -9,11 +9,8 @@ from torch import Tensor, nn
 from coursepack.data.datasets import Dataset
 from coursepack.files import check_choice
 from coursepack.train import loop, updates
-from coursepack.train.loop import scores
 from coursepack.train.recipe import Recipe
 from model import LAYERS, Net
-
-NORMS = tuple(row.kind for row in LAYERS.values())
 
 
 def weight_norms(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
@@ -34,13 +31,12 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
 
     Near zero is below 1 % of the root mean square of a layer: before a norm only that matters.
     """
-    pruned = copy.deepcopy(model)
+    pruned, exact, near = copy.deepcopy(model), 0, 0
     weights = updates.penalized_parameters(pruned)
-    exact = sum((w == 0).sum().item() for w in weights)
-    near = 0
     with torch.no_grad():
         for w in weights:
             small = w.abs() <= 0.01 * w.square().mean().sqrt()
+            exact += (w == 0).sum().item()
             near += small.sum().item()
             w[small] = 0
     total = sum(w.numel() for w in weights)
@@ -50,44 +46,41 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
 
 def on_training_images(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Loss and accuracy on the training images as they are: not moved, in evaluation mode."""
-    loss, accuracy = loop.evaluate(model, data._replace(
-        test_images=data.train_images, test_labels=data.train_labels))
-    return {"fit_loss": loss, "fit_accuracy": accuracy}
+    trained = data._replace(test_images=data.train_images, test_labels=data.train_labels)
+    return dict(zip(("fit_loss", "fit_accuracy"), loop.evaluate(model, trained)))
 
 
 def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
-    """Test accuracy of batch norm with the statistics of each test batch, of 2 to 512 images.
-
-    The images are mixed first, or a batch could hold one class alone.
-    """
+    """Test accuracy of batch norm with the statistics of each test batch, of 2 to 512 images."""
     net = copy.deepcopy(model)
     for module in net.modules():
         module.train(isinstance(module, nn.BatchNorm2d))
+    # mixed, or a batch could hold one class alone
     order = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(0))
     images, labels = data.test_images[order], data.test_labels[order]
     row = {}
     for size in (2, 4, 8, 16, 32, 128, 512):
-        said = torch.cat([scores(net, some, data) for some in images.split(size)])
+        said = torch.cat([loop.scores(net, some, data) for some in images.split(size)])
         row[f"accuracy_at_{size}"] = loop.loss_and_accuracy(said, labels)[1]
     return row
 
 
 def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
-    """What each norm is given in training mode and in evaluation mode: the ratio of its variances.
+    """The variance of what each norm is given, in training mode over that in evaluation mode.
 
-    Dropout before it makes the first larger (Li, Chen, Hu and Yang 2018,
-    https://arxiv.org/abs/1801.05134), and batch norm divides by the first in both. A mean over
-    channels, on the first 2,000 training images, not moved.
+    A mean over channels, on 2,000 training images, not moved. Dropout makes the first larger, and
+    batch norm divides by it in both: Li, Chen, Hu and Yang 2018, https://arxiv.org/abs/1801.05134
     """
     net, variances = copy.deepcopy(model), []
-    layers = [module for module in net.modules() if isinstance(module, NORMS)]
+    norms = tuple(row.kind for row in LAYERS.values())
+    layers = [module for module in net.modules() if isinstance(module, norms)]
     for layer in layers:
         layer.register_forward_pre_hook(lambda _, inputs: variances.append(
             inputs[0].var((0, 2, 3), correction=0)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         for mode in (True, False):
-            scores(net.train(mode), data.train_images[:2000], data)
+            loop.scores(net.train(mode), data.train_images[:2000], data)
     pairs = zip(variances[:len(layers)], variances[len(layers):])  # in training, in evaluation
     return {f"variance_ratio_{i}": (train / test.clamp(min=1e-12)).mean().item()
             for i, (train, test) in enumerate(pairs, 1)}
@@ -107,7 +100,7 @@ def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
 
     [m for m in net.modules() if isinstance(m, nn.AvgPool2d)][-1].register_forward_hook(note)
     for some in data.test_images.split(500):
-        scores(net, some, data)
+        loop.scores(net, some, data)
     features, size = torch.cat(kept).cpu().double(), torch.stack(squares).sum().sqrt().cpu()
     spread = features - features.mean(0)
     rank = (torch.linalg.svdvals(spread) > 1e-3 * size).sum().item()

@@ -10,7 +10,7 @@ import json
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -18,13 +18,12 @@ import torch
 
 from coursepack import files, threads
 from coursepack.data.datasets import Dataset, content_checksum, take_part
-from coursepack.lab import measures
-from coursepack.runs import records
+from coursepack.lab import measures, studies
+from coursepack.runs import recipes
 from coursepack.threads import pick_device
 from coursepack.train import checkpoints, loop
-from coursepack.train.recipe import PLACES, Recipe, with_defaults
+from coursepack.train.recipe import FIELDS, PLACES, Recipe, with_defaults
 
-TABLES = Path("results")  # results/<study>.csv
 OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a study differ in anyway
 FIGURES = ("loss", "penalty", "accuracy", "test_loss", "test_accuracy")  # of the last epoch
 TEXTS = ("status", "torch", "code")  # columns of a table that hold no numbers
@@ -40,8 +39,7 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     its status and epoch say so, and it has no other values.
     """
     started = time.perf_counter()
-    data = take_part(data, recipe.train_size, recipe.subset_seed, recipe.label_noise)
-    data = data.to(pick_device(recipe.device))
+    data = recipe.take_part(data).to(pick_device(recipe.device))
     model, history = loop.train_beside(data, recipe)
     last = dict(zip(("test_loss", "test_accuracy"), loop.evaluate(model, data))) | history[-1]
     row = {"status": "diverged" if loop.diverged(last) else "finished", "epoch": len(history)}
@@ -82,12 +80,18 @@ def describe_point(row: dict[str, object], factors: Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------- its table
 def table_head(study: dict[str, object], recipes: Sequence[Recipe],
                data: Dataset | None = None) -> dict[str, object]:
-    """What all rows of a study have in common, and how many there are; data, where it is known."""
+    """What all rows of a study have in common, and how many there are; data, where it is known.
+
+    data: the whole data set, of which a holdout is the part that all rows are tested on.
+    """
     head = {key: study[key] for key in ("study", "about", "expected", "factors", "measure")} | {
         "runs": len(recipes),
         "common": {key: value for key, value in asdict(recipes[0]).items()
                    if key not in (*OF_A_RUN, *study["factors"])}}
-    return head if data is None else head | {"data": {
+    if data is None:
+        return head
+    data = take_part(data, 0, holdout=recipes[0].holdout)
+    return head | {"data": {
         "name": data.name, "test_size": len(data.test_labels), "content": content_checksum(data)}}
 
 
@@ -109,22 +113,18 @@ def check_head(file: Path, there: dict, head: dict) -> None:
 
 def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
     """Head and rows of a table; factors and seed are exactly what they were in the recipes."""
-    kinds = {field.name: field.type for field in fields(Recipe)}
-    try:
-        first, rest = file.read_text(encoding="utf-8").split("\n", 1)
-        head = json.loads(first.removeprefix("# "))
-        rows = pd.read_csv(io.StringIO(rest), dtype=str, keep_default_na=False)
-        if missing := {*head["factors"], "seed", "status", "epoch"} - {*rows.columns}:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        for name in rows:
-            if name in (*head["factors"], "seed"):
-                read = ["False", "True"].index if kinds[name] is bool else kinds[name]
-                rows[name] = pd.Series([kinds[name](read(text)) for text in rows[name]])
-            elif name not in TEXTS:
-                rows[name] = pd.to_numeric(rows[name])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is no table of a study: {error}. Restore it, or move it away: "
-                         "make study makes its runs again.") from error
+    text = files.read_kept(file, "Restore it, or move it away: make study makes its runs again.")
+    first, rest = text.decode().split("\n", 1)
+    head = json.loads(first.removeprefix("# "))
+    del head["digest"]
+    rows = pd.read_csv(io.StringIO(rest), dtype=str, keep_default_na=False)
+    for name in rows:
+        if name in (*head["factors"], "seed"):
+            kind = FIELDS[files.check_choice(f"column of {file}", name, FIELDS)].type
+            read = ["False", "True"].index if kind is bool else kind
+            rows[name] = pd.Series([kind(read(text)) for text in rows[name]])
+        elif name not in TEXTS:
+            rows[name] = pd.to_numeric(rows[name])
     return head, rows
 
 
@@ -145,7 +145,8 @@ def write_table(file: Path, head: dict, rows: Iterable[dict[str, object]]) -> No
     table = pd.DataFrame(rows, columns=names).sort_values(keys, kind="stable")
     table[keys] = table[keys].astype(object).map(spell)
     text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
-    files.replace_file(file, lambda path: path.write_text(f"# {json.dumps(head)}\n{text}", "utf-8"))
+    head = json.dumps({"digest": files.BLANK} | head)
+    files.keep(file, lambda path: path.write_bytes(f"# {head}\n{text}".encode()))
 
 
 def spell(value: object) -> str:
@@ -158,32 +159,34 @@ def spell(value: object) -> str:
 # ------------------------------------------------------------------------------ who reads it
 def load_table(study: str) -> pd.DataFrame:
     """The published table of a study, if there is one; attrs["missing"]: how many it lacks."""
-    file = files.ROOT / TABLES / f"{study}.csv"
+    file = files.ROOT / studies.RESULTS / f"{study}.csv"
     if not file.exists():
         there = sorted(path.stem for path in file.parent.glob("*.csv"))
-        raise ValueError(f"study={study!r} has no table in {TABLES}/. There are: "
+        raise ValueError(f"study={study!r} has no table in {studies.RESULTS}/. There are: "
                          f"{', '.join(there)}. Make it with: make study STUDY={study}")
     head, rows = read_table(file)
-    rows.attrs |= head | {"missing": head["runs"] - len(rows)}
+    asked = studies.check_runs(study, studies.read_study(study))
+    wanted = {describe_point(vars(recipe), head["factors"]) for recipe in asked}
+    points = [describe_point(row, head["factors"]) for row in rows.to_dict("records")]
+    if extra := [point for point in points if point not in wanted or points.count(point) > 1]:
+        raise ValueError(f"{file} has {extra[0]}, for which studies/{study}.yaml does not ask, or "
+                         "not twice. Restore one of them (git checkout).")
+    rows.attrs |= head | {"runs": len(asked), "missing": len(asked) - len(rows)}
     return rows
 
 
 def load_records(study: str) -> pd.DataFrame:
-    """The kept records of a study of notebooks as such a table, a row a run.
-
-    attrs["missing"]: how many seeds its recipes lack, together, of those that one of them has.
-    """
-    folder = files.ROOT / TABLES / study
-    kept = [records.load_record(file) for file in sorted(folder.glob("*.json"))]
+    """The kept records of a study of notebooks as such a table, a row a run."""
+    runs, kept = studies.load_kept(study)
     if not kept:
-        raise ValueError(f"study={study!r} has no records in {TABLES}/. Make them with: make study "
-                         f"STUDY={study}, then make report STUDY={study}")
+        raise ValueError(f"study={study!r} has no records in {studies.RESULTS}/. Make them with: "
+                         f"make study STUDY={study}, then make report STUDY={study}")
+    recipes.check_comparable(kept, studies.read_file(study)["factors"])
     table = pd.DataFrame([record["parameters"] | record["epochs"][-1] | {"status": "finished"}
                           for record in kept])
     first, last = kept[0]["parameters"], kept[0]["epochs"][-1]
     points = table[[name for name in first if name not in (*OF_A_RUN, *last)]].astype(str)
-    expected = len(points.drop_duplicates()) * table["seed"].nunique()
-    table.attrs |= {"study": study, "runs": expected, "missing": expected - len(table),
+    table.attrs |= {"study": study, "runs": len(runs), "missing": len(runs) - len(kept),
                     "common": {name: first[name] for name in points if points[name].nunique() == 1},
                     "data": kept[0]["data"]}
     return table

@@ -10,6 +10,7 @@ import functools
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from coursepack.runs.records import RECIPES, load_record
 from coursepack.train.recipe import MUST_AGREE, PLACES, PLAIN, Recipe, with_defaults
 from model import check_norm
 
-STUDIES = ROOT / "studies"
+STUDIES, RESULTS = ROOT / "studies", Path("results")  # the latter with a table or folder of each
 NOTEBOOK, ROWS = KINDS = ("notebook", "rows")
 KEYS = {  # of a study's file: the kinds that have it, its type, that of what it holds, an example
     "kind": (KINDS, str, (), "notebook or rows"),
@@ -57,7 +58,12 @@ class Run(NamedTuple):
 
 # ------------------------------------------------------------------------ what its file says
 class UniqueKeys(yaml.SafeLoader):
-    """YAML without keys given twice, or aliases: nine lines of them can fill any memory."""
+    """YAML without keys given twice, or aliases: nine lines of them can fill any memory.
+
+    Numbers are those of YAML 1.2: 1e-3 is one, and of 010, 1:30, yes YAML 1.1 makes 8, 90, true.
+    """
+
+    yaml_implicit_resolvers = {}
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
         if self.check_event(yaml.AliasEvent):
@@ -71,6 +77,12 @@ class UniqueKeys(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{two.value} is given twice",
                                            problem_mark=two.start_mark)
         return node
+
+
+for kind, pattern in {"bool": "[Tt]rue|[Ff]alse", "null": "null|~|", "int": r"[-+]?(0|[1-9]\d*)",
+                      "float": r"[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+|\d+[eE][-+]?\d+)"}.items():
+    pattern = re.compile(f"({pattern})$")
+    UniqueKeys.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", pattern, None)
 
 
 @contextlib.contextmanager
@@ -267,15 +279,20 @@ def finished(run: Run) -> bool:
         return False
 
 
-def check_kept(study: str, runs: list[Run], kept: dict[str, dict]) -> None:
-    """Raise ValueError unless every kept record, by its name, is that of one of the runs."""
-    by_name = {run.name: run for run in runs}
+def load_kept(study: str) -> tuple[list[Run], list[dict]]:
+    """The runs of a study, and the records that are kept of them in results/, in that order.
+
+    Raises ValueError unless every record is that of a run, of its name and parameters.
+    """
+    runs, folder = {run.name: run for run in read_study(study)}, ROOT / RESULTS / study
+    kept = {file.stem: load_record(file) for file in sorted(folder.glob("*.json"))}
     for name, record in kept.items():
-        file = f"results/{study}/{name}.json"
-        if name not in by_name:
+        file = f"{RESULTS}/{study}/{name}.json"
+        if name not in runs:
             raise ValueError(f"{file} is of no run of studies/{study}.yaml. Restore that file, or "
                              "remove the record.")
-        for key, (old, new) in changed_since(by_name[name], record).items():
+        for key, (old, new) in changed_since(runs[name], record).items():
             raise ValueError(f"{file} has {key}={old!r}, studies/{study}.yaml {key}={new!r}. "
                              f"Restore that file, or run it as it is now: make study STUDY={study},"
                              f" then make report STUDY={study}.")
+    return [*runs.values()], [kept[name] for name in runs if name in kept]

@@ -1,10 +1,7 @@
-"""Which test images a trained network gets wrong, how sure it was, and reading that again."""
+"""Which test images a trained network gets wrong, and how sure it was."""
 
 import functools
-import zipfile
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -83,35 +80,3 @@ def shared_mistakes(errors: Sequence[Misclassified]) -> Shared:
               for wrong in errors]
     said = np.stack([wrong.prediction[at] for wrong, at in zip(errors, places)], axis=1)
     return Shared(index, errors[0].image[places[0]], errors[0].label[places[0]], said)
-
-
-def load_misclassified(file: Path, classes: int) -> Misclassified:
-    """The misclassified images that a run of so many classes has left in an .npz file.
-
-    Raises ValueError that names the file, and the array that cannot be one of ours.
-    """
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            errors = Misclassified(**archive)
-        check_arrays(errors, classes)
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile,
-            zlib.error) as error:
-        raise ValueError(f"{file} is no file of misclassified images: {error}. "
-                         "Run its recipe notebook again.") from error
-    return errors
-
-
-def check_arrays(errors: Misclassified, classes: int) -> None:
-    """Raise ValueError unless the arrays of a file can be those of a run of so many classes."""
-    count = len(errors.image) if errors.image.ndim else 0
-    share = (np.floating, 1, 1.001)  # rounded up
-    expected = {  # array: type, dimensions, and what its values stay below
-        "index": (np.integer, 1, np.inf), "image": (np.uint8, 4, 256),
-        "label": (np.integer, 1, classes), "prediction": (np.integer, 1, classes),
-        "probability": share, "label_probability": share}
-    for name, (kind, dimensions, below) in expected.items():
-        array = getattr(errors, name)
-        fits = np.issubdtype(array.dtype, kind) and array.ndim == dimensions
-        if not fits or len(array) != count or not np.all((array >= 0) & (array < below)):
-            raise ValueError(f"its {name} is {array.dtype} of shape {array.shape}, beside {count} "
-                             f"images, or not always from 0 and below {below}")

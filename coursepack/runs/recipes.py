@@ -11,7 +11,6 @@ from coursepack.train.recipe import MUST_AGREE, PLACES
 from model import ARCHITECTURES, LAYERS, check_norm
 
 LEAST_SEEDS = 3  # of a recipe, for a statement about it
-RUNS_OWN = ("seed", "run_name", *PLACES)  # parameters that a run has, and not its recipe
 
 
 def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> None:
@@ -27,20 +26,15 @@ def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> No
         alike |= {"the number of training images": [d["train_size"] for d in data],
                   "the images (not the same images)": [d.get("content") for d in data]}
     for what, values in alike.items():
-        check_alike(what, records, values)
-
-
-def check_alike(what: str, records: Sequence[dict], values: Sequence[object]) -> None:
-    """Raise ValueError unless the values of all runs that have one are the same."""
-    runs: dict[object, list[str]] = {}
-    for record, value in zip(records, values):
-        if value is not None:  # the checksum of the images, in an old record
-            runs.setdefault(value, []).append(record["parameters"]["run_name"])
-    if len(runs) > 1:
-        values = ", ".join(f"{value!r} ({listed(names)})" for value, names in runs.items())
-        factor = f", or name {what} among the factors" if what in MUST_AGREE else ""
-        raise ValueError(f"These runs differ in {what}: {values}. "
-                         f"Run them again with the same, leave some out{factor}.")
+        runs: dict[object, list[str]] = {}
+        for p, value in zip(parameters, values):
+            if value is not None:  # the checksum of the images, in an old record
+                runs.setdefault(value, []).append(p["run_name"])
+        if len(runs) > 1:
+            found = ", ".join(f"{value!r} ({listed(names)})" for value, names in runs.items())
+            factor = f", or name {what} among the factors" if what in MUST_AGREE else ""
+            raise ValueError(f"These runs differ in {what}: {found}. "
+                             f"Run them again with the same, leave some out{factor}.")
 
 
 def norm_name(norm: str) -> str:
@@ -53,8 +47,7 @@ def recipe_title(record: dict) -> str:
     p = record["parameters"]
     norm = check_norm(p["norm"])
     name = norm_name(norm) + (f"({p['groups']})" if norm == "group" else "")
-    penalties = [key.upper() for key in ("l1", "l2") if p[key] > 0]
-    return " + ".join([name, *penalties])
+    return " + ".join([name, *(key.upper() for key in ("l1", "l2") if p[key] > 0)])
 
 
 def recipe_of(parameters: dict[str, object]) -> dict[str, object]:
@@ -63,7 +56,7 @@ def recipe_of(parameters: dict[str, object]) -> dict[str, object]:
     order = parameters["order"] or (spec.order if spec else "")
     of_one_norm = {"groups": "group", "layer_affine": "layer"}
     return {name: value for name, value in (parameters | {"norm": norm, "order": order}).items()
-            if name not in RUNS_OWN and of_one_norm.get(name, norm) == norm}
+            if name not in ("seed", "run_name", *PLACES) and of_one_norm.get(name, norm) == norm}
 
 
 def by_recipe(records: Sequence[dict]) -> dict[str, list[dict]]:

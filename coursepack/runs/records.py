@@ -1,7 +1,9 @@
 """What a run leaves behind: its record, its weights, its mistakes. And reading them again."""
 
 import functools
+import io
 import json
+import os
 import platform
 import shutil
 import sys
@@ -9,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import fastjsonschema
 import numpy as np
 import torch
 
@@ -18,10 +19,10 @@ from coursepack.data.datasets import Dataset
 from coursepack.runs import mistakes
 from coursepack.runs.mistakes import Misclassified
 from coursepack.train import checkpoints, loop, updates
-from coursepack.train.recipe import Recipe, check_parameters, with_defaults
+from coursepack.train.recipe import FIELDS, Recipe, with_defaults
 from model import Net, count
 
-SCHEMA, MISTAKES = 1, "misclassified.npz"
+SCHEMA, (MODEL, MISTAKES, RECORD) = 1, checkpoints.SAVED
 PUBLISHED = Path("results", "mnist_7k")  # the recipe notebooks' own records, as saved
 RECIPES = {"bn_l1_l2": "01_batch_norm_l1_l2", "gn_l1": "02_group_norm_l1",
            "ln_l2": "03_layer_norm_l2"}  # which notebook makes which run
@@ -59,16 +60,17 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     folder = recipe.run_dir
     with checkpoints.locked(recipe):
         move_aside(folder, record)
-        files.replace_file(folder / "model.pt", functools.partial(torch.save, state))
-        files.replace_file(folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
-        write_record(folder / "record.json", record)
+        files.replace_file(folder / MODEL, functools.partial(torch.save, state))
+        record["mistakes"] = files.keep(
+            folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
+        write_record(folder / RECORD, record)
         checkpoints.checkpoint_file(recipe, run).unlink(missing_ok=True)
     return record
 
 
 def write_record(file: Path, record: dict) -> None:
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    files.replace_file(file, lambda path: path.write_text(text, encoding="utf-8"))
+    text = json.dumps(record | {"digest": files.BLANK}, indent=1, allow_nan=False) + "\n"
+    files.keep(file, lambda path: path.write_bytes(text.encode()))
 
 
 def move_aside(folder: Path, record: dict) -> None:
@@ -76,24 +78,24 @@ def move_aside(folder: Path, record: dict) -> None:
 
     A run that differs in no parameter, image, line of code or version is the same one again.
     """
-    file, number = folder / "record.json", 1
+    file, number = folder / RECORD, 1
     if not file.exists():
         return
     while (aside := folder.with_name(f"{folder.name}-earlier-{number}")).exists():
         number += 1
     try:
-        earlier = json.loads(file.read_text(encoding="utf-8"))
+        earlier = load_record(file)
         if what_ran(earlier) == what_ran(record):
             return
         earlier["parameters"]["run_name"] = aside.name
-    except (ValueError, LookupError, TypeError):  # no record of ours: it is kept as it is
+    except ValueError:  # no record of ours: it is kept as it is
         earlier = None
     aside.mkdir()
-    for name in ("model.pt", MISTAKES, "record.json"):
+    for name in checkpoints.SAVED:
         if (folder / name).exists():
             files.replace_file(aside / name, functools.partial(shutil.copyfile, folder / name))
     if earlier:
-        write_record(aside / "record.json", earlier)
+        write_record(aside / RECORD, earlier)
     file.unlink()
     print(f"{folder.name} had finished before, as another run: that one is {aside} now.",
           file=sys.stderr)
@@ -103,50 +105,7 @@ def what_ran(record: dict) -> list[object]:
     """What two records of the same run agree in."""
     environment = record["environment"]
     return [checkpoints.what_counts(with_defaults(record["parameters"])), record["data"],
-            environment["torch"], environment["code"]]
-
-
-NUMBER, WHOLE = {"type": "number", "minimum": 0}, {"type": "integer", "minimum": 0}
-SHARE, TEXT, ANY = NUMBER | {"maximum": 1}, {"type": "string"}, {"type": "object"}
-DATA = {"name": TEXT, "source": TEXT, "train_size": WHOLE, "test_size": WHOLE | {"minimum": 1},
-        "classes": {"type": "array", "items": TEXT, "minItems": 2}}
-EPOCH = {"loss": NUMBER, "penalty": NUMBER, "accuracy": SHARE, "lr": NUMBER, "test_loss": NUMBER,
-         "test_accuracy": SHARE, "train_seconds": NUMBER, "test_seconds": NUMBER}
-BIN = {"above": SHARE, "images": WHOLE, "confidence": SHARE, "accuracy": SHARE}
-SHAPE = {  # of a record, as https://json-schema.org describes it
-    "schema": {"const": SCHEMA}, "parameters": ANY, "parameter_count": WHOLE, "environment": ANY,
-    "seconds": NUMBER, "misclassified": {"type": "array", "items": WHOLE, "uniqueItems": True},
-    "near_zero": SHARE,
-    "data": ANY | {"properties": {**DATA, "content": TEXT}, "required": [*DATA]},
-    "epochs": {"type": "array", "minItems": 1, "items": ANY | {
-        "properties": EPOCH, "required": [*EPOCH], "additionalProperties": NUMBER}},
-    "calibration": {"type": "array", "minItems": 1, "items": ANY | {
-        "properties": BIN, "required": [*BIN]}},
-}
-CHECK = fastjsonschema.compile(ANY | {  # jsonschema would take as long to import as PyTorch
-    "properties": SHAPE, "required": [*SHAPE.keys() - {"calibration"}]})  # which old records lack
-
-
-def check_record(record: object) -> None:
-    """Raise ValueError unless a record is whole and agrees with itself."""
-    try:
-        CHECK(record, name_prefix="record")
-    except fastjsonschema.JsonSchemaValueException as problem:
-        raise ValueError(problem.message[:200]) from None
-    check_parameters(record["parameters"])
-    if len(record["epochs"]) != record["parameters"]["epochs"]:
-        raise ValueError(f"it has {len(record['epochs'])} epochs, and its parameters say "
-                         f"{record['parameters']['epochs']}")
-    size, wrong = record["data"]["test_size"], record["misclassified"]
-    share = 1 - len(wrong) / size
-    if abs(record["epochs"][-1]["test_accuracy"] - share) > 1e-9 or max(wrong, default=0) >= size:
-        raise ValueError(f"it lists {len(wrong)} mistakes, and its test accuracy of {size} images "
-                         f"is {record['epochs'][-1]['test_accuracy']}")
-    rows = record.get("calibration")
-    if rows and (sum(row["images"] for row in rows) != size or abs(
-            sum(row["images"] * (1 - row["accuracy"]) for row in rows) - len(wrong)) > 1e-6 * size):
-        raise ValueError(f"its calibration is not that of {size} test images and {len(wrong)} "
-                         "mistakes")
+            environment["torch"], environment.get("code")]
 
 
 def load_record(file: Path) -> dict:
@@ -154,15 +113,13 @@ def load_record(file: Path) -> dict:
 
     Raises FileNotFoundError or ValueError with the command that makes a record.
     """
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise FileNotFoundError(f"{file} is not there: no such run has finished. {advice(file)}")
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"), parse_constant=str)  # NaN is a word
-        if isinstance(record, dict) and isinstance(record.get("parameters"), dict):
-            record["parameters"] = with_defaults(record["parameters"])
-        check_record(record)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is no record of this version: {error}. {advice(file)}") from error
+    record = json.loads(files.read_kept(file, advice(file)))
+    record["parameters"] = with_defaults(record["parameters"])
+    if record["schema"] != SCHEMA or record["parameters"].keys() - FIELDS:
+        raise ValueError(f"{file} is of another version of this course. {advice(file)}")
+    del record["digest"]
     return record
 
 
@@ -188,11 +145,12 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
     record = load_record(file)
     own = file.name == "record.json"
     images = file.with_name(MISTAKES) if own else file.with_suffix(".npz")
-    errors = mistakes.load_misclassified(images, len(record["data"]["classes"]))
-    if errors.index.tolist() != record["misclassified"]:
-        raise ValueError(f"{images} does not hold the {len(record['misclassified'])} mistakes that "
-                         "its record lists: two runs are mixed up. Run its recipe notebook again.")
-    return record, errors
+    content = files.read_kept(images, "Run its recipe notebook again.")
+    if files.seal(content)[0] != record["mistakes"]:
+        raise ValueError(f"{images} is not that of {file}: two runs are mixed up. "
+                         "Run its recipe notebook again.")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return record, Misclassified(**arrays)
 
 
 def find_record(folder: Path, name: str) -> Path:

@@ -46,7 +46,7 @@ def add_caption(figure: plt.Figure, record: dict, text: str = "") -> None:
 def write_below(figure: plt.Figure, line: str) -> None:
     """Put small text below a figure, in lines that are not longer than it is wide."""
     line = textwrap.fill(line, int(12 * figure.get_figwidth()))
-    figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top")
+    figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top", parse_math=False)
 
 
 def plain(number: float, position: int = 0) -> str:
@@ -124,7 +124,8 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
             end = draw_line(ax, graph, values, look, marker, 2.4 if key == keys[-1] else 1.2)
             ends.append((*end, f"{MARKERS.get(marker, '')} {name}".strip(), look.colour))
     subject = next(iter(recipes)) if len(keys) > 1 else graphs[0].name.capitalize()
-    ax.set(xlabel="epoch", title=f"{subject}: {of}" if of else subject)
+    ax.set(xlabel="epoch")
+    ax.set_title(f"{subject}: {of}" if of else subject, parse_math=False)  # "$x^$" is a name
     ax.xaxis.get_major_locator().set_params(integer=True)
     graphs[0].set_up(ax)
     label_ends(ax, ends)
@@ -220,6 +221,6 @@ def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[st
     for ax, image, over, under in zip_longest(axes, images, above, below, fillvalue=""):
         ax.set(xticks=[], yticks=[], frame_on=False)
         ax.imshow(np.asarray(image).transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)  # (H, W, C)
-        ax.set_title(over, color="#00664a", fontsize=12, loc="center")
-        ax.set_xlabel(under, color="#a04000", fontsize=12)
+        ax.set_title(over, color="#00664a", fontsize=12, loc="center", parse_math=False)
+        ax.set_xlabel(under, color="#a04000", fontsize=12, parse_math=False)
     return figure

@@ -164,7 +164,7 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
         shown = sorted([*dict.fromkeys(np.transpose(commonest).ravel().tolist())][:12])
         of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most"
     table = table[np.ix_(shown, shown)]
-    names = [textwrap.shorten(classes[i], 20, placeholder="...") for i in shown]
+    names = [textwrap.shorten(classes[i], 20, placeholder="...").replace("$", r"\$") for i in shown]
     figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
     sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
                 vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,

@@ -2,15 +2,17 @@
 
 import contextlib
 import functools
+import io
 import json
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 
 import filelock
+import joblib
 import torch
 
 from coursepack import files, threads
@@ -20,6 +22,7 @@ from coursepack.train.recipe import PLACES, Recipe
 CODE = ("model.py", *(f"coursepack/{room}.py" for room in (
     "files", "threads", "data/sources", "data/datasets", "train/updates", "train/recipe",
     "train/batches", "train/loop")))
+SAVED = "model.pt", "misclassified.npz", "record.json"  # what a finished run leaves, in this order
 History = list[dict[str, float]]  # a row for each finished epoch
 LOCKS: dict[Path, filelock.FileLock] = {}  # of runs of this process, until saved
 
@@ -64,6 +67,8 @@ def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
         raise PermissionError(f"run {recipe.run_name!r} is being trained by another process, in "
                               f"{folder}. Wait for its end, or choose another run_name.") from error
     LOCKS[folder] = lock
+    if lock.is_locked:
+        files.clear_rests(folder)
     with contextlib.ExitStack() as at_the_end:
         at_the_end.callback(lambda: LOCKS.pop(folder, lock).release(force=True))
         yield
@@ -82,6 +87,10 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
     ValueError that names a broken checkpoint: that may be worth something, so it stays.
     """
     files.check_writable("runs_dir", recipe.run_dir)
+    for place in (recipe.run_dir / name for name in SAVED):
+        if os.path.lexists(place) and not place.is_file():
+            raise ValueError(f"{place} is a folder, or a link to nothing, and the run could not be "
+                             "saved there. Move it away, or choose another run_name.")
     with locked(recipe, until_saved=True):
         run = identity(recipe, data)
         file = checkpoint_file(recipe, run)
@@ -91,7 +100,7 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
             history.append(row)
             state = {"run": run, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
                      "history": history, "threads": torch.get_num_threads()}
-            files.replace_file(file, functools.partial(torch.save, state))
+            files.keep(file, functools.partial(torch.save, state))
 
         yield history, used, keep
 
@@ -104,19 +113,18 @@ def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
             print(f"{file.parent} holds {', '.join(others)}, of other parameters, images, code or "
                   "PyTorch: that stays as it is, and this run begins anew.", file=sys.stderr)
         return [], threads.THREADS
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        differ = [part for part in run if state["run"][part] != run[part]]
-        if differ or not 0 < len(state["history"]) <= run["parameters"]["epochs"]:
-            raise ValueError(f"it is of another run, which differs in {', '.join(differ)}")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        history, used = list(state["history"]), int(state["threads"])
-    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError,
-            UnpicklingError) as error:
-        why = (str(error) or repr(error)).splitlines()[0]
-        raise ValueError(f"{file} cannot be continued: {why}. Remove it, and the run begins anew; "
-                         "or choose another run_name.") from error
+    instead = "Remove it, and the run begins anew; or choose another run_name."
+    content = files.read_kept(file, instead)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    history, used = state["history"], state["threads"]
+    if state["run"] != run:
+        raise ValueError(f"{file} is of another run than its name says. {instead}")
+    if used > max(joblib.cpu_count(), threads.THREADS):
+        raise ValueError(f"{file} was made with {used} threads, and the digits of a run depend on "
+                         f"them; here are {joblib.cpu_count()} cores. Go on with the environment "
+                         f"variable OMP_NUM_THREADS={used}. {instead}")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
     print(f"This run was interrupted: continuing after epoch {len(history)}, with {used} "
           f"{'thread' if used == 1 else 'threads'} as before.")
     return history, used

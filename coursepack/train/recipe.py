@@ -15,7 +15,9 @@ import torch
 
 from coursepack import files, threads
 from coursepack.data import datasets
+from coursepack.data.datasets import Dataset
 from coursepack.files import check_choice
+from coursepack.train import updates
 from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, SCHEDULES
 from model import Net, check_groups
 
@@ -41,7 +43,8 @@ PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def number(default: float, least: float = 0, below: float = math.inf) -> Field:
-    return field(default=default, metadata={"range": (least, below)})
+    most = 2**31 if type(default) is int else 1e12  # three of them multiplied are a float32
+    return field(default=default, metadata={"range": (least, min(below, most))})
 
 
 def one_of(default: str, among: Iterable[str]) -> Field:
@@ -94,13 +97,22 @@ class Recipe:
         for name, f in FIELDS.items():
             object.__setattr__(self, name, in_kind(name, getattr(self, name), f.type))
         check_parameters(asdict(self))
-        files.find_folder("runs_dir", self.runs_dir)
+        files.check_place("runs_dir", files.find_folder("runs_dir", self.runs_dir))
         datasets.find_dataset(self.dataset, self.data_dir)
         threads.pick_device(self.device)
 
     def network(self) -> dict[str, object]:
         """The arguments of model.Net."""
         return {name: getattr(self, name) for name in NETWORK}
+
+    def load_data(self) -> Dataset:
+        """The data of this run: its part of its dataset, with wrong labels if it has any."""
+        return self.take_part(datasets.load_dataset(self.dataset, self.data_dir))
+
+    def take_part(self, data: Dataset) -> Dataset:
+        """What this run trains and tests on, of a whole dataset."""
+        return datasets.take_part(data, self.train_size, self.subset_seed, self.label_noise,
+                                  self.holdout)
 
     @property
     def run_dir(self) -> Path:
@@ -138,10 +150,10 @@ def check_parameters(parameters: dict[str, object]) -> None:
             if parameters[step] == value and parameters[name] != needed:
                 raise ValueError(f"{step}={value} with {name}={parameters[name]!r} is not known to "
                                  f"do what it is for. Choose {name}={needed!r}, or another {step}.")
-    if parameters["l2_step"] == "learning_rate" and parameters["lr"] * parameters["l2"] >= 1:
-        raise ValueError(f"l2_step=learning_rate with lr={parameters['lr']} and l2="
-                         f"{parameters['l2']} would take away all of a weight at each step. Choose "
-                         "lr * l2 below 1, or another l2_step.")
+    for name in ("l2", "weight_decay") if parameters["optimizer"] == "sgd" else ("weight_decay",):
+        if parameters["lr"] * parameters[name] >= 1:
+            raise ValueError(f"lr={parameters['lr']} with {name}={parameters[name]} would take "
+                             f"away all of a weight at each step. Choose lr * {name} below 1.")
     if parameters["subset_seed"] and not parameters["train_size"]:
         raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
                          "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
@@ -152,14 +164,20 @@ def check_parameters(parameters: dict[str, object]) -> None:
     if len(run_name) > 100 or not PLAIN.fullmatch(run_name):
         raise ValueError(f"run_name={run_name[:60]!r} is no plain name. "
                          "Choose up to 100 letters, digits, '_', '-' and '.'.")
-    check_network(**{name: parameters[name] for name in NETWORK})
+    scale_free = check_network(**{name: parameters[name] for name in NETWORK})
+    if parameters["l2_step"] == "learning_rate" and not scale_free:
+        raise ValueError(f"l2_step=learning_rate with norm={parameters['norm']}: no weight stands "
+                         "before a norm, so L2 would do nothing. Choose l2_step=gradient.")
 
 
 @functools.cache  # hundreds of runs and records ask for the same few networks
-def check_network(**network: object) -> None:
-    """Raise ValueError for arch, norm, groups, dropout ... that no network has, at no cost."""
+def check_network(**network: object) -> int:
+    """How many weights of a network stand before a norm, at no cost.
+
+    Raises ValueError for arch, norm, groups, dropout ... that no network has.
+    """
     with torch.device("meta"):
-        Net(**network)
+        return len(updates.scale_free_weights(Net(**network)))
 
 
 def in_kind(name: str, value: object, kind: type) -> object:
