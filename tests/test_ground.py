@@ -1,4 +1,4 @@
-"""The ground: files that are never half written, folders, choices; a process and its threads."""
+"""The ground: files that are never half written; a process and its threads."""
 
 import contextlib
 from dataclasses import replace
@@ -39,12 +39,6 @@ def test_a_file_that_cannot_be_written_stays_as_it_was_and_says_so(tmp_path, err
         assert (file.read_text(encoding="utf-8"), files_in(tmp_path)) == ("whole", ["record.json"])
 
 
-def test_trying_a_folder_leaves_nothing_and_disturbs_nobody(tmp_path):
-    (tmp_path / ".writable").touch()  # as another process may have had it
-    files.check_writable("runs_dir", tmp_path / "runs")
-    assert (files_in(tmp_path), files_in(tmp_path / "runs")) == ([".writable", "runs"], [])
-
-
 # ------------------------------------------------------------------------------ a process
 def test_container_with_two_cores_of_64_takes_two(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -69,17 +63,6 @@ def test_threads_do_not_follow_other_processes_but_a_line_says_that_it_will_be_s
     asked.assert_called_once_with(number)
     said = capsys.readouterr()
     assert (said.out, "OMP_NUM_THREADS=1" in said.err) == ("", warned)  # stdout is compared
-
-
-@pytest.mark.parametrize(("cuda", "apple", "there"), [
-    (True, True, ["cuda", "mps", "cpu"]), (False, True, ["mps", "cpu"]), (False, False, ["cpu"])])
-def test_auto_is_cuda_else_apples_gpu_else_the_cpu(monkeypatch, cuda, apple, there):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
-    assert threads.pick_device("auto") == torch.device(there[0])
-    assert threads.pick_device("cpu") == torch.device("cpu")
-    with pytest.raises(ValueError, match="Choose one of: " + ", ".join(["auto", *there])):
-        threads.pick_device("?")
 
 
 STATES = [  # of PyTorch, such as cells may leave it
