@@ -1,14 +1,10 @@
-"""Bad parameters of a recipe and of notebooks, alone and together; broken checkpoints."""
+"""Bad parameters of a recipe and of notebooks, alone and together."""
 
-import contextlib
 from functools import partial
-from unittest import mock
 
-import torch
-from refused import NO_FILES, Trap, calling, rows
+from refused import calling, rows
 
 import model
-from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
 from coursepack.train import loop, recipe
 from coursepack.train.recipe import Recipe
@@ -21,7 +17,7 @@ def start(folder, **parameters):
     small = {"train_size": 100, "epochs": 1, "batch_size": 64, "device": "cpu", "augment": "none",
              "arch": "mnist_8k", "runs_dir": str(folder / "runs")}
     own = Recipe(**small | parameters)
-    data = load_dataset(own.dataset, own.data_dir, own.train_size, own.holdout)
+    data = own.load_data()
     loop.train(loop.build_model(own, data), data, own)
 
 
@@ -69,33 +65,6 @@ INJECTED = [  # what papermill put in, the cells after it, the parameters by the
 ]
 
 
-def changed(edit):
-    """Load a checkpoint and save what edit() makes of it."""
-    return lambda file: torch.save(edit(torch.load(file, weights_only=True)), file)
-
-
-BROKEN = NO_FILES | {  # what a checkpoint is
-    "code that unpickling would run": lambda file: torch.save({"run": Trap()}, file),
-    "a list": lambda file: torch.save([1, 2], file),
-    "without its history": changed(lambda state: {k: v for k, v in state.items() if "hi" not in k}),
-    "of another network": changed(lambda state: state | {"model": {}}),
-    "of more epochs": changed(lambda state: state | {"history": state["history"] * 5}),
-    "renamed from another run": changed(lambda state: state | {"run": state["run"] | {"data": 0}}),
-}
-
-
-def go_on_with(edit, folder):
-    with (mock.patch.object(loop, "report_epoch", side_effect=KeyboardInterrupt),
-          contextlib.suppress(KeyboardInterrupt)):
-        start(folder, epochs=2)
-    [file] = folder.glob("runs/run/unfinished-*.pt")
-    edit(file)
-    try:
-        start(folder, epochs=2)
-    finally:
-        assert file.exists(), "what it holds may be worth something"
-
-
 CASES = rows("Parameters of a recipe", [
     *((f"{name} = {value!r:.50}", partial(start, **{name: value}), "Choose", name,
        repr(value).strip("'")[:20]) for name, values in VALUES.items() for value in values),
@@ -111,6 +80,4 @@ CASES = rows("Parameters of a recipe", [
     *((f"papermill put in {given}", calling(Recipe.from_notebook, there | {
         "In": ["", f"# Parameters\n{given}\n", *cells]}), *words)
       for given, cells, there, words in INJECTED),
-]) + rows("Checkpoints", [
-    (f"a checkpoint that is {what}", partial(go_on_with, edit)) for what, edit in BROKEN.items()
-], "unfinished-", "cannot be continued", "Remove it")
+])
