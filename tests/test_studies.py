@@ -1,17 +1,13 @@
 """Files of studies: what they stand for, what counts as finished, and how Snakemake starts it."""
 
 import json
-import re
-import sys
 from functools import partial
 from unittest import mock
 
-import psutil
 import pytest
 import report
 import study as tools
 import yaml
-from helpers import run as run_command
 from helpers import says
 from refused import tool
 
@@ -42,15 +38,6 @@ def test_every_study_is_possible_and_what_is_kept_was_made_with_its_threads(monk
         if not file.parent.name.startswith(report.SAVED):
             made = json.loads(file.read_bytes())["environment"]["threads"]
             assert made == plans[file.parent.name].says["threads"], file
-
-
-def test_a_study_is_recipes_times_grid_times_seeds(write):
-    runs = write(SMALL)
-    assert [run.name for run in runs] == ["gn-skip_False-seed1", "gn-skip_False-seed2",
-                                          "gn-skip_True-seed1", "gn-skip_True-seed2"]
-    assert runs[3].parameters == {
-        "epochs": 2, "arch": "mnist_10k", "l1": 0.0, "skip": True, "seed": 2,
-        "run_name": "gn-skip_True-seed2", "runs_dir": runs[3].parameters["runs_dir"]}
 
 
 def test_a_study_can_repeat_another_on_fresh_seeds(write):
@@ -125,17 +112,3 @@ def test_a_run_is_its_notebook_without_lessons_and_the_summary_has_runs_and_fact
     assert (output, parameters) == (f"{folder}/{run.name}.ipynb", run.parameters)
     assert summary == f"{folder}/summary.ipynb"
     assert (of_summary["factors"], of_summary["runs"]) == ("lr", run.name)
-
-
-@pytest.mark.survival("machines")
-def test_a_run_takes_the_threads_of_its_file_even_where_there_are_fewer_cores(tmp_path):
-    """Of its command, all up to the tool is run. Nothing is written before a run."""
-    done = run_command([sys.executable, "-m", "snakemake", "--snakefile", "studies/Snakefile",
-                        "--cores", 1, "--dry-run", "--printshellcmds", "--config",
-                        "study=best", f"folder={tmp_path / 'x'}"])
-    assert not (tmp_path / "x").exists()
-    command = re.search(r"(OMP_NUM_THREADS=2 .*?) tools/study.py", done.stdout)[1]
-    more = psutil.cpu_count() + 1
-    code = "from coursepack.threads import THREADS; print(THREADS)"
-    said = run_command(["bash", "-c", f"{command.replace('=2 ', f'={more} ')} -c '{code}'"])
-    assert said.stdout == f"{more}\n", said.stderr
