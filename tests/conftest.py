@@ -1,7 +1,6 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,25 +14,17 @@ from coursepack.files import ROOT
 from coursepack.show import looks
 
 looks.set_up()
-PROFILE = hypothesis.settings(max_examples=20, deadline=None, derandomize=True, database=None,
-                              suppress_health_check=list(hypothesis.HealthCheck))
-hypothesis.settings.register_profile("few", PROFILE)
-hypothesis.settings.register_profile("many", PROFILE, max_examples=500)
-hypothesis.settings.load_profile("many" if os.environ.get("FUZZ") else "few")  # make fuzz
+hypothesis.settings.register_profile(
+    "ours", max_examples=500 if os.environ.get("FUZZ") else 20,  # make fuzz
+    deadline=None, derandomize=True, database=None,
+    suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first, and in a file its long tests: else a core waits for the other at the end.
-
-    What takes long: tests marked slow, then golden notebooks (whose cells keep their order).
-    """
+    """Long files first, or a core waits for the other: with slow tests, then golden notebooks."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-
-    def order(item):
-        kind = 0 if item.path in slow else 1 if item.path.suffix == ".ipynb" else 2
-        return kind, item.path, item.get_closest_marker("slow") is None
-
-    items.sort(key=order)
+    items.sort(key=lambda item: (item.path not in slow, item.path.suffix != ".ipynb", item.path))
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +52,5 @@ def some_digits(digits, tmp_path_factory):
 def folder():
     """An empty folder inside the course, because Jupyter starts a kernel in its notebook's."""
     (ROOT / "runs").mkdir(exist_ok=True)
-    path = Path(tempfile.mkdtemp(prefix="test-", dir=ROOT / "runs"))
-    yield path
-    shutil.rmtree(path)
+    with tempfile.TemporaryDirectory(prefix="test-", dir=ROOT / "runs") as path:
+        yield Path(path)
