@@ -167,8 +167,10 @@ def make_record(norm, seed, accuracy, wrong=(), **parameters):
     """A record of 1,000 test images, two epochs."""
     own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "epochs": 2}
     epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1,
-               "lr": 0.05} for a in (accuracy + 0.01, accuracy)]
-    return {"parameters": with_defaults(own | parameters),
+               "lr": 0.05, "train_seconds": 0.4, "test_seconds": 0.1, "threads": 1}
+              for a in (min(accuracy + 0.01, 1.0), accuracy)]
+    return {"parameters": with_defaults(own | parameters), "schema": 1, "seconds": 1.0,
+            "environment": {"python": "3", "torch": "2", "device": "cpu", "threads": 1},
             "parameter_count": 7416, "epochs": epochs,
             "data": {"name": "mnist", "source": "npz", "train_size": 10, "test_size": 1000,
                      "classes": list("0123456789")},
@@ -180,12 +182,7 @@ def write_run(folder, record, classes=10):
     count = round((1 - record["epochs"][-1]["test_accuracy"]) * 1000)
     rng = np.random.default_rng(record["parameters"]["seed"])
     label, index = rng.integers(classes, size=count), rng.permutation(1000)[:count]
-    for row in record["epochs"]:
-        row |= {key: min(max(row[key], 0.0), 1.0) for key in ("accuracy", "test_accuracy")}
-        row |= {key: max(row[key], 0.0) for key in ("loss", "test_loss")}
-        row |= {"train_seconds": 0.4, "test_seconds": 0.1, "threads": 1}
-    record |= {"schema": 1, "seconds": 1.0, "misclassified": index.tolist(), "environment": {
-        "python": "3", "torch": "2", "device": "cpu", "threads": 1}, "calibration": [
+    record |= {"misclassified": index.tolist(), "calibration": [
         {"above": 0.9, "images": 1000, "confidence": 0.9, "accuracy": 1 - count / 1000}]}
     record["data"] |= {"classes": [f"class {i}" for i in range(classes)]}
     place = folder / record["parameters"]["run_name"]
