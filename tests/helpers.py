@@ -1,7 +1,6 @@
 """What several test files use: small recipes, data and records."""
 
 import gzip
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,9 @@ from hypothesis import strategies as st
 
 import exercises
 import utils
+from coursepack import files
 from coursepack.files import ROOT
+from coursepack.runs import records
 from coursepack.train import batches, checkpoints, loop
 from coursepack.train.recipe import CHOICES, RANGES, Recipe, with_defaults
 from model import ARCHITECTURES, NORMS, check_norm, keeps_shape
@@ -187,10 +188,11 @@ def write_run(folder, record, classes=10):
     record["data"] |= {"classes": [f"class {i}" for i in range(classes)]}
     place = folder / record["parameters"]["run_name"]
     place.mkdir(parents=True)
-    (place / "record.json").write_text(json.dumps(record), encoding="utf-8")
-    np.savez(place / "misclassified.npz", index=index, image=np.zeros((count, 1, 28, 28), np.uint8),
-             label=label, prediction=(label + 1) % classes, probability=np.full(count, 0.9),
-             label_probability=np.full(count, 0.1))
+    record["mistakes"] = files.keep(place / "misclassified.npz", lambda path: np.savez(
+        path, index=index, image=np.zeros((count, 1, 28, 28), np.uint8), label=label,
+        prediction=(label + 1) % classes, probability=np.full(count, 0.9),
+        label_probability=np.full(count, 0.1)))
+    records.write_record(place / "record.json", record)
     return place
 
 

@@ -41,7 +41,7 @@ def published(part, change, layout="{0}.gz"):
     return write
 
 
-def load(write, name="mnist", then=lambda data: data, during=None, **asked):
+def load(write, name="mnist", then=lambda data: data, during=None):
     """Loads a data set from a folder that write fills, and from nowhere else; leaves no trace."""
     def call(folder):
         write(folder)
@@ -49,7 +49,7 @@ def load(write, name="mnist", then=lambda data: data, during=None, **asked):
         try:
             with (mock.patch.multiple(sources, first_to_answer=no_network, read_sample=None),
                   during or contextlib.nullcontext()):
-                then(load_dataset(name, str(folder), **asked))
+                then(load_dataset(name, str(folder)))
         finally:
             after = sorted(path for path in folder.rglob("*") if path.name != sources.LOCK)
             assert (after, socket.getdefaulttimeout()) == (before, None)
@@ -109,11 +109,11 @@ CASES = rows("Data files", [
     ("images in colour for a network of grey ones", load(npz(**dict.fromkeys(
         ["x_train", "x_test"], lambda x: np.resize(x, (len(x), 32, 32, 3)))), then=BUILD),
      "mnist_7k", "3 x 32 x 32", "cifar_35k"),
-    *[(f"{size} images to train and {holdout} to test on, of 30",
-       load(npz(), train_size=size, holdout=holdout), f"train_size={size}, holdout={holdout}: m")
-      for size, holdout in [(21, 10), (0, 30)]],
-    ("a part of 31 images, of 30", load(npz(), then=lambda data: take_part(data, 31)),
-     "train_size=31", "only 30 training images"),
+    *[(f"{size} images to train and {holdout} to test on, of 30", load(
+        npz(), then=partial(take_part, train_size=size, holdout=holdout)), f"train_size={size}, "
+        f"holdout={holdout}", *words) for size, holdout, *words in [
+            (21, 10, "only 30 training images"), (0, 30), (31, 0), (7, 0, "of 3 classes", "7, 8, 9",
+             "another subset_seed")]],
     ("a forgotten hook on all modules of PyTorch", load(npz(), during=HOOKS),
      "register_module_forward_hook", "remove()"),
 ]) + rows("Data folders and downloads", [

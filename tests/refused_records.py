@@ -1,71 +1,128 @@
-"""What is refused: records, mistakes, what notebook 04 compares, tables of effects, pictures."""
+"""What is refused: whatever is kept and is not as it was written, or not of what it should be of;
+what notebook 04 compares, tables of effects, pictures.
+"""
 
-import json
-from functools import partial, reduce
+import contextlib
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from unittest import mock
 
-import numpy as np
 import pandas as pd
-from helpers import changed, make_record, run_summary, write_run
-from refused import NO_FILES, calling, rows
+import torch
+from helpers import make_record, run_summary, write_run
+from refused import NO_FILES, Trap, calling, rows
+from refused_parameters import start
 
+from coursepack import files
 from coursepack.files import ROOT
-from coursepack.lab import effects
+from coursepack.lab import effects, studies
+from coursepack.lab import rows as tables
 from coursepack.runs import mistakes
-from coursepack.runs.records import MISTAKES, load_run
+from coursepack.runs.records import MISTAKES, RECORD, load_record, load_run, write_record
 from coursepack.show import figures, pictures
+from coursepack.train import loop
 
-HUGE, NAN, README = 10**9, float("nan"), str(ROOT / "README.md")
-
-
-def edit(file, path, value):
-    """Change a value of a record, such as epochs.-1.loss; ... takes it out."""
-    record = json.loads(file.read_text(encoding="utf-8"))
-    *way, last = [int(key) if key.lstrip("-").isdigit() else key for key in path.split(".")]
-    place = reduce(lambda inner, key: inner[key], way, record)
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    file.write_text(json.dumps(record), encoding="utf-8")
+NAN, README = float("nan"), str(ROOT / "README.md")
 
 
-def load_spoilt(name, spoil, folder):
+# ------------------------------------------------------------------------------ kept files
+def with_run(name, spoil, folder):
     """Load a run of which one file was changed."""
-    place = write_run(folder, make_record("batch", 1, 0.94, run_name="mine"))
-    spoil(place / name)
+    spoil(write_run(folder, make_record("batch", 1, 0.94, run_name="mine")) / name)
     load_run(folder, "mine")
 
 
-def arrays(**changes):
-    return lambda file: np.savez(file, **changed(dict(np.load(file)), **changes))
+def with_checkpoint(spoil, folder):
+    """Go on with a checkpoint that was changed."""
+    with (mock.patch.object(loop, "report_epoch", side_effect=KeyboardInterrupt),
+          contextlib.suppress(KeyboardInterrupt)):
+        start(folder, epochs=2)
+    [file] = folder.glob("runs/run/unfinished-*.pt")
+    spoil(file)
+    try:
+        start(folder, epochs=2)
+    finally:
+        assert os.path.lexists(file), "what it holds may be worth something"
 
 
-VALUES = {  # of a record: what cannot stand there (... is nothing); the message names its place
-    "schema": [..., 2], "parameters": [[1]], "parameters.norm": ["no_such_norm", 7],
-    "parameters.epochs": [7, "2"], "parameters.more": [1], "parameter_count": [1.5],
-    "epochs": [[], "twenty"], "epochs.0": [5], "epochs.0.loss": ["low", -1.0],
-    "epochs.-1.test_accuracy": [..., None, 7.5],
-    "near_zero": [1e300], "misclassified": [None, ["one"], [7, 7]], "calibration": [[]],
-    "calibration.0": [7], "calibration.0.images": [1.5], "calibration.0.confidence": [..., "high"],
-    "data": [None], "data.test_size": [0, "all"], "data.classes": [["0"], [*range(10)]],
-    "data.source": [...], "seconds": ["long"], "environment": ["a laptop"]}
-UNLIKE = [  # values that do not agree with the others, and a word of the message
-    ("epochs.-1.test_accuracy", 1.0, "test accuracy"), ("misclassified", [HUGE], "mistakes"),
-    ("data.test_size", 10**12, "mistakes"), ("calibration.0.images", 10**6, "calibration"),
-    ("calibration.0.accuracy", 0.5, "calibration"), ("epochs.0.loss", NAN, "loss")]
-RECORDS = NO_FILES | {  # what stands in place of a record
-    "brackets 100,000 deep": lambda file: file.write_text("[" * 100_000, encoding="utf-8")}
-IMAGES = [  # what stands in place of misclassified images, and a word of the message
-    *[(what, spoil, "no file of") for what, spoil in NO_FILES.items()],
-    ("one array more", arrays(more=np.arange(3)), "more"),
-    ("those of another run", arrays(index=lambda old: old[::-1]), "mixed up"),
-    *[(f"some whose {name} is {what}", arrays(**{name: change}), name) for name, what, change in [
-        ("image", "of two dimensions", lambda old: old.reshape(len(old), -1)),
-        ("image", "no bytes", lambda old: old.astype(float)), ("image", "one number", np.uint8(3)),
-        ("label", "too few", np.arange(3)), ("label", "beyond the classes", lambda old: old + 10),
-        ("prediction", "below zero", lambda old: old - 10), ("index", "words", np.array(["1"])),
-        ("probability", "no number", lambda old: old + NAN),
-        ("label_probability", "above one", lambda old: old + 1.1)]]]
+def with_table(spoil, folder):
+    """Read the published table of a study, which was changed."""
+    (folder / "results").mkdir()
+    spoil(Path(shutil.copy(ROOT / "results" / "rates.csv", folder / "results")))
+    with mock.patch.multiple(files, ROOT=folder):
+        tables.load_table("rates")
+
+
+def with_records(spoil, folder):
+    """Read the published records of a study, one of which was changed."""
+    shutil.copytree(ROOT / "results" / "best", folder / "best")
+    spoil(folder / "best" / "gn_l1-seed1.json")
+    with mock.patch.object(studies, "RESULTS", folder):
+        tables.load_records("best")
+
+
+def edit(file):
+    """One bit is another, in the middle of it."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def rewrite(file, **changes):
+    """A record with changes, written as one."""
+    record = load_record(file)
+    write_record(file, record | {name: record[name] | new if isinstance(new, dict) else new
+                                 for name, new in changes.items()})
+
+
+def rewrite_rows(file, add):
+    """A table with the first row once more, and changes there, written as one."""
+    head, there = tables.read_rows(file)
+    tables.write_table(file, head, [*there, there[0] | add])
+
+
+def rewrite_checkpoint(file, **changes):
+    """A checkpoint with changes, written as one."""
+    state = torch.load(file, weights_only=True) | changes
+    files.keep(file, partial(torch.save, state))
+
+
+def take_that_of_another_run(file):
+    other = write_run(file.parents[1], make_record("batch", 2, 0.94, run_name="other"))
+    shutil.copy(other / file.name, file)
+
+
+SPOILT = NO_FILES | {  # what a kept file may have become
+    "a link to nothing": lambda file: (file.unlink(), file.symlink_to("nowhere")),
+    "edited": edit, "there twice": lambda file: file.write_bytes(2 * file.read_bytes()),
+    "merged": lambda file: file.write_bytes(b"<<<<<<< HEAD\n" + file.read_bytes()),
+    "code that unpickling would run": lambda file: torch.save({"run": Trap()}, file)}
+KEPT = {  # a kind of kept file: what reads it, words that say which it is and what to do
+    "a record": (partial(with_run, RECORD), "mine/record.json", "recipe notebook"),
+    "misclassified images": (partial(with_run, MISTAKES), MISTAKES, "Run its recipe notebook"),
+    "a checkpoint": (with_checkpoint, "unfinished-", "Remove it, and the run begins anew"),
+    "a published table": (with_table, "git checkout -- results/rates.csv", "make study"),
+    "a published record": (with_records, "best/gn_l1-seed1.json", "Make it with")}
+UNLIKE = [  # what is as it was written, and of something else: what reads it, changes, words
+    ("mistakes of another run", partial(with_run, MISTAKES), take_that_of_another_run,
+     "two runs are mixed up"),
+    ("a record of a younger course", partial(with_run, RECORD), partial(rewrite, schema=3),
+     "another version"),
+    ("a record with a parameter that is none", partial(with_run, RECORD),
+     partial(rewrite, parameters={"no_such_parameter": 1}), "another version"),
+    ("a checkpoint of more threads than cores", with_checkpoint,
+     partial(rewrite_checkpoint, threads=1000), "1000 threads", "OMP_NUM_THREADS=1000"),
+    ("a checkpoint renamed from another run", with_checkpoint, partial(rewrite_checkpoint, run={}),
+     "of another run"),
+    ("a table with a row of no run", with_table, partial(rewrite_rows, add={"seed": 99}),
+     "rates.csv has norm", "studies/rates.yaml does not ask"),
+    ("a table with a row twice", with_table, partial(rewrite_rows, add={}), "not twice"),
+    ("a record of a study twice", with_records, lambda file: shutil.copy(
+        file, file.with_stem(f"{file.stem} copy")), "gn_l1-seed1 copy.json is of no run"),
+    ("a record of a study on other data", with_records, partial(rewrite, data={"name": "other"}),
+     "the data set", "'other' (gn_l1-seed1)")]
 
 
 def summarize(folder, changes=(), data=(), classes=10, **parameters):
@@ -121,17 +178,11 @@ PICTURES = [  # a function, its arguments, words of the message
     (pictures.plot_weights, [{"free": [[1, 2]]}, ["one", "two"]], "'free' has 1 layers", "2 names"),
 ]
 
-CASES = rows("Records", [
-    (f"{path} is {str(value)[:40]!r}" if value is not ... else f"no {path}", partial(
-        load_spoilt, "record.json", partial(edit, path=path, value=value)), word)
-    for path, value, word in UNLIKE + [(path, value, path.removesuffix(".0").split(".")[-1])
-                                       for path, values in VALUES.items() for value in values]
-] + [(f"{what} in place of a record", partial(load_spoilt, "record.json", spoil))
-     for what, spoil in RECORDS.items()
-], "mine/record.json", "recipe notebook") + rows("Records", [
-    (f"{what} in place of misclassified images", partial(load_spoilt, MISTAKES, spoil), word)
-    for what, spoil, word in IMAGES
-], MISTAKES, "Run its recipe notebook again") + rows("Notebook 04", [
+CASES = rows("Kept files", [
+    *[(f"{kind} that is {what}", partial(read, spoil), *words, "not as it was written")
+      for kind, (read, *words) in KEPT.items() for what, spoil in SPOILT.items()],
+    *[(what, partial(read, spoil), *words) for what, read, spoil, *words in UNLIKE],
+]) + rows("Notebook 04", [
     (str(given)[:60], partial(summarize, **given), *words) for given, words in SUMMARY
 ]) + rows("Tables", [
     *((f"{test.__name__} of {arguments}", calling(test, RUNS, *arguments), *words)

@@ -138,7 +138,7 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise:
     drawn = torch.randperm(len(labels), generator=draw)[:size]
     chosen = drawn if subset_seed else slice(size)
     images, labels = images[chosen], labels[chosen]
-    if lost := {*data.train_labels.tolist()} - {*labels.tolist()}:
+    if lost := {*data.train_labels.unique().tolist()} - {*labels.unique().tolist()}:
         names = ", ".join(data.classes[label] for label in sorted(lost)[:5])
         raise ValueError(f"train_size={train_size}, holdout={holdout}, subset_seed={subset_seed}: "
                          f"of {len(lost)} classes of {data.name} ({names}) no image is left to "

@@ -7,6 +7,7 @@ it was stopped, the rows of all parts move into the table of the study.
 import io
 import itertools
 import json
+import os
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
@@ -130,7 +131,7 @@ def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
 
 def read_rows(file: Path) -> tuple[dict, list[dict[str, object]]]:
     """The same, each row with the values that it has; nothing where there is no such file."""
-    if not file.exists():
+    if not os.path.lexists(file):
         return {}, []
     head, table = read_table(file)
     return head, [{name: value for name, value in row.items() if pd.notna(value)}
@@ -160,7 +161,7 @@ def spell(value: object) -> str:
 def load_table(study: str) -> pd.DataFrame:
     """The published table of a study, if there is one; attrs["missing"]: how many it lacks."""
     file = files.ROOT / studies.RESULTS / f"{study}.csv"
-    if not file.exists():
+    if not os.path.lexists(file):
         there = sorted(path.stem for path in file.parent.glob("*.csv"))
         raise ValueError(f"study={study!r} has no table in {studies.RESULTS}/. There are: "
                          f"{', '.join(there)}. Make it with: make study STUDY={study}")

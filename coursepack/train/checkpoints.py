@@ -108,7 +108,7 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
 def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
            optimizer: torch.optim.Optimizer) -> tuple[History, int]:
     """Load a checkpoint, if there is one, into model and optimizer: its history and threads."""
-    if not file.exists():
+    if not os.path.lexists(file):
         if others := sorted(path.name for path in file.parent.glob("unfinished-*.pt")):
             print(f"{file.parent} holds {', '.join(others)}, of other parameters, images, code or "
                   "PyTorch: that stays as it is, and this run begins anew.", file=sys.stderr)
