@@ -3,11 +3,9 @@
 A notebook opened alone then fetches exactly this version of the course. Run it before tagging.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 import nbformat
 
@@ -19,23 +17,20 @@ from coursepack.files import ROOT
 
 HOST = "https://github.com"
 OWNER_NAME = r"[A-Za-z0-9](-?[A-Za-z0-9]){0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"  # as on GitHub
-# What git check-ref-format --branch refuses, here also where there is no git.
-NO_REF = re.compile(r"^(@|HEAD)?$|^-|[\0- \x7f~^:?*[\\]|\.\.|@\{|//|(^|/)\.|\.lock(/|$)|^/|[/.]$")
+TAG = r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*"  # what git and an address take as it is
 
 
 def badges(repo: str, ref: str, notebook: str) -> str:
     """One line of markdown: where a notebook can be opened."""
-    path = f"{repo}/blob/{quote(ref)}/notebooks/{notebook}"
-    source = quote(f"{HOST}/{path}", safe="/:")
-    colab, branch = "https://colab.research.google.com", quote(ref, safe="")
+    path, colab = f"{repo}/blob/{ref}/notebooks/{notebook}", "https://colab.research.google.com"
     links = [("Colab", f"{colab}/assets/colab-badge.svg", f"{colab}/github/{path}"),
              ("Kaggle", "https://kaggle.com/static/images/open-in-kaggle.svg",
-              f"https://kaggle.com/kernels/welcome?src={source}"),
+              f"https://kaggle.com/kernels/welcome?src={HOST}/{path}"),
              ("Codespaces", "https://github.com/codespaces/badge.svg",
-              f"https://codespaces.new/{repo}?ref={branch}")]
+              f"https://codespaces.new/{repo}?ref={ref}")]
     if notebook.startswith("04"):
         links.append(("Binder", "https://mybinder.org/badge_logo.svg",
-                      f"https://mybinder.org/v2/gh/{repo}/{branch}?labpath=notebooks/{notebook}"))
+                      f"https://mybinder.org/v2/gh/{repo}/{ref}?labpath=notebooks/{notebook}"))
     return " ".join(f"[![Open in {name}]({image})]({link})" for name, image, link in links)
 
 
@@ -49,9 +44,8 @@ def stamp_notebook(path: Path, repo: str, ref: str) -> str:
     notebook = nbformat.read(path, as_version=4)
     title, setup = notebook.cells[0], next(cell for cell in notebook.cells if cell.id == "setup")
     title.source = stamp(title.source, badges(repo, ref, path.name))
-    values = json.dumps([f"{HOST}/{repo}", ref], ensure_ascii=False)[1:-1]
-    setup.source, times = re.subn(r"(?m)^COURSE_REPO, COURSE_REF = .*$",
-                                  lambda _: f"COURSE_REPO, COURSE_REF = {values}", setup.source)
+    line = f'COURSE_REPO, COURSE_REF = "{HOST}/{repo}", "{ref}"'
+    setup.source, times = re.subn(r"(?m)^COURSE_REPO, COURSE_REF = .*$", line, setup.source)
     assert times == 1, f"the setup of {path.name} has {times} lines to stamp"
     return nbformat.writes(notebook) + "\n"
 
@@ -71,11 +65,9 @@ def stamped(repo: str, ref: str) -> dict[Path, str]:
 
 def main() -> None:
     repo, ref = sys.argv[1:] if len(sys.argv) == 3 else ("", "")
-    how = "\nSay where the course will be: make publish REPO=owner/name REF=tag"
-    if not re.fullmatch(OWNER_NAME, repo):
-        sys.exit(f"REPO={repo[:60]!r} is no repository on GitHub.{how}")
-    if NO_REF.search(ref):
-        sys.exit(f"REF={ref[:60]!r} is no name for a tag or a branch.{how}")
+    if not (re.fullmatch(OWNER_NAME, repo) and re.fullmatch(TAG, ref)):
+        sys.exit(f"REPO={repo[:60]!r} is no repository on GitHub, or REF={ref[:60]!r} no tag.\n"
+                 "Say where the course will be: make publish REPO=owner/name REF=v1.0.0")
     for path, text in stamped(repo, ref).items():  # all are read before the first is written
         write(path, text)
         print("stamped", path.relative_to(ROOT))
