@@ -26,9 +26,6 @@ def test_what_make_report_writes_is_that_of_the_kept_records_and_saved_notebooks
     assert findings.summary(questions) in TEXT[ROOT / "README.md"]
     assert {f"study_{study}" for study in kept} == {
         path.stem for path in ROOT.glob("images/study_*.png")}
-    for record in [*saved, *(record for records in kept.values() for record in records)]:
-        assert record["data"]["source"] != "sample"
-        assert record["parameters"]["runs_dir"].startswith("runs")  # no path of a machine
 
 
 def test_regression_table_is_of_all_cases_and_each_still_stands_once_where_it_says():

@@ -1,5 +1,6 @@
 """What the notebooks of the laboratory found, from their saved outputs: a page and a summary."""
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -16,52 +17,47 @@ Written by `make report` from the saved outputs of
 [notebook 6](../notebooks/06_what_penalties_change.ipynb): for each question what was expected
 before its first run, the figures, and what was found. The notebooks say why, and what others found;
 the numbers are in the tables beside this page, a row a run."""
-STARTS = {"expected": "*Expected:* ", "found": "**Found:** ", "figure": "", "run": ""}  # of a piece
+FOUND = "**Found:** "
 
 
-def read_questions() -> dict[str, list[tuple[str, str]]]:
-    """By its heading, what the notebooks say and show about each question, in their order.
-
-    A piece is its kind and its text: "expected" or "found", a sentence; "figure", its markdown;
-    "run", the commands of its studies.
-    """
+def read_questions() -> dict[str, list[str]]:
+    """By its title: heading, and what the notebooks say and show about it, in their order."""
     questions = {}
     for path in sorted((ROOT / "notebooks").glob("0[56]_*.ipynb")):
         pieces = []  # of what comes before the first question: dropped
         for cell in nbformat.read(path, as_version=4).cells:
             if heading := re.match(r"## (\d.*)", cell.source):
-                pieces = questions.setdefault(heading[1], [])
+                pieces = questions.setdefault(heading[1], [f"## {heading[1]}"])
             pieces += pieces_of(cell)
     return questions
 
 
-def pieces_of(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str]]:
+def pieces_of(cell: nbformat.NotebookNode) -> Iterator[str]:
+    """The commands of its studies, what was expected or found, its figures."""
     outputs = cell.get("outputs", [])
     printed = "".join(output.get("text", "") for output in outputs)  # it came in pieces
+    sentence = " ".join(printed.split(EXPECTED)[-1].split("\n\n")[0].split())
     if run := re.search(r"(?ms)^\*\*Run it:\*\*.*", cell.source):
-        yield "run", run[0]
+        yield run[0]
     elif EXPECTED in printed:
-        yield "expected", " ".join(printed.split(EXPECTED)[1].split("\n\n")[0].split())
+        yield f"*Expected:* {sentence}"
     elif "finding" in cell.metadata.get("tags", []):
-        yield "found", " ".join(printed.split("\n\n")[0].split())
+        yield FOUND + sentence
     for output in outputs:
         shown = output.get("metadata", {}).get("image/png", {})
         if "file" in shown:
-            yield "figure", f"![{shown['alt']}](../images/{shown['file']})"
+            yield f"![{shown['alt']}](../images/{shown['file']})"
 
 
-def page(questions: dict[str, list[tuple[str, str]]]) -> str:
+def page(questions: dict[str, list[str]]) -> str:
     """results/laboratory.md."""
-    parts = [INTRODUCTION]
-    for heading, pieces in questions.items():
-        parts += [f"## {heading}", *(STARTS[kind] + text for kind, text in pieces)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([INTRODUCTION, *itertools.chain(*questions.values())]) + "\n"
 
 
-def summary(questions: dict[str, list[tuple[str, str]]]) -> str:
+def summary(questions: dict[str, list[str]]) -> str:
     """The README's part: what was found, by question."""
     lines = ""
     for heading, pieces in questions.items():
-        found = [text for kind, text in pieces if kind == "found"]
+        found = [text.removeprefix(FOUND) for text in pieces if text.startswith(FOUND)]
         lines += f"- **{heading}** " + "\n  ".join(found) + "\n"
     return lines
