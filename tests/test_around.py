@@ -1,4 +1,4 @@
-"""What stands around the course: requirements, Binder, citation, publish."""
+"""What stands around the course: requirements, Binder, publish."""
 
 import json
 import re
@@ -53,12 +53,6 @@ def test_requirements_name_what_is_imported_constraints_a_version_of_each_and_bi
     binder = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
     given = {re.split("[=<>]", line)[0] for line in binder}
     assert packages(*COURSE) <= {CONDAS.get(name, name) for name in given}
-
-
-def test_citation_is_of_the_newest_version():
-    citation = yaml.safe_load(read("CITATION.cff"))
-    newest = re.search(r"(?m)^## (\S+) \((\S+)\)$", read("CHANGELOG.md"))
-    assert newest.groups() == (citation["version"], str(citation["date-released"]))
 
 
 def test_publish_stamps_notebooks_badges_and_citation_or_refuses(tmp_path, monkeypatch):

@@ -24,8 +24,6 @@ def test_what_make_report_writes_is_that_of_the_kept_records_and_saved_notebooks
         assert text == TEXT[ROOT / "results" / f"{name}.md"], "make report, and see what changed"
     assert report.summary(kept) in TEXT[ROOT / "README.md"]
     assert findings.summary(questions) in TEXT[ROOT / "README.md"]
-    assert {f"study_{study}" for study in kept} == {
-        path.stem for path in ROOT.glob("images/study_*.png")}
 
 
 def test_regression_table_is_of_all_cases_and_each_still_stands_once_where_it_says():
@@ -34,7 +32,6 @@ def test_regression_table_is_of_all_cases_and_each_still_stands_once_where_it_sa
             assert f"| {name} | {colour} | {colour} |" in TEXT[ROOT / "results" / "regression.md"]
             if change:  # else a machine's variables
                 assert (ROOT / file).read_text(encoding="utf-8").count(change[0]) == 1, name
-                assert change[0] != change[1], name
 
 
 def test_links_lead_somewhere_figures_have_a_text_and_no_page_or_figure_is_forgotten():

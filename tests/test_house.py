@@ -1,4 +1,4 @@
-"""The plan of the house, CONTRIBUTING.md's table: who imports whom, what an import leaves alone."""
+"""The plan of the house, CONTRIBUTING.md's table: who imports whom."""
 
 import ast
 import re
@@ -25,18 +25,12 @@ def imported(text):
 
 
 @pytest.mark.parametrize("name", [*ORDER, *EXERCISES])
-def test_a_room_imports_only_rooms_before_it_and_its_import_changes_nothing(name):
+def test_a_room_imports_only_rooms_before_it(name):
     text = PLACES[name].read_text(encoding="utf-8")
     before = ORDER[: ORDER.index(name)] if name in ORDER else [
         *ORDER, "coursepack.exercises.grading"]
     assert {*imported(text)} & {*PLACES} <= {*before}
     assert not {*imported(text)} & {"fcntl", "grp", "pwd", "resource", "termios"}  # nor has Windows
-    if name.startswith("coursepack.show."):
-        assert not re.search(r"\btorch\b", text)
-    for node in ast.parse(text).body:  # and changes nothing: set_up() and set_up_torch() do
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
-            changes = r"\bset_|mallopt|\.seed\(|environ\[|rcParams|\.use\(|filterwarnings"
-            assert not re.search(changes, ast.unparse(node))
 
 
 def test_each_room_is_in_the_table():

@@ -1,12 +1,9 @@
 """The website: what it is put together from. Where make site built it: tests/test_browser.py."""
 
-import json
 import re
-import runpy
 from pathlib import Path
 
 import nbformat
-import pytest
 import website
 from helpers import code_cells
 
@@ -25,21 +22,16 @@ def test_notebooks_come_as_they_are_saved_and_every_part_of_a_page_is_filled_in(
         assert not re.search(r"<!-- (explorer|notebooks|modules) -->|\[!\[Open in", text)
         explorers = text.count("{container} norm-explorer")
         assert explorers == (page.name in ("index.md", Path(website.FIRST).name))
-    pytest.importorskip("sphinx", reason="make site installs it")
-    for repo in ("", "https://host/a"):  # buttons that open a notebook elsewhere
-        (tmp_path / "address.json").write_text(json.dumps([repo, "v1"]), encoding="utf-8")
-        options = runpy.run_path(tmp_path / "conf.py")["html_theme_options"]
-        assert options.get("repository_url", "") == repo
-        assert ("launch_buttons" in options) == bool(repo)
 
 
-@pytest.mark.parametrize("repo", ["", "https://host/a"])
-def test_a_link_leads_to_a_page_else_to_the_repository_else_it_is_text(repo):
+def test_a_link_leads_to_a_page_else_to_the_repository_else_it_is_text():
     pages = {"index.md": Path("site/index.md"), "results/a.md": Path("results/a.md")}
-    for place, text, expected in [
-            ("results/a.md", "[x](b.csv)", f"[x]({repo}/blob/v1/results/b.csv)" if repo else "x"),
-            ("index.md", "[x](../studies/)", f"[x]({repo}/tree/v1/studies)" if repo else "x"),
-            ("index.md", "[x](../model.py)", "[x](/reference/model.md)"),
-            ("index.md", "[x](../results/a.md#part)", "[x](results/a.md#part)"),
-            *(("index.md", same, same) for same in ("[x](https://other)", "[x](#here)"))]:
-        assert website.relink(text, place, pages, repo, "v1") == expected
+    host = "https://host/a"
+    for repo, text, expected in [
+            ("", "[x](../model.py)", "[x](/reference/model.md)"),
+            ("", "[x](../results/a.md#part)", "[x](results/a.md#part)"),
+            ("", "[x](../studies/)", "x"),
+            (host, "[x](../studies/)", f"[x]({host}/tree/v1/studies)"),
+            (host, "[x](../results/b.csv)", f"[x]({host}/blob/v1/results/b.csv)"),
+            *((host, same, same) for same in ("[x](https://other)", "[x](#here)"))]:
+        assert website.relink(text, "index.md", pages, repo, "v1") == expected
