@@ -16,8 +16,7 @@ from test_house import imported
 
 from coursepack.files import ROOT
 
-CONDAS = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib",
-          "python-fastjsonschema": "fastjsonschema"}
+CONDAS = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
 COURSE = ["[emu]*.py", "coursepack/**/*.py"]
 
 
