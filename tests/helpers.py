@@ -108,7 +108,6 @@ def recipes(draw, **fixed):
     drawn |= {name: draw(st.sampled_from(some)) for name, some in CHOICES.items()}
     drawn |= {"dataset": "mnist_sample", "arch": draw(st.sampled_from(list(ARCHITECTURES))),
               "norm": draw(st.sampled_from([*NORMS, "BN", "gn"])),
-              "groups": draw(st.sampled_from([1, 2])),
               "layer_affine": draw(st.sampled_from(["element", "channel"])),
               "order": draw(st.sampled_from(["", "norm-act-drop", "drop-norm-act"])),
               "augment": draw(st.sampled_from(["none", "rotate", "rotate+shift+flip"])),
@@ -116,8 +115,8 @@ def recipes(draw, **fixed):
     drawn |= fixed
     drawn["skip"] = fixed.get("skip", draw(st.booleans()) and any(
         keeps_shape(ARCHITECTURES[drawn["arch"]])))
-    if check_norm(drawn["norm"]) != "group" and "groups" not in fixed:
-        drawn["groups"] = draw(numbers("groups"))  # idle
+    if check_norm(drawn["norm"]) == "group" and "groups" not in fixed:
+        drawn["groups"] = draw(st.sampled_from([1, 2]))  # elsewhere any number is idle
     if drawn["l2_step"] == "learning_rate":  # what each of these goes together with
         drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": "sgd",
                   "l2": min(drawn["l2"], 0.5 / drawn["lr"])}

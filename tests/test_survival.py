@@ -118,7 +118,6 @@ def start(tmp_path_factory, some_digits):
     for one in started:
         if one.process.is_alive():
             one.send(signal.SIGKILL)
-        one.process.join(20)
 
 
 def train(folder, name="", disturb=None, **changes):
