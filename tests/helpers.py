@@ -19,7 +19,9 @@ from coursepack import files
 from coursepack.files import ROOT
 from coursepack.runs import records
 from coursepack.train import batches, checkpoints, loop
-from coursepack.train.recipe import CHOICES, RANGES, Recipe, with_defaults
+from coursepack.train.recipe import (
+    CHOICES, NETWORK, RANGES, Recipe, check_network, with_defaults,
+)
 from model import ARCHITECTURES, NORMS, check_norm, keeps_shape
 
 
@@ -117,9 +119,11 @@ def recipes(draw, **fixed):
         keeps_shape(ARCHITECTURES[drawn["arch"]])))
     if check_norm(drawn["norm"]) == "group" and "groups" not in fixed:
         drawn["groups"] = draw(st.sampled_from([1, 2]))  # elsewhere any number is idle
+    drawn |= {name: min(drawn[name], 0.5 / drawn["lr"]) for name in ("l2", "weight_decay")}
+    if not check_network(**{name: drawn[name] for name in NETWORK}):  # no weight before a norm
+        drawn["l2_step"] = "gradient"
     if drawn["l2_step"] == "learning_rate":  # what each of these goes together with
-        drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": "sgd",
-                  "l2": min(drawn["l2"], 0.5 / drawn["lr"])}
+        drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": "sgd"}
     if drawn["l1_step"] == "proximal":
         drawn["optimizer"] = "sgd"
     if not drawn["train_size"]:

@@ -1,6 +1,8 @@
 """Bad parameters of a recipe and of notebooks, alone and together."""
 
 from functools import partial
+from pathlib import Path
+from unittest import mock
 
 from refused import calling, rows
 
@@ -21,25 +23,37 @@ def start(folder, **parameters):
     loop.train(loop.build_model(own, data), data, own)
 
 
+def start_beside(put, folder):
+    """The same where something else has the name of the record."""
+    (folder / "runs" / "run").mkdir(parents=True)
+    put(folder / "runs" / "run" / "record.json")
+    with mock.patch.object(loop, "train_epoch", side_effect=AssertionError("it was trained")):
+        start(folder)
+
+
 VALUES = {  # of a recipe: bad ones by name; the message says name and value, and what to choose
     "dataset": ["mnst", "", None], "train_size": [-1, 0.5, "many", True, 10**9],
     "data_dir": ["no-such-folder", "a\0b", LONG, "~nobody_of_this/data"], "holdout": [-1, 400],
     "augment": ["rotate,shift", "none+flip"], "arch": ["mnist7k"], "norm": ["btach"], "groups": [0],
     "layer_affine": ["chanel"], "dropout": [-0.1, 1, NAN], "order": ["act", "norm-act-drop-norm"],
-    "skip": ["yes", 1, True], "l1": [-1e-5, INF], "l2": [-1], "penalize": ["weight"],
-    "epochs": [0, "20.5"], "batch_size": [0], "lr": [0, "0,1", [0.1], 10**400], "momentum": [1.0],
-    "schedule": ["no_such_schedule"], "seed": [-1, 10**9], "device": ["no_such_device", "cuda:7"],
-    "run_name": ["..", "a b", "run\n", "läuft", "x" * 101, 7], "runs_dir": ["a\0b", README,
-    "/proc/runs"], "l1_step": ["proximl"], "l2_step": ["no_such_step"], "optimizer": ["adam"],
-    "label_noise": [1.0], "norm_batch": [-2], "subset_seed": [-1], "weight_decay": [-0.1],
+    "skip": ["yes", 1, True], "l1": [-1e-5, 1e12], "l2": [-1], "penalize": ["weight"],
+    "epochs": [0, "20.5"], "batch_size": [0, 2**31], "lr": [0, "0,1", [0.1], 10**400],
+    "momentum": [1.0], "schedule": ["no_such_schedule"], "seed": [-1, 10**9],
+    "run_name": ["..", "a b", "run\n", "läuft", "x" * 101, 7], "device": ["no_device", "cuda:7"],
+    "runs_dir": ["a\0b", README, "", "notebooks", "/proc/runs"], "l1_step": ["proximl"],
+    "l2_step": ["no_such_step"], "optimizer": ["adam"], "label_noise": [1.0], "norm_batch": [-2],
+    "subset_seed": [-1], "weight_decay": [-0.1],
 }
 TOGETHER = [  # parameters that do not go together, or not with the data
-    ({"norm": "group", "groups": 3}, "1, 2, 4"), ({"l1": 1e300}, "l1"),
+    ({"norm": "group", "groups": 3}, "1, 2, 4"), ({"l1": 1e11}, "l1"),
     ({"norm": "none", "lr": 1e9, "schedule": "constant"}, "lr below 1000000000"),
     ({"train_size": 0, "subset_seed": 3}, "Choose a train_size"),
     ({"l1_step": "proximal", "optimizer": "adamw"}, "Choose optimizer='sgd', or another l1_step"),
     ({"l2_step": "learning_rate"}, "momentum=0.9"),
-    ({"l2_step": "learning_rate", "momentum": 0.0, "lr": 2.0, "l2": 0.5}, "lr * l2 below 1"),
+    ({"l2_step": "learning_rate", "momentum": 0.0, "norm": "none"}, "Choose l2_step=gradient"),
+    ({"lr": 2.0, "l2": 0.5}, "lr * l2 below 1"),
+    ({"optimizer": "adamw", "lr": 0.1, "weight_decay": 10}, "lr * weight_decay below 1"),
+    ({"train_size": 2}, "of 8 classes of mnist", "subset_seed"),
 ]
 NOTEBOOKS = [  # function, parameters as they are, and bad values by name
     ("00", recipe.by_hand_parameters,
@@ -68,7 +82,10 @@ INJECTED = [  # what papermill put in, the cells after it, the parameters by the
 CASES = rows("Parameters of a recipe", [
     *((f"{name} = {value!r:.50}", partial(start, **{name: value}), "Choose", name,
        repr(value).strip("'")[:20]) for name, values in VALUES.items() for value in values),
-    *((str(values), partial(start, **values), word) for values, word in TOGETHER),
+    *((str(values), partial(start, **values), *words) for values, *words in TOGETHER),
+    *((f"a {what} in place of a record", partial(start_beside, put), "record.json is a folder, or",
+       "choose another run_name") for what, put in {"folder": Path.mkdir, "link to nothing":
+       lambda place: place.symlink_to("nowhere")}.items()),
 ]) + rows("Functions of networks", [
     ("the means of no norm", calling(model.mean_index, (2, 8, 3, 3), "none"), "batch"),
     ("3 groups of 8", calling(model.mean_index, (2, 8, 3, 3), "group", 3), "3", "1, 2, 4, 8"),

@@ -7,6 +7,7 @@ import refused
 import study as tools
 from refused import ALONE, calling, tool
 
+from coursepack import files
 from coursepack.lab import rows, studies
 
 NOTEBOOK = """\
@@ -43,10 +44,12 @@ OF_NOTEBOOKS = {  # what stands in the file above: what is put there, words of t
         ("threads: 1001", "1001"), ("about: x\nfactors: [momentum]", "momentum", "batch_s")],
     "epochs: 2": [
         ("no_such: 1", "parameter='no_such'"), ("seed: 3", "'seed'"), ("epochs: 0", "epochs=0"),
-        ("lr: 1e-4", "lr is '1e-4'", "0.0001"), ("lr: [0.1]", "lr=[0.1]", "a number")],
+        ("lr: 010", "lr is '010'", "10.0"), ("lr: [0.1]", "lr=[0.1]", "a number"),
+        ("lr: 1:30", "lr='1:30'"), ("skip: yes", "skip='yes'"),
+        ("lr: 0.1, lr: 0.2", "lr is given twice")],
     "seeds: [1, 2]": [
         ("seeds: [1]\nseeds: [1]", "seeds is given twice", "line"), ("", "needs seeds"),
-        ("seeds: 3", "seeds is 3", "[1, 2, 3]"), ("seeds: [true]", "True", "whole numbers"),
+        ("seeds: 3", "seeds is 3", "[1, 2, 3]"), ("seeds: [010]", "'010'", "whole numbers"),
         ("seeds: [1, 2, 1]", "1 of seeds", "twice"), (f"{GRID}{{l2: 0.1}}", "l2 of grid", "list"),
         (f"{GRID}{{dropout: []}}", "list"), (f"{GRID}{{l1: [0.1, 0.1]}}", "0.1 of l1", "twice"),
         (f"{GRID}{{epochs: [2, 3]}}", "epochs", "common", "grid"),
@@ -100,7 +103,7 @@ def of_kind(text, table):
 def join(name, old, new, folder, held=".lock"):
     """Join the rows of the study above, two in its table and two in a part, after one is changed.
 
-    old "" is all that the file holds; held: what another process has locked.
+    held: what another process has locked.
     """
     with mock.patch.object(studies, "STUDIES", folder):
         (folder / FILE).write_text(ROWS, encoding="utf-8")
@@ -112,7 +115,8 @@ def join(name, old, new, folder, held=".lock"):
             rows.write_table(file, head, some)
         text = (folder / name).read_text(encoding="utf-8")
         assert old in text
-        (folder / name).write_text(text.replace(old, new, 1) if old else new, encoding="utf-8")
+        text = text.replace(old, new, 1).encode()
+        (folder / name).write_bytes(text if name == FILE else files.seal(text)[1])
         before = {file: file.read_bytes() for file in (study.table, folder / PART)}
         with study.hold(held):
             try:
@@ -121,10 +125,8 @@ def join(name, old, new, folder, held=".lock"):
                 assert before == {file: file.read_bytes() for file in before}, "it was changed"
 
 
-TABLE, PART, FILE = "mine.csv", ".part1of1.csv", "mine.yaml"
+PART, FILE = ".part1of1.csv", "mine.yaml"
 SPOILT = [  # a file, what in it is replaced by what, words of the message
-    (TABLE, "", "", TABLE, "move it away", "make study"), (TABLE, "", "# []\nnorm,seed\n", TABLE),
-    (TABLE, "norm,seed", "nrom,seed", "lacks norm"),
     (PART, '"epochs": 2', '"epochs": 9', PART, "common", "'epochs': 9"),
     (PART, '"content": "0', '"content": "f', "data", "'content': 'f"),
     (FILE, "[sparsity]", "[fit]", "another measure", "fit"),
@@ -134,10 +136,13 @@ LINES = {  # words after the name of a tool, and of the message
     "study": [
         ("rats", "study='rats'", "Did you mean 'rates'"),
         ("trial --job no_such_job", "job='no_such_job'", "gn-seed1"),
-        ("trial_lab --folder README.md --job 1of1", "README.md", "cannot write")],
+        ("trial_lab --folder README.md --job 1of1", "README.md", "cannot write"),
+        ("trial_lab --folder studies/x --job 1of1", "own files"),
+        ("trial --folder .", "runs_dir is", "own files")],
     "course": [
         ("-p run_name mine", "run_name='mine' would go to 3 notebooks"),
         ("-p runs_dir elsewhere", "Write --runs elsewhere."),
+        ("--notebook 00 --runs notebooks", "--runs is", "where the course's own files lie"),
         ("saved --runs elsewhere", "saved has parameters of its own")],
     "collect": [(str(studies.STUDIES), "holds no notebook")],
     "report": [("sed000", "Did you mean 'seed000'")],
@@ -159,7 +164,7 @@ CASES = refused.rows("study files", [
     *[(f"{file} with {new!r} for {old!r}", partial(join, file, old, new), *words)
       for file, old, new, *words in SPOILT],
     ("one of no study", calling(rows.load_table, "no_such"), "study='no_such'", "There are: batch"),
-    ("records of no study", calling(rows.load_records, "no_such"), "='no_such'", "make report"),
+    ("no records of a study", calling(rows.load_records, "trial"), "study='trial'", "make report"),
     ("a part that another process adds to", partial(join, FILE, "x", "y", held=f"{PART}.lock"),
      "study mine", "another process", "RUNS=folder"),
 ]) + refused.rows("command lines", [

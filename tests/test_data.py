@@ -24,6 +24,7 @@ from torchvision import datasets
 
 from coursepack.data import sources
 from coursepack.data.datasets import DATASETS, SAMPLE, load_dataset, take_part
+from coursepack.train.recipe import Recipe
 
 SOURCES, FIRST_TO_ANSWER = "coursepack.data.sources", sources.first_to_answer
 FOLDERS = {  # of a data folder, in which the published files may lie
@@ -61,13 +62,10 @@ def test_named_dataset_is_one_of_torchvisions_with_as_many_classes(name):
 
 def test_a_part_takes_the_first_training_images_and_a_holdout_the_last(some_digits):
     whole = load_dataset("mnist", str(some_digits))
-    part = load_dataset("mnist", str(some_digits), 15, 10)
+    part = Recipe(data_dir=str(some_digits), train_size=15, holdout=10).load_data()
     expected = [whole.train_images[:15], whole.train_labels[:15], whole.train_images[-10:],
                 whole.train_labels[-10:], whole.mean, whole.std]
     assert all(map(torch.equal, part[2:8], expected))
-    drawn, taken = load_dataset("mnist", str(some_digits), 15, 10, 1, 0.4), take_part(
-        whole, 15, 1, 0.4, 10)
-    assert all(map(torch.equal, drawn[2:8], taken[2:8]))
 
 
 def test_a_part_is_drawn_by_its_seed_and_so_many_labels_are_wrong_as_asked_for(few):

@@ -19,7 +19,6 @@ from helpers import arrays, fit, make_recipe, recipes, run, says
 from hypothesis import strategies as st
 
 from coursepack import files
-from coursepack.data.datasets import take_part
 from coursepack.lab import rows, studies
 from coursepack.train.recipe import Recipe
 
@@ -33,7 +32,7 @@ STUDY = {
 def test_a_row_is_the_last_epoch_of_the_same_run_with_a_record(tmp_path, few):
     recipe = make_recipe(tmp_path, epochs=2, norm="group", arch="mnist_8k", l1=1e-5, l2=1e-3,
                          train_size=50, subset_seed=3, label_noise=0.2)
-    _, history = fit(take_part(few, 50, 3, 0.2), recipe)
+    _, history = fit(recipe.take_part(few), recipe)
     row = rows.run_once(recipe, few)
     assert (row["status"], row["epoch"]) == ("finished", 2)
     assert {name: row[name] for name in rows.FIGURES}.items() <= history[-1].items()
@@ -154,9 +153,9 @@ def test_snakemake_deals_the_rows_into_parts_and_joins_them(folder):
 def test_a_table_says_what_it_lacks_and_a_younger_parameter_had_its_default(
         tmp_path, monkeypatch):
     head, there = rows.read_rows(files.ROOT / studies.RESULTS / "rates.csv")
-    rows.write_table(tmp_path / "mine.csv", head, there[2:])
+    rows.write_table(tmp_path / "rates.csv", head, there[2:])
     monkeypatch.setattr(studies, "RESULTS", tmp_path)
-    assert rows.load_table("mine").attrs["missing"] == 2
+    assert rows.load_table("rates").attrs["missing"] == 2
     common = head["common"]
     old = head | {"common": {name: common[name] for name in common if name != "weight_decay"}}
     rows.check_head(tmp_path, old, head)

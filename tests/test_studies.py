@@ -13,7 +13,7 @@ from refused import tool
 
 from coursepack.files import ROOT
 from coursepack.lab import studies
-from coursepack.runs.records import load_record
+from coursepack.runs.records import load_record, write_record
 
 SMALL = {"kind": "notebook", "about": "x", "seeds": [1, 2], "common": {"epochs": 2},
          "grid": {"skip": [False, True]},
@@ -56,9 +56,9 @@ def save(run, source="npz", **changed):
     parameters = studies.all_parameters(run.notebook, run.parameters) | changed
     file = studies.record_file(run)
     file.parent.mkdir()
-    file.write_text(json.dumps(record | {
+    write_record(file, record | {
         "parameters": parameters, "data": record["data"] | {"source": source},
-        "epochs": record["epochs"][-parameters["epochs"]:]}))
+        "epochs": record["epochs"][-parameters["epochs"]:]})
     return file
 
 
@@ -80,7 +80,8 @@ def test_finished_means_a_whole_record_with_these_parameters_and_data(
 
 def test_records_of_the_sample_or_of_an_edited_file_are_not_published(
         write, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "ROOT", tmp_path)
+    for module in (report, studies):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     runs = write(SMALL)
     monkeypatch.setattr(studies, "read_study", partial(studies.read_study, folder=str(tmp_path)))
     record = load_record(save(runs[0]))
@@ -90,14 +91,14 @@ def test_records_of_the_sample_or_of_an_edited_file_are_not_published(
     assert not (tmp_path / "results").exists()
     sample.unlink()
     assert report.keep_records("small") == 1
-    assert report.load_study("small") == [record]
+    assert studies.load_kept("small")[1] == [record]
     for changed, *said in [
             ({"common": {"epochs": 2, "lr": 0.3}}, "lr=0.05", "lr=0.3", "make study STUDY=small"),
             ({"common": {"epochs": 2, "dataset": "mnist_sample"}}, "dataset='mnist'", "_sample"),
             ({"seeds": [2]}, "is of no run", "small.yaml")]:
         (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL | changed))
         with pytest.raises(ValueError, match=says("small/gn-skip_False-seed1.json", *said)):
-            report.load_study("small")
+            studies.load_kept("small")
 
 
 def test_a_run_is_its_notebook_without_lessons_and_the_summary_has_runs_and_factors(write):

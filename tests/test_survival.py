@@ -128,7 +128,7 @@ def train(folder, name="", disturb=None, **changes):
             path, partial(disturb, write) if path.name.startswith(name) else write)
     recipe = Recipe(**{"arch": "mnist_8k", "epochs": 6, "batch_size": 64, "augment": "none",
                        "device": "cpu", "runs_dir": str(folder / "runs")} | changes)
-    data = load_dataset(recipe.dataset, recipe.data_dir)
+    data = recipe.load_data()
     model = loop.build_model(recipe, data)
     return save_run(model, data, recipe, loop.train(model, data, recipe))["data"]
 
