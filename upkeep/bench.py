@@ -4,10 +4,9 @@
     bench.py --parts speed growth     some parts
     bench.py --trial                  with few images of the sample, some minutes
 
-A part is a row of PARTS: a function that measures, and one that makes a table of what that found.
-Every measurement is a process of its own; the cases of a part take turns, and a ratio is taken
-within a turn. The results go to bench.json in --out, beside earlier ones of the same machine and
-numbers; report and figures are made of it alone, and can be published.
+Every measurement is a process of its own; the cases of a part (CASES) take turns, and a ratio is
+taken within a turn. The results go to bench.json in --out, beside earlier ones of the same machine
+and numbers; report (a table of each part, TABLES) and figures are made of it alone.
 """
 
 import cProfile
@@ -23,7 +22,7 @@ import tempfile
 import time
 import timeit
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -51,14 +50,24 @@ from coursepack.threads import THREADS, set_up_torch
 from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 
-FULL = Namespace(dataset="mnist", images=60_000, turns=5, seeds=3, changes={})
-TRIAL = Namespace(dataset=SAMPLE, images=60, turns=1, seeds=1, changes={"epochs": 1})
+FULL = Namespace(dataset="mnist", images=60_000, turns=3, changes={})
+TRIAL = Namespace(dataset=SAMPLE, images=60, turns=1, changes={"epochs": 1})
 DEFAULTS = {own["norm"]: {key: own[key] for key in ("norm", "l1", "l2", "lr")}
             for own in map(notebook_defaults, RECIPES.values())}  # the recipes, by norm
 FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in 20 epochs
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
 QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_bytes())
 GOAL = 0.993  # test accuracy to reach, and to keep
+CASES = {  # of a part: a job of work(), what it changes in a notebook's recipe, 1/images
+    "speed": {"student": ("student", STUDENT | {"epochs": 1}, 1),
+              "same": ("pack", STUDENT | FEW, 1),
+              "default": ("pack", FEW, 1), "limit": ("limit", FEW, 1)},
+    "profile": {"limit": ("limit", FEW, 1), "profile": ("profile", FEW, 1)},
+    "growth": {(part, batch): ("pack", FEW | {"batch_size": batch}, part)
+               for part, batch in [(12, 128), (4, 128), (1, 128), (4, 32), (4, 512)]},
+    "busy": {"alone": ("pack", FEW, 1), "beside": ("beside", FEW, 1)},
+    "goal": {"student": ("plain student", STUDENT, 1), "quick": ("pack", QUICK, 1)},
+}
 CONTENDERS = {"student": "student loop", "same": "same recipe, here", "default": "default recipe",
               "limit": "bare compute"}
 RUNNERS = {"student": ("student loop, its recipe", "#555555", "-"),
@@ -122,12 +131,8 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
 
     The student's loop has PyTorch as it comes, the others as the notebooks have it.
     """
-    data = load_dataset(dataset)
-    train = torch.arange(images) % len(data.train_labels)  # cut, or repeated
-    test = torch.arange(math.ceil(images / 6)) % len(data.test_labels)
-    data = data._replace(
-        train_images=data.train_images[train], train_labels=data.train_labels[train],
-        test_images=data.test_images[test], test_labels=data.test_labels[test])
+    data, tests = load_dataset(dataset).head(images), math.ceil(images / 6)
+    data = data._replace(test_images=data.test_images[:tests], test_labels=data.test_labels[:tests])
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(**parameters, device="cpu", runs_dir=folder)
         if job in ("student", "plain student"):
@@ -146,10 +151,8 @@ def measure(*asked: object) -> dict:
     """What work(*asked) returns in a process of its own. Its threads wait as a notebook's do."""
     code = "import bench, json, sys; print(json.dumps(bench.work(*json.loads(sys.argv[1]))))"
     spin = {} if "student" in asked[0] else {"GOMP_SPINCOUNT": "5000"}
-    own = os.environ.keys() - {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
     done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], capture_output=True,
-                          env={name: os.environ[name] for name in own} | spin, encoding="utf-8",
-                          cwd=Path(__file__).parent)
+                          env=os.environ | spin, encoding="utf-8", cwd=Path(__file__).parent)
     if done.returncode:
         raise RuntimeError(f"{asked} failed:\n{done.stderr}")
     result = json.loads(done.stdout.splitlines()[-1])
@@ -157,130 +160,49 @@ def measure(*asked: object) -> dict:
     return result
 
 
-def take_turns(scale: Namespace, cases: dict[object, tuple], norms: Iterable[str] = (),
-               turns: int = 0, keep: Callable = itemgetter("seconds")) -> dict[str, dict]:
-    """Of each norm and case what is to be kept of its measurements, one a turn.
-
-    A case is a job of work(), how it changes the notebook's recipe of a norm, and on how many
-    images, if not on all of the scale's. The seed is the turn.
-    """
-    found = {norm: {name: [] for name in cases} for norm in norms or DEFAULTS}
-    for turn in range(1, (turns or scale.turns) + 1):
+def take_turns(part: str, scale: Namespace) -> dict[str, dict[object, list[dict]]]:
+    """Of each norm and case of a part its measurements, one a turn. The seed is the turn."""
+    norms = ["group"] if part == "goal" else DEFAULTS
+    found = {norm: {case: [] for case in CASES[part]} for norm in norms}
+    for turn in range(1, scale.turns + 1):
         for norm, own in found.items():
-            for name, (job, changes, *images) in cases.items():
+            for case, (job, changes, fraction) in CASES[part].items():
                 recipe = DEFAULTS[norm] | {"seed": turn} | changes | scale.changes
-                own[name].append(keep(measure(
-                    job, recipe, scale.dataset, *(images or [scale.images]))))
+                own[case].append(measure(job, recipe, scale.dataset, scale.images // fraction))
     return found
 
 
-# --------------------------------------------------------------------- the parts and their tables
-Table = tuple[str, pd.DataFrame]  # a sentence that tells what is in it
-
-
-def by_turn(found: dict[str, dict]) -> pd.DataFrame:
-    """What take_turns() found, a row a norm: an array of the turns' seconds in each cell."""
-    table = pd.DataFrame(found).T.map(np.array)
-    return table.set_axis([LOOKS[norm].short for norm in found]).rename_axis("norm")
-
-
-def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Median and, in brackets, the range of several values."""
-    middle, low, high = (format(of(values), form) for of in (np.median, min, max))
-    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
-
-
-def mean_and_each(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})"
-
-
-def medians(turns: list[dict]) -> dict:
-    """The median of each number in dictionaries of the same keys, at any depth."""
-    return {key: medians([turn[key] for turn in turns]) if isinstance(value, dict)
-            else float(np.median([turn[key] for turn in turns])) for key, value in turns[0].items()}
-
-
-def speed(scale: Namespace) -> dict:
-    """Seconds an epoch of each contender."""
-    return take_turns(scale, {
-        "student": ("student", STUDENT | {"epochs": 1}), "same": ("pack", STUDENT | FEW),
-        "default": ("pack", FEW), "limit": ("limit", FEW)})
-
-
-def speed_table(found: dict, images: int) -> Table:
-    turns = by_turn(found)[[*CONTENDERS]]
-    student, same, default, limit = (turns[name] for name in CONTENDERS)
-    rates = (images / turns).map(spread, form=",.0f")
-    rates.columns = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
-    ratios = {"b/a": student / same, "c/a": student / default, "b/d": limit / same,
-              "c/d": limit / default}
-    return ("Images a second, tests after each epoch included ({turns}):",
-            rates.assign(**{head: ratio.map(spread) for head, ratio in ratios.items()}))
-
-
-def profile(scale: Namespace) -> dict:
-    """Medians of where the seconds of an epoch go."""
-    found = take_turns(scale, {job: (job, FEW) for job in ("limit", "profile")}, keep=dict)
-    return {norm: {"limit": medians(own["limit"])["seconds"], **medians(own["profile"])}
-            for norm, own in found.items()}
-
-
-def profile_table(found: dict, images: int) -> Table:
-    rows = []
-    for norm, own in found.items():
-        parts = own["limit"], *own["sections"].values()
-        seconds = own["seconds"], *parts, own["seconds"] - sum(parts)
-        heads = "in all", "bare compute", *SECTIONS.values(), "penalty, counters, the rest"
-        rows.append({"norm": LOOKS[norm].short, **{h: f"{s:.2f}" for h, s in zip(heads, seconds)},
-                     "operations": ", ".join(f"{name} {share:.0%}" for name, share
-                                             in own["operations"].items())})
-    return ("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
-            "operations, by its profiler; bare compute is another process, so the noise of the "
-            "machine can make the rest negative; {turns}):", pd.DataFrame(rows).set_index("norm"))
-
-
-def growth(scale: Namespace) -> list[dict]:
-    """Seconds an epoch, with more images and with other batches."""
-    sizes = [(scale.images // part, batch)
-             for part, batch in ((12, 128), (4, 128), (1, 128), (4, 32), (4, 512))]
-    found = take_turns(scale, {(images, batch): ("pack", FEW | {"batch_size": batch}, images)
-                               for images, batch in sizes})
-    return [{"norm": norm, "images": images, "batch_size": batch, "seconds": seconds}
-            for norm, own in found.items() for (images, batch), seconds in own.items()]
-
-
-def growth_table(found: list[dict], images: int) -> Table:
-    turns = {case["norm"]: {} for case in found}
-    for case in found:
-        head = f"{case['images']:,} images, batch {case['batch_size']}"
-        turns[case["norm"]][head] = case["seconds"]
-    return ("Seconds an epoch of the default recipe, as the work grows ({turns}):",
-            by_turn(turns).map(spread))
-
-
-def busy(scale: Namespace) -> dict:
-    """Seconds an epoch, alone and beside a process that never rests."""
-    return take_turns(scale, {"alone": ("pack", FEW), "beside": ("beside", FEW)})
-
-
-def busy_table(found: dict, images: int) -> Table:
-    turns = by_turn(found).rename(columns={"beside": "beside it"})
-    turns["times slower"] = turns["beside it"] / turns["alone"]
-    return ("Seconds an epoch of the default recipe, beside a process that never rests ({turns}):",
-            turns.map(spread))
+def find_out(part: str, scale: Namespace) -> dict | list:
+    """What a part measures, as it is kept: of most the seconds of each norm, case and turn."""
+    if part == "notebooks":
+        return notebooks(scale)
+    found = take_turns(part, scale)
+    if part == "goal":
+        return found["group"]
+    seconds = {norm: {case: [run["seconds"] for run in runs] for case, runs in own.items()}
+               for norm, own in found.items()}
+    if part == "growth":
+        return [{"norm": norm, "images": scale.images // fraction, "batch_size": batch,
+                 "seconds": turns} for norm, own in seconds.items()
+                for (fraction, batch), turns in own.items()]
+    if part == "profile":
+        for norm, own in found.items():
+            turns = sorted(own["profile"], key=itemgetter("seconds"))
+            middle = turns[len(turns) // 2]  # so that its parts are of one run
+            seconds[norm] = {"limit": float(np.median(seconds[norm]["limit"])), **middle}
+    return seconds
 
 
 def notebooks(scale: Namespace) -> dict:
     """Start-up, memory and final accuracy of the recipe notebooks, run by papermill."""
     importing = [sys.executable, "-c", "import utils"]
-    size = min(scale.images, len(load_dataset(scale.dataset).train_labels))
     small = {"dataset": scale.dataset, "train_size": 1000, "epochs": 1}
-    full = {"dataset": scale.dataset, "train_size": size} | scale.changes
+    full = {"dataset": scale.dataset, "train_size": scale.images} | scale.changes
     return {"import_seconds": timeit.repeat(
                 lambda: subprocess.run(importing, cwd=ROOT, check=True), number=1, repeat=3),
             "small": [run_notebook(name, small) for name in RECIPES.values()],
             "full": [run_notebook(name, full | {"seed": seed})
-                     for seed in range(1, scale.seeds + 1) for name in RECIPES.values()]}
+                     for seed in range(1, scale.turns + 1) for name in RECIPES.values()]}
 
 
 def run_notebook(notebook: str, parameters: dict) -> dict:
@@ -315,6 +237,67 @@ def run_notebook(notebook: str, parameters: dict) -> dict:
             "test_accuracy": record["epochs"][-1]["test_accuracy"]}
 
 
+# -------------------------------------------------------------------------- a table of each part
+Table = tuple[str, pd.DataFrame]  # a sentence that tells what is in it
+
+
+def by_turn(found: dict[str, dict]) -> pd.DataFrame:
+    """Seconds of each turn, an array of them in each cell, a row a norm."""
+    table = pd.DataFrame(found).T.map(np.array)
+    return table.set_axis([LOOKS[norm].short for norm in found]).rename_axis("norm")
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Median and, in brackets, the range of several values."""
+    middle, low, high = (format(of(values), form) for of in (np.median, min, max))
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
+
+
+def mean_and_each(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.2%} ({', '.join(f'{value:.2%}' for value in values)})"
+
+
+def speed_table(found: dict, images: int) -> Table:
+    turns = by_turn(found)[[*CONTENDERS]]
+    student, same, default, limit = (turns[name] for name in CONTENDERS)
+    rates = (images / turns).map(spread, form=",.0f")
+    rates.columns = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
+    ratios = {"b/a": student / same, "c/a": student / default, "b/d": limit / same,
+              "c/d": limit / default}
+    return ("Images a second, tests after each epoch included ({turns}):",
+            rates.assign(**{head: ratio.map(spread) for head, ratio in ratios.items()}))
+
+
+def profile_table(found: dict, images: int) -> Table:
+    rows = []
+    for norm, own in found.items():
+        parts = own["limit"], *own["sections"].values()
+        seconds = own["seconds"], *parts, own["seconds"] - sum(parts)
+        heads = "in all", "bare compute", *SECTIONS.values(), "penalty, counters, the rest"
+        rows.append({"norm": LOOKS[norm].short, **{h: f"{s:.2f}" for h, s in zip(heads, seconds)},
+                     "operations": ", ".join(f"{name} {share:.0%}" for name, share
+                                             in own["operations"].items())})
+    return ("Where the seconds of an epoch of the default recipe go (shares are of PyTorch's "
+            "operations, by its profiler; bare compute is another process, so the noise of the "
+            "machine can make the rest negative; {turns}):", pd.DataFrame(rows).set_index("norm"))
+
+
+def growth_table(found: list[dict], images: int) -> Table:
+    turns = {case["norm"]: {} for case in found}
+    for case in found:
+        head = f"{case['images']:,} images, batch {case['batch_size']}"
+        turns[case["norm"]][head] = case["seconds"]
+    return ("Seconds an epoch of the default recipe, as the work grows ({turns}):",
+            by_turn(turns).map(spread))
+
+
+def busy_table(found: dict, images: int) -> Table:
+    turns = by_turn(found).rename(columns={"beside": "beside it"})
+    turns["times slower"] = turns["beside it"] / turns["alone"]
+    return ("Seconds an epoch of the default recipe, beside a process that never rests ({turns}):",
+            turns.map(spread))
+
+
 def notebooks_table(found: dict, images: int) -> Table:
     rows, runs = [], pd.DataFrame(found["full"])
     last, seeds = len(runs["peak_mb"][0]), runs["seed"].nunique()
@@ -334,12 +317,6 @@ def notebooks_table(found: dict, images: int) -> Table:
             pd.DataFrame(rows).set_index("notebook"))
 
 
-def goal(scale: Namespace) -> dict:
-    """Test accuracy against seconds: the student loop's own recipe and the quick preset."""
-    cases = {"student": ("plain student", STUDENT), "quick": ("pack", QUICK)}
-    return take_turns(scale, cases, ["group"], scale.seeds, keep=dict)["group"]
-
-
 def seconds_to(epochs: list[dict]) -> np.ndarray:
     """Seconds to the end of each epoch, its test included."""
     return np.cumsum([row["train_seconds"] + row["test_seconds"] for row in epochs])
@@ -356,25 +333,23 @@ def time_to_goal(run: dict) -> tuple[float, bool]:
 
 
 def goal_table(found: dict, images: int) -> Table:
-    rows, means, words = [], {}, ""
+    rows, means = [], {}
     for name, runs in found.items():
         seconds, stays = zip(*map(time_to_goal, runs))
         means[name] = np.mean(seconds)
-        if not all(stays):
-            words = "; a run that does not stay there counts with all of its seconds"
         times = ", ".join(f"{'' if stay else 'over '}{s:.0f}" for s, stay in zip(seconds, stays))
         rows.append({"": RUNNERS[name][0], "epochs": len(runs[0]["epochs"]),
                      "seconds: mean (each seed)": f"{means[name]:.0f} ({times})",
                      "final: mean (each seed)": mean_and_each(
                          [run["epochs"][-1]["test_accuracy"] for run in runs])})
     return (f"GN + L1, seconds until the test accuracy stays at {GOAL:.2%} or more: "
-            f"{means['student'] / means['quick']:.1f} times sooner with the preset{words}.",
+            f"{means['student'] / means['quick']:.1f} times sooner with the preset; "
+            "a run that does not stay there counts with all of its seconds.",
             pd.DataFrame(rows).set_index(""))
 
 
-PARTS = {"speed": (speed, speed_table), "profile": (profile, profile_table),
-         "growth": (growth, growth_table), "busy": (busy, busy_table),
-         "notebooks": (notebooks, notebooks_table), "goal": (goal, goal_table)}
+TABLES = {"speed": speed_table, "profile": profile_table, "growth": growth_table,
+          "busy": busy_table, "notebooks": notebooks_table, "goal": goal_table}
 
 
 # -------------------------------------------------------------------------- report and figures
@@ -387,8 +362,8 @@ def report(results: dict) -> str:
         f"{about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
         f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training images "
         f"an epoch from {run['data']} (source: {run['source']}). Medians, range in brackets."]
-    for part in [part for part in PARTS if part in results]:
-        sentence, table = PARTS[part][1](results[part], run["images"])
+    for part in [part for part in TABLES if part in results]:
+        sentence, table = TABLES[part](results[part], run["images"])
         turns = f"{results['turns'][part]} turn{'s' * (results['turns'][part] > 1)}"
         texts += [sentence.format(turns=turns), markdown_table(
             [table.index.name, *table.columns], table.itertuples())]
@@ -445,24 +420,14 @@ def save(results: dict, folder: Path, images: Path) -> None:
     write(folder / "bench.json", json.dumps(results, indent=1) + "\n")
     write(folder / "bench.md", report(results))
     about, run = results["machine"], results["run"]
-    sample = " of the 5,000-digit SAMPLE, repeated" if run["source"] == "sample" else ""
     for part, (plot, height) in PLOTS.items():
         if part in results:
             figure, ax = plt.subplots(figsize=(8, height), layout="constrained")
             note = plot(ax, results[part], run["images"])
-            figure.text(0.01, -0.01, f"{run['images']:,} images{sample}; {about['processor']}, "
+            figure.text(0.01, -0.01, f"{run['images']:,} images; {about['processor']}, "
                         f"{about['cores']} cores; {note}", fontsize=11, color="#444444", va="top")
             replace_file(images / f"{part}.png", figure.savefig)
             plt.close(figure)
-
-
-def publish(results: dict, root: Path = ROOT) -> None:
-    """Keep what was measured on the full data for the repository: numbers, report and figures."""
-    if results["run"]["source"] == "sample":
-        sys.exit("not published: this is the sample. Set DATA_DIR to the full data.")
-    if not results.keys() & PARTS.keys():
-        sys.exit("not published: no part was measured with these numbers on this machine.")
-    save(results, root / "results", root / "images")
 
 
 def find(pattern: str, file: str) -> str:
@@ -474,8 +439,7 @@ def find(pattern: str, file: str) -> str:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=[*PARTS],
-                        help="none: only the report, of what was measured before")
+    parser.add_argument("--parts", nargs="+", choices=TABLES, default=[*TABLES])
     parser.add_argument("--trial", action="store_true", help="see above")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench")
     parser.add_argument("--publish", action="store_true", help="keep the results")
@@ -485,12 +449,14 @@ def main() -> None:
     check_writable("--out", args.out)
     scale = TRIAL if args.trial else FULL
     data = load_dataset(scale.dataset)
-    print(data)
+    scale.images = min(scale.images, len(data.train_labels))
+    if args.publish and data.source == "sample":
+        sys.exit("--publish: this is the sample. Set DATA_DIR to the full data.")
     file = args.out / "bench.json"
-    processor = find(r"model name\s*:(.*)", "/proc/cpuinfo") or platform.processor()
     results = {
         "machine": {
-            "processor": processor or platform.machine(), "cores": psutil.cpu_count(),
+            "processor": find(r"model name\s*:(.*)", "/proc/cpuinfo") or platform.machine(),
+            "cores": psutil.cpu_count(),
             "threads": THREADS, "memory_gb": round(psutil.virtual_memory().total / 2**30),
             "system": platform.system(), "python": platform.python_version(),
             "torch": torch.__version__, "torchvision": torchvision.__version__},
@@ -499,13 +465,12 @@ def main() -> None:
     if earlier | results == earlier:  # the same machine and numbers: keep its other parts
         results = earlier
     for part in args.parts:
-        results[part] = PARTS[part][0](scale)
+        results[part] = find_out(part, scale)
         results["turns"] = results.get("turns", {}) | {part: scale.turns}
-        write(file, json.dumps(results, indent=1) + "\n")
-    save(results, args.out, args.out)
+        save(results, args.out, args.out)
     print(f"\n{report(results)}\nThe same in {args.out}, with figures.")
     if args.publish:
-        publish(results)
+        save(results, ROOT / "results", ROOT / "images")
 
 
 if __name__ == "__main__":

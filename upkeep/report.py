@@ -8,7 +8,6 @@ The tables go to results/studies.md, what the notebooks of the laboratory found 
 results/laboratory.md, summaries of both to README.md. Page and figures of speed are made anew, too.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -113,10 +112,8 @@ def section(study: str, records: list[dict]) -> str:
     if to_reach := goals(study, grouped):
         table.insert(3, "to reach", to_reach)
         notes += f" *To reach* is {TO_REACH.get(study[:4], 'what the file of the study names')}."
-    done, planned = len(records), len(studies.read_study(study))
-    missing = f" ({done} of its {planned} runs so far)" if done < planned else ""
     return "\n\n".join([
-        f"## {study}", f"{spec['about']}{missing}.",
+        f"## {study}", f"{spec['about']}.",
         markdown_table(["recipe", *table], table.itertuples()), notes,
         "\n".join(f"- {sentence}" for sentence in effects.findings(records)),
         f"![Test accuracy by epoch: {', '.join(grouped)}](../images/study_{study}.png)"])
@@ -178,11 +175,8 @@ def summary(kept: dict[str, list[dict]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="*")
     looks.set_up()
-    for study in parser.parse_args().studies:
+    for study in sys.argv[1:]:
         print(f"{study}: {keep_records(study)} records kept")
     kept, questions = load_studies(), findings.read_questions()
     for study, records in kept.items():
@@ -194,7 +188,8 @@ def main() -> None:
     write_part("results", summary(kept))
     write_page("laboratory", findings.page(questions))
     write_part("laboratory", findings.summary(questions))
-    bench.publish(json.loads((ROOT / "results" / "bench.json").read_bytes()))
+    measured = json.loads((ROOT / "results" / "bench.json").read_bytes())
+    bench.save(measured, ROOT / "results", ROOT / "images")
 
 
 if __name__ == "__main__":
