@@ -19,9 +19,7 @@ from coursepack import files
 from coursepack.files import ROOT
 from coursepack.runs import records
 from coursepack.train import batches, checkpoints, loop
-from coursepack.train.recipe import (
-    CHOICES, NETWORK, RANGES, Recipe, check_network, with_defaults,
-)
+from coursepack.train.recipe import CHOICES, NETWORK, RANGES, Recipe, check_network, with_defaults
 from model import ARCHITECTURES, NORMS, check_norm, keeps_shape
 
 
