@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import first, log_probabilities, make_recipe
+from helpers import first, make_recipe
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -79,8 +79,8 @@ def test_an_optimizer_is_torchs_and_l2_what_torch_calls_weight_decay(
     ("batch", "constant"), ("group", "one_cycle"), ("layer", "one_cycle")])
 def test_a_growing_learning_rate_does_what_l2_does_to_weights_before_a_norm(
         tmp_path, few, norm, schedule):
-    """In float64, and without the norm's epsilon: the same losses, and the same trained network."""
-    data, losses, outputs, weights = first(few, 16, 10), [], [], []
+    """In float64, and without the norm's epsilon: the same losses, with longer weights."""
+    data, losses, weights = first(few, 16, 10), [], []
     for l2_step in ("gradient", "learning_rate"):
         recipe = make_recipe(tmp_path, norm=norm, arch="mnist_8k", l2=0.05, l2_step=l2_step,
                              momentum=0.0, schedule=schedule, lr=0.1, epochs=8, batch_size=8)
@@ -91,11 +91,8 @@ def test_a_growing_learning_rate_does_what_l2_does_to_weights_before_a_norm(
         optimizer = loop.make_optimizer(model, recipe)
         losses.append([loop.train_epoch(model, data, recipe, optimizer, epoch)["loss"]
                        for epoch in range(1, 9)])
-        outputs.append(log_probabilities(model, data.test_images, data))
         weights.append([w.norm().item() for w in updates.scale_free_weights(model)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    if norm != "batch":  # its running statistics lag behind weights that grow
-        torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-6)
     rates = [updates.SCHEDULES[schedule](0.1, step, 16, 2) for step in range(16)]
     growth = math.prod(1 / (1 - rate * 0.05) for rate in rates)
     assert weights[1] == pytest.approx([growth * w for w in weights[0]], rel=1e-6)
