@@ -33,7 +33,7 @@ WAITING = {  # calls that hand a value over, or whose result has a size that dep
     "__contains__", "nonzero", "argwhere", "unique", "masked_select", "bincount", "equal",
     "allclose"}
 ON_THE_CPU = {"__format__", "__repr__", "__reduce_ex__"}  # what says or saves the numbers
-MOVING = {"to", "cpu", "cuda", "type_as"}
+MOVING = {"to", "cpu"}
 BETWEEN = {  # calls that take both kinds
     *MOVING, "copy_", "data", "module_load", "_has_compatible_shallow_copy_type"}
 
@@ -74,8 +74,6 @@ class Gpu(TorchFunctionMode):
         if function in (torch.device, torch._C._nn._parse_to):  # names, and nothing that lies there
             return function(*args, **kwargs)
         tensors = tensors_in((args, kwargs))
-        if not tensors and not kwargs:
-            return function(*args)
         source = any(map(on_gpu, tensors[:1] if name in MOVING else tensors))
         target = self.goes_to_gpu(name, args, kwargs, source)
         if self.waits_for(name, args, tensors, source, target):
@@ -89,8 +87,6 @@ class Gpu(TorchFunctionMode):
                 return getattr(self, f"of_{name}")(*args)
         if source and name not in BETWEEN:
             check_together(name, args, tensors, self.device)
-        if name == "cuda":
-            function, args, kwargs = Tensor.to, (args[0], "cpu"), {}
         args, kwargs = tree_map(self.in_truth, (args, kwargs))
         result = function(*args, **kwargs)
         if name in MOVING and source != target:  # two memories: what one does, the other lacks
@@ -101,8 +97,8 @@ class Gpu(TorchFunctionMode):
 
     def goes_to_gpu(self, name, args, kwargs, source):
         """Does the result of a call lie on the GPU?"""
-        if name in ("cpu", "cuda"):
-            return name == "cuda"
+        if name == "cpu":
+            return False
         asked = [*args[1:2], *kwargs.values()] if name in MOVING else [kwargs.get("device")]
         for x in asked:
             if isinstance(x, Tensor):
@@ -157,15 +153,9 @@ class Gpu(TorchFunctionMode):
 
 def check_together(name, args, tensors, device):
     """Raise PyTorch's own error where a call has tensors of the GPU and others that matter."""
-    indexed = name in ("__getitem__", "__setitem__")
-    index = tensors_in(args[1]) if indexed else []
-    if any(map(on_gpu, index)) and not on_gpu(args[0]):
-        raise RuntimeError("indices should be either on cpu or on the same device as the indexed "
-                           "tensor (cpu)")
-    if indexed and not index:  # a copy into a part, or a part
-        return
-    others = [x for x in tensors if not on_gpu(x) and x.device.type == "cpu"
-              and not any(x is i for i in index)]
+    if name in ("__getitem__", "__setitem__"):  # an index may lie on the CPU, and what is copied
+        tensors = [args[0], *tensors_in(args[2:])] if tensors_in(args[1]) else []
+    others = [x for x in tensors if not on_gpu(x) and x.device.type == "cpu"]
     if any(x.dim() > 0 or name in ("cat", "stack") for x in others):
         raise RuntimeError("Expected all tensors to be on the same device, but found at least two "
                            f"devices, {device} and cpu! (when calling {name})")
@@ -178,7 +168,6 @@ def gpu(kind):
         for name, answer in ANSWERS[kind].items():
             says = functools.cache(lambda *_, answer=answer, **__: answer)  # has __wrapped__
             stack.enter_context(mock.patch(f"torch.{name}", says))
-        swapping = torch.__future__.set_swap_module_params_on_conversion
-        swapping(True)  # Module.to() has to change the class of parameters, not only their data
-        stack.callback(swapping, False)
+        swapping = "torch.__future__._swap_module_params_on_conversion"
+        stack.enter_context(mock.patch(swapping, True))  # Module.to() changes the class of weights
         yield stack.enter_context(Gpu(kind))
