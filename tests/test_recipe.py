@@ -1,9 +1,12 @@
-"""Recipes: how a value is spelled, how a notebook's variables become one."""
+"""Recipes: how a value is spelled, how a notebook's variables become one, that all of it acts."""
 
+import numpy as np
 import pytest
 from helpers import files_in, make_recipe
 
-from coursepack.train.recipe import notebook_parameters
+from coursepack.train import loop
+from coursepack.train.recipe import FIELDS, Recipe, notebook_parameters
+from coursepack.train.updates import L1_STEPS, L2_STEPS
 
 
 @pytest.mark.parametrize(("name", "spelled", "value"), [
@@ -33,3 +36,36 @@ def test_what_papermill_put_in_is_taken_and_other_cells_are_left_alone(cells):
     now = {"epochs": 5, "lr": 0.1, "run_name": "bn"}
     kinds = {name: type(value) for name, value in now.items()}
     assert notebook_parameters(now | {"In": ["", *cells]}, kinds) == now
+
+
+BESIDE = {  # what a parameter needs to be of use: other parameters, beside its two values
+    "groups": ({"norm": "group"}, 1, 2), "layer_affine": ({"norm": "layer"}, "element", "channel"),
+    "penalize": ({"l2": 0.1}, "weights", "all"), "l1_step": ({"l1": 0.1}, *L1_STEPS),
+    "l2_step": ({"l2": 0.1, "momentum": 0.0, "order": "norm-act-drop"}, *L2_STEPS), "norm_batch": ({}, 0, 5),
+    "norm": ({}, "batch", "rms"), "subset_seed": ({}, 1, 2), "arch": ({}, "mnist_10k", "mnist_7k"),
+    "augment": ({}, "none", "shift"), "dropout": ({}, 0.0, 0.1), "order": ({}, "", "norm-act-drop"),
+    "skip": ({}, False, True), "optimizer": ({}, "sgd", "adamw"), "dataset": ({}, "one", "other"),
+    "schedule": ({}, "one_cycle", "constant"), "weight_decay": ({}, 0.0, 0.1),
+    "label_noise": ({}, 0.0, 0.4), "l1": ({}, 0.0, 0.01), "l2": ({}, 0.0, 0.1),
+    "train_size": ({}, 20, 15), "holdout": ({}, 0, 5), "epochs": ({}, 2, 3), "seed": ({}, 1, 2),
+    "batch_size": ({}, 8, 5), "lr": ({}, 0.1, 0.05), "momentum": ({}, 0.9, 0.8)}
+OF_PLACES = {"device", "data_dir", "run_name", "runs_dir"}  # which the run does not depend on
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() - OF_PLACES))
+def test_every_parameter_that_is_accepted_changes_the_run(tmp_path, monkeypatch, name):
+    """The way of a notebook: from the recipe to its data, the network, and training."""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for seed, dataset in enumerate(("one", "other")):
+        images = np.random.default_rng(seed).integers(256, size=(40, 28, 28), dtype=np.uint8)
+        np.savez(tmp_path / f"{dataset}.npz", x_train=images[:30], y_train=np.arange(30) % 3,
+                 x_test=images[30:], y_test=np.arange(10) % 3)
+    beside, *values = BESIDE[name]
+    base = {"dataset": "one", "arch": "mnist_10k", "train_size": 20, "subset_seed": 1, "epochs": 2,
+            "batch_size": 8, "augment": "none", "device": "cpu"}
+    found = []
+    for value in values:
+        recipe = Recipe(**base | beside | {name: value})
+        model, history = loop.train_beside(data := recipe.load_data(), recipe)
+        found.append([history, loop.evaluate(model, data)])
+    assert found[0] != found[1]

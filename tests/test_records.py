@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import shutil
 import tempfile
+from pathlib import Path
 from unittest import mock
 
 import hypothesis
@@ -15,8 +17,10 @@ from helpers import recipes as any_recipes
 from hypothesis import strategies as st
 
 from coursepack import files
+from coursepack.lab import rows
 from coursepack.runs import mistakes
-from coursepack.runs.records import load_record, load_run, save_run
+from coursepack.runs.recipes import by_recipe
+from coursepack.runs.records import MISTAKES, load_record, load_run, save_run
 from coursepack.train import loop
 from coursepack.train.recipe import FIELDS, Recipe
 from model import ARCHITECTURES, Net, count
@@ -64,12 +68,64 @@ def test_a_record_comes_back_with_every_parameter_and_says_what_the_saved_model_
     assert record["near_zero"] == pytest.approx(small.mean())
 
 
-def test_every_published_record_agrees_with_itself():
-    there = [*(files.ROOT / "results").glob("*/*.json"),
-             *(files.ROOT / "tests" / "golden" / "records").glob("*.json")]
-    assert len(there) > 60
-    for file in there:
-        load_record(file)
+RESULTS = files.ROOT / "results"
+KEPT = {  # of each kind a file as it was written, and what reads it
+    RESULTS / "mnist_7k" / "gn_l1.json": load_record,
+    RESULTS / "mnist_7k" / "gn_l1.npz": lambda file: files.read_kept(file, "Run it again."),
+    RESULTS / "dropout.csv": rows.read_table}
+
+
+@hypothesis.given(st.data())
+def test_a_kept_file_with_any_change_is_refused(data):
+    """A byte, a line, a piece is another, gone, there twice; published ones are as they were."""
+    file, read = data.draw(st.sampled_from([*KEPT.items()]))
+    pieces = data.draw(st.sampled_from(["bytes", "lines"]))
+    content = file.read_bytes()
+    parts = content.splitlines(True) if pieces == "lines" else [content[i: i + 1] for i in range(
+        len(content))]
+    start, size = (data.draw(st.integers(0, most)) for most in (len(parts), 3))
+    put = data.draw(st.sampled_from([b"", b"0", b"=======\n", *map(b"".join, (
+        parts[start: start + 2 * size], parts[start + size: start + 2 * size]))]))
+    changed = b"".join(parts[:start]) + put + b"".join(parts[start + size:])
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, file.name)
+        copy.write_bytes(changed)
+        with (contextlib.nullcontext() if changed == content else
+              pytest.raises(ValueError, match=f"{file.name} is not as it was written")):
+            read(copy)
+
+
+STEPS = st.tuples(st.sampled_from(["run", "kill", "copy", "move"]), st.integers(1, 2))
+
+
+@hypothesis.given(st.lists(STEPS, min_size=2, max_size=6))
+def test_whatever_runs_is_killed_and_copied_is_counted_once_or_refused(few, steps):
+    data, finished = first(few, 20, 20), {}  # the folders of each seed's run
+    with tempfile.TemporaryDirectory() as top:
+        runs = Path(top, "runs")
+        for number, (step, seed) in enumerate(steps):
+            recipe = make_recipe(Path(top), epochs=2, seed=seed, run_name=f"seed{seed}")
+            places = finished.setdefault(seed, set())
+            if step == "run":
+                train_and_save(data, recipe)
+                places.add(recipe.run_dir)
+                assert files_in(recipe.run_dir) == [MISTAKES, "model.pt", "record.json"]
+            elif step == "kill":  # and what was being written then
+                with (mock.patch.object(loop, "report_epoch", side_effect=KeyboardInterrupt),
+                      pytest.raises(KeyboardInterrupt)):
+                    fit(data, recipe)
+                (recipe.run_dir / ".123-record.json").touch()
+            elif places:
+                other = runs / f"{number} copy"
+                (shutil.copytree if step == "copy" else shutil.move)(place := places.pop(), other)
+                places |= {other} | ({place} if step == "copy" else set())
+        there = sorted(file.parent.name for file in runs.glob("*/record.json"))
+        assert there == sorted(place.name for some in finished.values() for place in some)
+        expected = sum(map(bool, finished.values()))
+        with (contextlib.nullcontext() if len(there) == expected else
+              pytest.raises(ValueError, match="would count as two")):
+            kept = by_recipe([load_run(runs, name)[0] for name in there])
+            assert sum(map(len, kept.values())) == expected
 
 
 def test_another_run_that_finished_before_is_moved_aside_and_the_record_is_written_last(
@@ -124,19 +180,19 @@ def pictures(tmp_path, monkeypatch):
     for name, size in {"grey": (28, 28), "coloured": (32, 32, 3)}.items():
         images = np.random.default_rng(0).integers(256, size=(20, *size), dtype=np.uint8)
         np.savez(tmp_path / f"{name}.npz", x_train=images[:12], x_test=images[12:],
-                 y_train=np.arange(12) % 10, y_test=np.arange(8))
+                 y_train=np.arange(12) % 4, y_test=np.arange(8) % 4)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
 
 
 def check_run(recipe, data):
     """A run ends; it resumes as if undisturbed; what it saves agrees with itself."""
-    undisturbed, rows = loop.train_beside(data, recipe)
+    undisturbed, alike = loop.train_beside(data, recipe)
     with (mock.patch("coursepack.train.loop.report_epoch", side_effect=KeyboardInterrupt),
           pytest.raises(KeyboardInterrupt)):
         fit(data, recipe)
     record = train_and_save(data, recipe)
     assert load_run(recipe.run_dir.parent, recipe.run_name)[0] == record
-    for row, expected in zip(record["epochs"], rows, strict=True):
+    for row, expected in zip(record["epochs"], alike, strict=True):
         assert row == row | expected
     saved = saved_network(recipe, data)
     torch.testing.assert_close(saved.state_dict(), undisturbed.state_dict(), rtol=0, atol=0)
