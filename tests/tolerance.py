@@ -19,8 +19,6 @@ FLOAT = re.compile(r"([-+]?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)\b)", 
 def tolerance(source):
     """The limits of a cell's TOL line by their names; without such a line none."""
     line = re.search(r"^# TOL:(.*)$", source, re.MULTILINE)
-    if line and not line[1].strip():
-        raise ValueError(f"{line[0]!r} has no limit. Write '# TOL: rel=1e-3 abs=0.01'.")
     limits = (word.split("=") for word in line[1].split()) if line else ()
     return {name: float(value) for name, value in limits}
 
