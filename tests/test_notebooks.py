@@ -11,7 +11,6 @@ from dataclasses import fields
 import nbformat
 import pytest
 from helpers import says
-from papermill import inspect_notebook
 
 import exercises
 from coursepack.files import ROOT
@@ -61,26 +60,9 @@ def test_form(path, notebook):
     text = nbformat.writes(notebook)
     assert not re.search(r'(?<![:\w/])/(home|root|tmp|work|Users|content|usr)/|[A-Z]:\\\\', text)
     assert not re.search(r"!\[\s*\]\(", text)  # a picture without a text
-    first, _, setup, *_ = notebook.cells
-    assert re.search(r"(?s)\*\*Afterwards you can\*\*.*\*\*You need\*\*.*\*\*Time:\*\*",
-                     first.source)
+    _, parameters, setup, *_ = notebook.cells
+    assert tagged(notebook, "parameters") == [parameters]
     assert (setup.id, setup.source) == ("setup", BY_HAND.cells[2].source)
-    assert setup.source.startswith("# @title ")  # Colab shows the title alone
-    assert setup.metadata.cellView == "form"
-    assert setup.metadata.jupyter.source_hidden  # JupyterLab
-    assert "hide-input" in setup.metadata.tags  # pages: tools/course.py, and a site
-    for cell in code:  # pages cut longer lines
-        assert max(map(len, cell.source.splitlines())) <= 80 or cell.id == "parameters"
-
-
-@each
-def test_parameters_are_typed_and_explained(path, notebook):
-    assert tagged(notebook, "parameters") == [notebook.cells[1]]
-    lines, described = notebook.cells[1].source.splitlines(), inspect_notebook(path)
-    assert len(described) == len(lines)
-    for line in lines:
-        assert re.fullmatch(r"\w+: (str|int|float|bool) = [^=]+  # [^=]+", line)
-        assert described[line.split(":")[0]]["help"] == line.split("# ", 1)[1]
 
 
 @each
