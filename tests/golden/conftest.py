@@ -103,6 +103,3 @@ class SecondRun(IPyNbCell):
             drawn = {file.stem for file in (ROOT / "runs" / "golden" / "images").glob("*.png")
                      if file.stat().st_size > 10_000 and file.stat().st_mtime > STARTED}
             assert graphs | {f"misclassified_{run}" for run in RECIPES} <= drawn
-
-    def reportinfo(self):
-        return self.path, 0, self.nodeid
