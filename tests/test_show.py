@@ -211,6 +211,9 @@ def test_an_effect_has_a_line_a_norm_its_runs_as_dots_and_failures_as_crosses(ta
     charts.add_note(figure, table)
     assert small_print(figure).startswith("mnist, 2,000 training images, 5 epochs; 5 seeds, a dot")
     assert "INCOMPLETE: 3 of 45 runs are missing" in small_print(figure)
+    words = table.assign(word=table["lr"].map({0.1: "z", 1.0: "a", 10: "k"}))  # not sorted
+    [ax] = charts.plot_effect(words, "test_accuracy", "word").axes
+    assert texts(ax.get_xticklabels()) == ["z", "a", "k"]
     wide = table.assign(test_accuracy=np.where(table["seed"] > 2, 0.99, 0.1))
     low, high = bars_of(charts.plot_effect(wide, "test_accuracy", "lr").axes[0])
     assert (low.min(), high.max()) == (0, 100)  # there is nothing beyond none and all
