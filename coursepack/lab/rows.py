@@ -183,6 +183,7 @@ def load_records(study: str) -> pd.DataFrame:
         raise ValueError(f"study={study!r} has no records in {studies.RESULTS}/. Make them with: "
                          f"make study STUDY={study}, then make report STUDY={study}")
     recipes.check_comparable(kept, studies.read_file(study)["factors"])
+    kept.sort(key=lambda record: record["parameters"]["run_name"])
     table = pd.DataFrame([record["parameters"] | record["epochs"][-1] | {"status": "finished"}
                           for record in kept])
     first, last = kept[0]["parameters"], kept[0]["epochs"][-1]

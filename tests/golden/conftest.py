@@ -22,7 +22,7 @@ from coursepack.show.figures import GRAPHS
 
 STARTED = time.time()
 GPUS = {"01": ("cuda", "mps")}  # of the others CUDA's alone
-SMALLER = {"train_size": 200, "epochs": 1, "live_images": 32, "device": "auto", "shown": 2}
+SMALLER = {"train_size": 200, "epochs": 1, "live_images": 64, "device": "auto", "shown": 2}
 # What only draws or describes a table of results, as the first run did; and steps on the CPU.
 QUIET = ("plot_effect", "plot_path", "plot_heat", "plot_graph", "plot_misclassified", "add_note",
          "draw_power", "tukey", "dunnett", "describe_differences")
