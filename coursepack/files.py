@@ -1,6 +1,6 @@
 """Where the course lies, writing without losing and reading without believing, checks of a value.
 
-Whatever is read again goes through keep() and read_kept(): it has a digest of its content in it.
+Whatever is kept to be read again has a digest in it: replace_file() writes, read_kept() reads it.
 """
 
 import difflib
@@ -35,15 +35,17 @@ def find_folder(name: str, folder: str) -> Path:
                          "Choose one such as 'runs' or '/tmp/runs'.") from error
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object], kept: bool = False) -> str:
     """Write a file under a temporary name, then move it into place: never half a file.
 
     It is on the disk before it gets its name, so that a power cut leaves the old or the new one.
-    Raises OSError that names the file, its folder and what went wrong.
+    kept: it gets a digest, which is returned. Raises OSError that says what and where.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary, digest = path.with_name(f".{os.getpid()}-{path.name}"), ""
     try:
         write(temporary)
+        if kept:
+            digest = put_digest(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -54,27 +56,19 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
                    "as it was. Make room in this folder or choose another.") from error
     finally:
         temporary.unlink(missing_ok=True)
+    return digest
 
 
-def keep(path: Path, write: Callable[[Path], object]) -> str:
-    """replace_file() for a file that is to be read again: returns the SHA-256 digest put into it.
+def put_digest(path: Path) -> str:
+    """Put the SHA-256 digest of all bytes, with BLANK in its own place, into a file; returns it.
 
-    The digest is of all bytes of the file with BLANK in its own place: where write() has put
-    '"digest": "<BLANK>"' into a text, or in the comment of a zip archive (.npz, torch.save's).
+    That is where a text has '"digest": "<BLANK>"', and the comment of a zip archive, as .npz is.
     """
-    digest = ""
-
-    def write_sealed(temporary: Path) -> None:
-        nonlocal digest
-        write(temporary)
-        if zipfile.is_zipfile(temporary):
-            with zipfile.ZipFile(temporary, "a") as archive:
-                archive.comment = f'"digest": "{BLANK}"'.encode()
-        content = temporary.read_bytes()
-        digest, sealed = seal(content)
-        temporary.write_bytes(sealed)
-
-    replace_file(path, write_sealed)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.comment = f'"digest": "{BLANK}"'.encode()
+    digest, content = seal(path.read_bytes())
+    path.write_bytes(content)
     return digest
 
 
@@ -87,24 +81,21 @@ def seal(content: bytes) -> tuple[str, bytes]:
 
 
 def read_kept(path: Path, again: str) -> bytes:
-    """The content of a file that keep() has written. again: how it is made again, for a message.
-
-    Raises ValueError unless it is as it was written; nothing large is read or unpacked for that.
-    """
+    """The content of a kept file; ValueError, with how it is made again, if not as written."""
     try:
         if not path.is_file():
             raise OSError("it is a folder, a pipe or a link to nothing")
-        sizes = [path.stat().st_size]
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                sizes += [member.file_size for member in archive.infolist()]
-        if sum(sizes) > MOST_BYTES:
-            raise OSError(f"it is of {sum(sizes):,} bytes")
+        if path.stat().st_size > MOST_BYTES:
+            raise OSError(f"it has {path.stat().st_size:,} bytes")
         content = path.read_bytes()
         if not DIGEST.search(content):
             raise OSError("it has no digest, so this course did not write it, or long ago")
         if seal(content)[1] != content:
             raise OSError("its digest is of another content: it was edited, cut, merged or mixed")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                    raise OSError("it is too large, unpacked")
     except (OSError, zipfile.BadZipFile) as error:
         published = path.is_relative_to(ROOT / "results") and (
             f" It is published: git checkout -- {path.relative_to(ROOT).as_posix()}")

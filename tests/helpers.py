@@ -189,10 +189,10 @@ def write_run(folder, record, classes=10):
     record["data"] |= {"classes": [f"class {i}" for i in range(classes)]}
     place = folder / record["parameters"]["run_name"]
     place.mkdir(parents=True)
-    record["mistakes"] = files.keep(place / "misclassified.npz", lambda path: np.savez(
+    record["mistakes"] = files.replace_file(place / "misclassified.npz", lambda path: np.savez(
         path, index=index, image=np.zeros((count, 1, 28, 28), np.uint8), label=label,
         prediction=(label + 1) % classes, probability=np.full(count, 0.9),
-        label_probability=np.full(count, 0.1)))
+        label_probability=np.full(count, 0.1)), kept=True)
     records.write_record(place / "record.json", record)
     return place
 

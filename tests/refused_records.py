@@ -86,7 +86,7 @@ def rewrite_rows(file, add):
 def rewrite_checkpoint(file, **changes):
     """A checkpoint with changes, written as one."""
     state = torch.load(file, weights_only=True) | changes
-    files.keep(file, partial(torch.save, state))
+    files.replace_file(file, partial(torch.save, state), kept=True)
 
 
 def take_that_of_another_run(file):

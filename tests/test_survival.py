@@ -124,8 +124,8 @@ def train(folder, name="", disturb=None, **changes):
     """What a recipe notebook does; a file is written by disturb if its name begins like this."""
     if disturb:
         replace = files.replace_file
-        files.replace_file = lambda path, write: replace(
-            path, partial(disturb, write) if path.name.startswith(name) else write)
+        files.replace_file = lambda path, write, **kept: replace(
+            path, partial(disturb, write) if path.name.startswith(name) else write, **kept)
     recipe = Recipe(**{"arch": "mnist_8k", "epochs": 6, "batch_size": 64, "augment": "none",
                        "device": "cpu", "runs_dir": str(folder / "runs")} | changes)
     data = recipe.load_data()

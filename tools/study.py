@@ -21,7 +21,7 @@ import filelock
 
 from coursepack import threads
 from coursepack.data.datasets import load_dataset
-from coursepack.files import ROOT, check_choice, check_writable
+from coursepack.files import ROOT, check_choice, check_writable, clear_rests
 from coursepack.lab import rows, studies
 
 
@@ -110,6 +110,7 @@ class Rows(Study):
         file, (part, parts) = ROOT / self.folder / f".part{job}.csv", map(int, job.split("of"))
         keys, one = (*self.says["factors"], "seed"), self.recipes[0]
         with self.hold(f"{file.name}.lock"):
+            clear_rests(file.parent, file.name)
             data = load_dataset(one.dataset, one.data_dir)
             head, there = self.read(rows.table_head(self.says, self.recipes, data), self.table)
             head, done = self.read(head, file)
@@ -133,6 +134,7 @@ class Rows(Study):
             for part in parts:
                 locks.enter_context(self.hold(f"{part.name}.lock"))
             head, found = self.read(self.head, self.table, *parts)
+            clear_rests(self.table.parent, self.table.name)
             if parts:
                 rows.write_table(self.table, head, found.values())
             for part in parts:

@@ -1,7 +1,7 @@
 """Studies of many small runs: each is a row of a table, trained without a notebook.
 
-A worker adds its rows to a part, a table that it alone writes; at the end, or at the next start if
-it was stopped, the rows of all parts move into the table of the study.
+A worker adds its rows to a part, a table that it alone writes; at the end, or at the next start,
+the rows of all parts move into the table of the study.
 """
 
 import io
@@ -81,10 +81,7 @@ def describe_point(row: dict[str, object], factors: Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------- its table
 def table_head(study: dict[str, object], recipes: Sequence[Recipe],
                data: Dataset | None = None) -> dict[str, object]:
-    """What all rows of a study have in common, and how many there are; data, where it is known.
-
-    data: the whole data set, of which a holdout is the part that all rows are tested on.
-    """
+    """What all rows of a study have in common, how many they are, and of which data, if known."""
     head = {key: study[key] for key in ("study", "about", "expected", "factors", "measure")} | {
         "runs": len(recipes),
         "common": {key: value for key, value in asdict(recipes[0]).items()
@@ -147,7 +144,7 @@ def write_table(file: Path, head: dict, rows: Iterable[dict[str, object]]) -> No
     table[keys] = table[keys].astype(object).map(spell)
     text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
     head = json.dumps({"digest": files.BLANK} | head)
-    files.keep(file, lambda path: path.write_bytes(f"# {head}\n{text}".encode()))
+    files.replace_file(file, lambda path: path.write_bytes(f"# {head}\n{text}".encode()), kept=True)
 
 
 def spell(value: object) -> str:
@@ -187,10 +184,10 @@ def load_records(study: str) -> pd.DataFrame:
     table = pd.DataFrame([record["parameters"] | record["epochs"][-1] | {"status": "finished"}
                           for record in kept])
     first, last = kept[0]["parameters"], kept[0]["epochs"][-1]
-    points = table[[name for name in first if name not in (*OF_A_RUN, *last)]].astype(str)
+    same = [name for name in first if table[name].astype(str).nunique() == 1]
     table.attrs |= {"study": study, "runs": len(runs), "missing": len(runs) - len(kept),
-                    "common": {name: first[name] for name in points if points[name].nunique() == 1},
-                    "data": kept[0]["data"]}
+                    "common": {name: first[name] for name in same
+                               if name not in (*OF_A_RUN, *last)}, "data": kept[0]["data"]}
     return table
 
 

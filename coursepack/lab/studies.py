@@ -280,10 +280,7 @@ def finished(run: Run) -> bool:
 
 
 def load_kept(study: str) -> tuple[list[Run], list[dict]]:
-    """The runs of a study, and the records that are kept of them in results/, in that order.
-
-    Raises ValueError unless every record is that of a run, of its name and parameters.
-    """
+    """The runs of a study, and the records kept of them; ValueError for one that is of none."""
     runs, folder = {run.name: run for run in read_study(study)}, ROOT / RESULTS / study
     kept = {file.stem: load_record(file) for file in sorted(folder.glob("*.json"))}
     for name, record in kept.items():

@@ -61,8 +61,8 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
     with checkpoints.locked(recipe):
         move_aside(folder, record)
         files.replace_file(folder / MODEL, functools.partial(torch.save, state))
-        record["mistakes"] = files.keep(
-            folder / MISTAKES, lambda path: np.savez_compressed(path, **errors))
+        record["mistakes"] = files.replace_file(
+            folder / MISTAKES, lambda path: np.savez_compressed(path, **errors), kept=True)
         write_record(folder / RECORD, record)
         checkpoints.checkpoint_file(recipe, run).unlink(missing_ok=True)
     return record
@@ -70,7 +70,7 @@ def save_run(model: Net, data: Dataset, recipe: Recipe, history: list[dict[str, 
 
 def write_record(file: Path, record: dict) -> None:
     text = json.dumps(record | {"digest": files.BLANK}, indent=1, allow_nan=False) + "\n"
-    files.keep(file, lambda path: path.write_bytes(text.encode()))
+    files.replace_file(file, lambda path: path.write_bytes(text.encode()), kept=True)
 
 
 def move_aside(folder: Path, record: dict) -> None:
@@ -141,10 +141,8 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
 
     Raises FileNotFoundError or ValueError as load_record, or if they are not of one run.
     """
-    file = find_record(folder, name)
-    record = load_record(file)
-    own = file.name == "record.json"
-    images = file.with_name(MISTAKES) if own else file.with_suffix(".npz")
+    record = load_record(file := find_record(folder, name))
+    images = file.with_name(MISTAKES) if file.name == RECORD else file.with_suffix(".npz")
     content = files.read_kept(images, "Run its recipe notebook again.")
     if files.seal(content)[0] != record["mistakes"]:
         raise ValueError(f"{images} is not that of {file}: two runs are mixed up. "

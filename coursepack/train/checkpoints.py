@@ -55,8 +55,7 @@ def checkpoint_file(recipe: Recipe, run: dict[str, object]) -> Path:
 def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
     """Keep other processes from writing to this run's folder: PermissionError names the run.
 
-    until_saved: and from then on, until the same run is locked without it, or this process ends.
-    But an error or an interruption always sets the run free.
+    until_saved: for longer, until the run is locked without it or an error ends what is done here.
     """
     folder = recipe.run_dir
     lock = LOCKS.get(folder, filelock.FileLock(folder / ".lock"))
@@ -81,10 +80,9 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
           optimizer: torch.optim.Optimizer) -> Iterator[tuple[History, int, Callable]]:
     """A run as an interruption left it, model and optimizer too, or its start: locked till saved.
 
-    That is a row for each finished epoch, the number of threads that it began with, and a function
-    that takes the row of the next one and keeps the run as it is after it.
-    Raises PermissionError if its folder cannot be written or another process is training it,
-    ValueError that names a broken checkpoint: that may be worth something, so it stays.
+    That is its history, the threads that it began with, and a function that adds the row of an
+    epoch and keeps the run as it is. Raises PermissionError if its folder cannot be written or
+    another process trains it, ValueError for a broken checkpoint, which stays.
     """
     files.check_writable("runs_dir", recipe.run_dir)
     for place in (recipe.run_dir / name for name in SAVED):
@@ -100,7 +98,7 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
             history.append(row)
             state = {"run": run, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
                      "history": history, "threads": torch.get_num_threads()}
-            files.keep(file, functools.partial(torch.save, state))
+            files.replace_file(file, functools.partial(torch.save, state), kept=True)
 
         yield history, used, keep
 

@@ -33,7 +33,6 @@ def build_model(recipe: Recipe, data: Dataset) -> Net:
     return Net(**recipe.network(), classes=len(data.classes)).to(threads.pick_device(recipe.device))
 
 
-# ------------------------------------------------------------------------- an epoch and a step
 def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
                 epoch: int, bar: tqdm | None = None) -> dict[str, float]:
     """Train for one epoch (counted from 1). Returns means over its images, as they were trained.
@@ -60,8 +59,8 @@ def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.opti
         if bar:
             bar.update()
     loss, accuracy = loss_and_accuracy(torch.cat(outputs), torch.cat(targets))
-    added = float(extra) / len(data.train_labels)
-    return {"loss": loss, "penalty": added, "accuracy": accuracy, "lr": rate}
+    return {"loss": loss, "penalty": float(extra) / len(data.train_labels), "accuracy": accuracy,
+            "lr": rate}
 
 
 def take_step(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], rate: float,
@@ -91,14 +90,10 @@ def make_optimizer(model: Net, recipe: Recipe) -> torch.optim.Optimizer:
     return updates.OPTIMIZERS[recipe.optimizer](groups, recipe.lr, recipe.momentum)
 
 
-# --------------------------------------------------------------------------------- all epochs
 def train_epochs(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
                  history: checkpoints.History, after: Callable[[dict[str, float], float], object],
                  bar: tqdm | None = None) -> None:
-    """Train for the epochs that a history lacks; after(row, seconds) adds the row of each to it.
-
-    What after() adds to the row counts as well: the epoch in which training diverges is the last.
-    """
+    """Train for the epochs that a history lacks; after(row, seconds) adds the row of each to it."""
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
         row = train_epoch(model, data, recipe, optimizer, epoch, bar)
@@ -125,9 +120,8 @@ def place(model: Net, data: Dataset) -> Dataset:
 def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """Train and test for recipe.epochs epochs; returns the history, a dictionary an epoch.
 
-    Called again after an interruption it goes on after the last finished epoch, and on a CPU the
-    history is bit for bit that of an undisturbed run. Raises PermissionError and ValueError as
-    visit() does, FloatingPointError if training diverges.
+    After an interruption it goes on after the last finished epoch, on a CPU bit for bit. Raises
+    PermissionError and ValueError as visit() does, FloatingPointError if training diverges.
     """
     optimizer = make_optimizer(model, recipe)
     with checkpoints.visit(recipe, data, model, optimizer) as (history, used, keep):
@@ -164,8 +158,7 @@ def report_epoch(history: list[dict[str, float]], epochs: int) -> None:
 
 
 @threads.own_torch()
-def train_beside(data: Dataset, recipe: Recipe,
-                 watch: Callable[[Net], dict[str, float]] = lambda model: {},
+def train_beside(data: Dataset, recipe: Recipe, watch: Callable[[Net], dict] = lambda model: {},
                  ) -> tuple[Net, list[dict[str, float]]]:
     """Train a recipe with nothing written and nothing printed: its network, and a row per epoch.
 
@@ -210,12 +203,9 @@ def evaluate(model: Net, data: Dataset) -> tuple[float, float]:
 
 @threads.own_torch()
 def probe(data: Dataset, recipe: Recipe) -> dict[str, float]:
-    """Five steps and one test in float64 on the CPU: the same numbers on every machine.
-
-    For that the black background gets a faint speckle: of equal values, rounding picks a maximum.
-    """
+    """Five steps and one test in float64 on the CPU: the same numbers on every machine."""
     few = data.head(5 * recipe.batch_size).to(torch.device("cpu"))
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed)  # speckle on black: of equal values, rounding picks a maximum
     speckle = torch.randint(32, few.train_images.shape, dtype=torch.uint8)
     few = few._replace(train_images=few.train_images.maximum(speckle))
     model = build_model(recipe, few).cpu().double()

@@ -96,7 +96,33 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, f in FIELDS.items():
             object.__setattr__(self, name, in_kind(name, getattr(self, name), f.type))
-        check_parameters(asdict(self))
+        own = vars(self)
+        for name, least, below in RANGES:
+            files.check_range(name, own[name], least, below)
+        for name, allowed in CHOICES.items():
+            check_choice(name, own[name], allowed)
+        for step, value, needs in GOES_WITH:
+            for name, needed in needs.items():
+                if own[step] == value and own[name] != needed:
+                    raise ValueError(
+                        f"{step}={value} with {name}={own[name]!r} is not known to do what it is "
+                        f"for. Choose {name}={needed!r}, or another {step}.")
+        for name in ("l2", "weight_decay") if self.optimizer == "sgd" else ("weight_decay",):
+            if self.lr * own[name] >= 1:
+                raise ValueError(f"lr={self.lr} with {name}={own[name]} would take away all of a "
+                                 f"weight at each step. Choose lr * {name} below 1.")
+        if self.subset_seed and not self.train_size:
+            raise ValueError(f"subset_seed={self.subset_seed} draws a part of the images, and "
+                             "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
+        if self.augment != "none" and {*self.augment.split("+")} - {*AUGMENTS}:
+            raise ValueError(f"augment={self.augment!r} is not known. Choose none, or any of "
+                             f"{', '.join(AUGMENTS)} joined by +.")
+        if len(self.run_name) > 100 or not PLAIN.fullmatch(self.run_name):
+            raise ValueError(f"run_name={self.run_name[:60]!r} is no plain name. "
+                             "Choose up to 100 letters, digits, '_', '-' and '.'.")
+        if not check_network(**self.network()) and self.l2_step == "learning_rate":
+            raise ValueError(f"l2_step=learning_rate with norm={self.norm}: no weight stands "
+                             "before a norm, so L2 would do nothing. Choose l2_step=gradient.")
         files.check_place("runs_dir", files.find_folder("runs_dir", self.runs_dir))
         datasets.find_dataset(self.dataset, self.data_dir)
         threads.pick_device(self.device)
@@ -135,41 +161,6 @@ def with_defaults(parameters: dict[str, object]) -> dict[str, object]:
     return {name: f.default for name, f in FIELDS.items()} | parameters
 
 
-def check_parameters(parameters: dict[str, object]) -> None:
-    """Raise ValueError unless they are Recipe's, of its types, and possible, alone and together."""
-    for name, value in parameters.items():
-        kind = FIELDS[check_choice("parameter", name, FIELDS)].type
-        if type(value) is not kind:
-            raise ValueError(wrong_kind(name, value, kind))
-    for name, least, below in RANGES:
-        files.check_range(name, parameters[name], least, below)
-    for name, allowed in CHOICES.items():
-        check_choice(name, parameters[name], allowed)
-    for step, value, needs in GOES_WITH:
-        for name, needed in needs.items():
-            if parameters[step] == value and parameters[name] != needed:
-                raise ValueError(f"{step}={value} with {name}={parameters[name]!r} is not known to "
-                                 f"do what it is for. Choose {name}={needed!r}, or another {step}.")
-    for name in ("l2", "weight_decay") if parameters["optimizer"] == "sgd" else ("weight_decay",):
-        if parameters["lr"] * parameters[name] >= 1:
-            raise ValueError(f"lr={parameters['lr']} with {name}={parameters[name]} would take "
-                             f"away all of a weight at each step. Choose lr * {name} below 1.")
-    if parameters["subset_seed"] and not parameters["train_size"]:
-        raise ValueError(f"subset_seed={parameters['subset_seed']} draws a part of the images, and "
-                         "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
-    augment, run_name = parameters["augment"], parameters["run_name"]
-    if augment != "none" and {*augment.split("+")} - {*AUGMENTS}:
-        raise ValueError(f"augment={augment!r} is not known. Choose none, or any of "
-                         f"{', '.join(AUGMENTS)} joined by +.")
-    if len(run_name) > 100 or not PLAIN.fullmatch(run_name):
-        raise ValueError(f"run_name={run_name[:60]!r} is no plain name. "
-                         "Choose up to 100 letters, digits, '_', '-' and '.'.")
-    scale_free = check_network(**{name: parameters[name] for name in NETWORK})
-    if parameters["l2_step"] == "learning_rate" and not scale_free:
-        raise ValueError(f"l2_step=learning_rate with norm={parameters['norm']}: no weight stands "
-                         "before a norm, so L2 would do nothing. Choose l2_step=gradient.")
-
-
 @functools.cache  # hundreds of runs and records ask for the same few networks
 def check_network(**network: object) -> int:
     """How many weights of a network stand before a norm, at no cost.
@@ -196,29 +187,24 @@ def in_kind(name: str, value: object, kind: type) -> object:
             return int(float(value))
         if kind is bool and type(value) is str:
             return ("false", "true").index(value.lower()) == 1
-    raise ValueError(wrong_kind(name, value, kind))
-
-
-def wrong_kind(name: str, value: object, kind: type) -> str:
-    return f"{name}={value!r:.60} is of the wrong kind. Choose {KINDS[kind].format(name)}."
+    raise ValueError(f"{name}={value!r:.60} is of the wrong kind. "
+                     f"Choose {KINDS[kind].format(name)}.")
 
 
 def notebook_parameters(variables: dict[str, object], kinds: dict[str, type]) -> dict[str, object]:
     """The parameters among a notebook's variables, its globals(), each in its type.
 
-    Refused is what papermill put in if the notebook has no such parameter (papermill only warns)
-    or if it has another value by now. But papermill runs a cell once: if this one ran before, a
-    person is at work, and their value counts.
+    Refused is what papermill put in if the notebook has no such parameter (papermill only warns),
+    or another value of it by now and this cell runs for the first time: later a person is at work.
     """
     cells = variables.get("In", [])  # IPython's list of those that the kernel has run
     injected = read_injected(cells)
-    for name in injected:
-        check_choice("parameter", name, kinds)
     values = {name: in_kind(name, variables[name], kind) for name, kind in kinds.items()
               if name in variables}
     at_work = cells and cells[-1] in cells[:-1]
-    for name, value in injected.items() if not at_work else ():
-        if repr(in_kind(name, value, kinds[name])) != repr(values[name]):  # nan is nan, too
+    for name, value in injected.items():
+        kind = kinds[check_choice("parameter", name, kinds)]
+        if not at_work and repr(in_kind(name, value, kind)) != repr(values[name]):  # nan is nan
             raise ValueError(
                 f"{name}={values[name]!r:.60}, and papermill was given {value!r:.60}: a cell after "
                 f"papermill's own sets {name} again. Give the tag \"parameters\" to the cell with "
@@ -234,8 +220,8 @@ def read_injected(cells: list[str]) -> dict[str, object]:
             for line in ast.parse(cell).body if cell.startswith("# Parameters\n") else ():
                 injected[line.targets[0].id] = eval(  # float: of float('nan')
                     ast.unparse(line.value), {"__builtins__": {"float": float}})
-    own = "PAPERMILL_"  # what --inject-paths adds is no parameter
-    return {name: injected[name] for name in injected if not name.startswith(own)}
+    return {name: value for name, value in injected.items()
+            if not name.startswith("PAPERMILL_")}  # which --inject-paths adds
 
 
 def summary_parameters(variables: dict[str, object]) -> tuple[list[str], list[str]]:

@@ -35,8 +35,8 @@ def add_penalty(parameters: Sequence[Tensor], l1: float, l2: float,
                 l1_step: str = "subgradient") -> Tensor:
     """Add the gradient of penalty() to the gradients of the parameters; returns its value.
 
-    Written out, because autograd takes several times as long for it, and for all weights at once:
-    on a GPU, a call for each would take longer than its work. L1 of "proximal" is left to shrink().
+    By hand and for all weights at once: autograd, or a call for each, would take several times as
+    long. L1 of "proximal" is left to shrink().
     """
     pull = l1 if l1_step == "subgradient" else 0.0
     pulls = torch._foreach_mul(torch._foreach_sign(parameters), pull)  # pull * sign(w) ...
@@ -72,12 +72,11 @@ def one_cycle(lr: float, step: int, steps: int, steps_per_epoch: int) -> float:
 
     Smith and Topin 2017, https://arxiv.org/abs/1708.07120; numbers as in torch's OneCycleLR.
     """
-    first, last = lr / 25, lr / 25e4
     top, end = 0.3 * steps - 1, steps - 1
     if step <= top:
-        start, stop, share = first, lr, step / top
+        start, stop, share = lr / 25, lr, step / top
     else:
-        start, stop, share = lr, last, (step - top) / (end - top)
+        start, stop, share = lr, lr / 25e4, (step - top) / (end - top)
     return stop + (start - stop) * (1 + math.cos(math.pi * share)) / 2
 
 
@@ -96,7 +95,6 @@ def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
     """The learning rate that does without L2 what rate does with it, for weights before a norm.
 
     grown: how many times longer these weights are than with L2, 1 at first; returned as well.
-
     Such weights w may be multiplied by any c > 0: the outputs stay, the gradient is divided by c.
     With L2, w(t + 1) = (1 - rate l2) w(t) - rate g(w(t)). Multiplied by c(t + 1), where
     c(t + 1) = c(t) / (1 - rate l2), that is the path of c w under gradient descent without L2, at
