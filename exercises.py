@@ -13,13 +13,11 @@ empty. What is done is known to this kernel alone, and forgotten with it.
 import inspect
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
-from numbers import Number
 
-import numpy as np
+from torch import Tensor
 
-from coursepack.exercises import batch, by_hand, changes, fair, groups, scale
-from coursepack.exercises.grading import OPEN, RIGHT, Exercise, a_or_an, as_tensor, grade
+from coursepack.exercises import batch, by_hand, changes, fair, grading, groups, scale
+from coursepack.exercises.grading import OPEN, RIGHT, Exercise, Result, a_or_an, plain, text_of
 
 EXERCISES: dict[str, Exercise] = {
     **by_hand.EXERCISES,
@@ -29,6 +27,7 @@ EXERCISES: dict[str, Exercise] = {
     **fair.EXERCISES,
     **changes.EXERCISES,
 }
+EMPTY = plain(...)
 WIDTH = 78  # of what is printed, in characters
 state = dict.fromkeys(EXERCISES, OPEN)
 hints_given = dict.fromkeys(EXERCISES, 0)
@@ -38,21 +37,22 @@ def say(text: str) -> None:
     print(textwrap.fill(text, WIDTH))
 
 
-def find(name: object) -> Exercise | None:
-    """The exercise of a name; where there is none, a line that says which there are."""
-    if isinstance(name, str) and name in EXERCISES:
-        return EXERCISES[name]
-    called = repr(name[:40]) if isinstance(name, str) else a_or_an(name)
+def find(name: object) -> str:
+    """The name of an exercise; where there is none, "" and a line that says which there are."""
+    text = text_of(name) if issubclass(type(name), str) else None
+    if text in EXERCISES:
+        return text
+    called = a_or_an(name) if text is None else repr(text[:40])
     say(f"No exercise is called {called}. There are: {', '.join(EXERCISES)}.")
-    return None
+    return ""
 
 
 def check(name: str, answer: object) -> None:
     """Print whether an answer is right, and what is wrong with it if it is not."""
-    exercise = find(name)
-    if exercise is None:
+    if not (name := find(name)):
         return
-    verdict, more = grade(exercise, answer)
+    exercise = EXERCISES[name]
+    verdict, more = grading.grade(exercise, answer)
     if not (verdict == OPEN and state[name] == RIGHT):
         state[name] = verdict
     named = any(more.startswith(said) for said in exercise.wrong)
@@ -63,17 +63,16 @@ def check(name: str, answer: object) -> None:
 
 def hint(name: str) -> None:
     """Print a hint; called again, the next one."""
-    exercise = find(name)
-    if exercise is None:
-        return
-    index = min(hints_given[name], len(exercise.hints) - 1)
-    hints_given[name] = index + 1
-    say(f"{name}, hint {index + 1} of {len(exercise.hints)}: {exercise.hints[index]}")
+    if name := find(name):
+        hints = EXERCISES[name].hints
+        index = min(hints_given[name], len(hints) - 1)
+        hints_given[name] = index + 1
+        say(f"{name}, hint {index + 1} of {len(hints)}: {hints[index]}")
 
 
 def solution(name: str) -> None:
     """Print the text of a solution."""
-    if find(name) is not None:
+    if name := find(name):
         print(solution_text(name))
 
 
@@ -84,8 +83,9 @@ def solution_text(name: str) -> str:
 
 def progress(notebook: str = "") -> None:
     """Print which exercises are done: those of a notebook, such as "00", or all."""
+    wanted = text_of(notebook) if issubclass(type(notebook), str) else None
     own = [name for name, exercise in EXERCISES.items()
-           if notebook in ("", exercise.notebook)]
+           if wanted in ("", exercise.notebook)]
     for name in own:
         print(f"{EXERCISES[name].notebook}  {name}: {state[name]}")
     done = sum(state[name] == RIGHT for name in own)
@@ -95,44 +95,65 @@ def progress(notebook: str = "") -> None:
 def compare(prediction: object, result: object, unit: str = "") -> None:
     """Print how far off a prediction was.
 
-    result: a number, a word, or a list or dictionary of them; the prediction is of the same kind,
-    and numbers are in the same unit. An empty prediction, ..., is passed over in a few words.
+    result: a number, a word, or a list, array, set or dictionary of them; the prediction is of the
+    same kind, and numbers are in the same unit. A set counts as sorted. An empty prediction, ...,
+    is passed over in a few words.
     """
-    guesses = list(prediction) if isinstance(prediction, list | tuple) else [prediction]
-    if all(guess is ... for guess in guesses):
+    try:
+        guess, found, unit = grading.in_time(
+            lambda: (plain(prediction), plain(result), text_of(unit)))
+    except grading.Failed as failed:
+        say(str(failed))
+        return
+    guesses, values = items(guess), items(found)
+    if all(each.value is ... for each in ([guess] if guesses is None else guesses)):
         print("No prediction made.")
-    elif isinstance(result, Mapping):
-        given = prediction if isinstance(prediction, Mapping) else {}
-        for key, value in result.items():
-            print(f"{key}: {difference(given.get(key, ...), value, unit)}")
-    elif isinstance(result, Sequence) and not isinstance(result, str):
-        given = guesses if isinstance(prediction, list | tuple) else []
-        for value, guess in itertools.zip_longest(result, given[:len(result)], fillvalue=...):
-            print(difference(guess, value, unit))
+    elif isinstance(found.value, dict) and found.value:
+        given = guess.value if isinstance(guess.value, dict) else {}
+        for key, value in found.value.items():
+            print(f"{key}: {difference(given.get(key, EMPTY), value, unit)}")
+    elif values:
+        given = (guesses or [])[:len(values)]
+        for value, each in itertools.zip_longest(values, given, fillvalue=EMPTY):
+            print(difference(each, value, unit))
     else:
-        say(difference(prediction, result, unit))
+        say(difference(guess, found, unit))
 
 
-def difference(prediction: object, result: object, unit: str) -> str:
+def items(result: Result) -> list[Result] | None:
+    """What is in a list, a set or an array that is not too long; None where it is none of them."""
+    value = result.value
+    if isinstance(value, Tensor) and value.ndim and value.numel() <= grading.ITEMS:
+        return list(map(plain, value.flatten()))
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def difference(prediction: Result, result: Result, unit: str) -> str:
     """How far off one prediction was, in a sentence."""
-    if prediction is ...:
+    guess, value = prediction.value, result.value
+    if guess is ...:
         return "no prediction made."
-    if isinstance(result, str):
-        if not isinstance(prediction, str):
-            return f"A prediction here is a word in quotes, not {a_or_an(prediction)}."
-        said, right = prediction.strip(), result.lower()
+    if isinstance(value, str):
+        if not isinstance(guess, str):
+            return f"A prediction here is a word in quotes, not {prediction.name}."
+        said, right = guess.strip(), value.lower()
         if said.lower() in (right, f"{right} norm"):
-            return f"As you predicted: {result}."
-        return f"You predicted {said[:40]}; it is {result}."
-    if not isinstance(prediction, Number):
-        return f"A prediction here is a finite number, not {a_or_an(prediction)}."
-    guess = as_tensor(prediction)
-    if guess is None or not guess.isfinite():
+            return f"As you predicted: {value}."
+        return f"You predicted {said[:40]}; it is {value}."
+    if not isinstance(value, Tensor) or value.ndim:
+        return f"The result is {result.name}, and no prediction can be compared with it."
+    if prediction.name == "an int" and guess is None:
+        return "A prediction here is a finite number."  # and not 10**400
+    if not isinstance(guess, Tensor) or guess.ndim:
+        return f"A prediction here is a finite number, not {prediction.name}."
+    is_truth = result.name in ("a bool", "a bool_")
+    if is_truth or not value.isfinite():
+        said = f"{bool(value)}" if is_truth else f"{value.item()}"
+        right = f"{guess.item()}" == f"{value.item()}"
+        return f"As you predicted: {said}." if right else f"You did not predict that: {said}."
+    if not guess.isfinite():
         return "A prediction here is a finite number."
-    if isinstance(result, bool | np.bool_):
-        right = guess.item() == result
-        return f"As you predicted: {result}." if right else f"You did not predict that: {result}."
-    return distance(guess.item(), float(result), unit)
+    return distance(guess.item(), value.item(), unit)
 
 
 def distance(guess: float, value: float, unit: str) -> str:

@@ -5,22 +5,27 @@ case into a result: numbers, tensors, or tuples and dictionaries of them. An ans
 its results are those of the solution, in all cases. Otherwise its results are compared with those
 of each known wrong way, and the first that agrees in all cases names the mistake; if none does,
 because there are two mistakes, the first that agrees where the answer first goes wrong. Nothing
-here raises, whatever an answer is or does, and nothing depends on the machine; an answer that does
-not come to an end is ended.
+here raises, whatever an answer is or does, nothing of it stays, and nothing depends on the machine.
+For that it runs inside `in_time` alone, and what leaves there is a `Result`, in types of ours.
 """
 
+import builtins
 import copy
 import ctypes
+import math
+import random
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from numbers import Number
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 OPEN, WRONG, RIGHT = "not answered yet", "not yet", "right"
 ADVICE = {  # what PyTorch says, and what a learner can do about it
@@ -45,6 +50,9 @@ ADVICE = {  # what PyTorch says, and what a learner can do about it
 }
 SECONDS = 10.0  # that an answer may take for all cases; ours take a hundredth
 TOLERANCE = 1e-6  # relative to the largest number of a result; cases are in float64
+ITEMS, NUMBERS = 200, 10_000  # of a result, of one tensor; ours have at most 17, and 288
+PATCHED = (builtins, sys, torch, nn, nn.functional, Tensor, nn.Module, np, math, random, copy, time,
+           threading, warnings)  # where an answer may patch something that is put back
 
 
 def call(answer: object, *arguments: object) -> object:
@@ -68,36 +76,42 @@ class Failed(Exception):
     """An answer that could not be used; its text says why."""
 
 
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an answer gave, in types of ours: to look at it runs none of the answer's code."""
+    name: str  # "a float", "an int"
+    value: object  # ..., text, tensor, list or dictionary of Results, a set's tuple; else None
+
+
 def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
-    """OPEN, WRONG or RIGHT, and a sentence that says more. Leaves random numbers as they were."""
+    """OPEN, WRONG or RIGHT, and a sentence that says more. Leaves everything as it was."""
     if answer is ...:
         return OPEN, ""
-    with torch.random.fork_rng(devices=[]):
-        return grade_given(exercise, answer)
-
-
-def grade_given(exercise: Exercise, answer: object) -> tuple[str, str]:
-    """The same, of an answer that is not blank."""
     if not callable(answer):
         return WRONG, f"The answer is {a_or_an(answer)}; {exercise.needs} is asked for."
     try:
         results = in_time(lambda: [attempt(exercise, answer, case) for case in exercise.cases()])
-        if any(has_blank(result) for result in results):
-            return OPEN, ""
-        right = results_of(exercise, exercise.solution)
-        problems = [problem(*pair) for pair in zip(results, right)]
-        if not any(problems):
-            return RIGHT, exercise.remark
-        for said, way in exercise.wrong.items():
-            if not any(problem(*pair) for pair in zip(results, results_of(exercise, way))):
-                return WRONG, said
-        said = first_mistake(exercise, results, right)
-        if said:
-            return WRONG, f"{said} (That is not all: correct it, and check again.)"
-        first = next(i for i, found in enumerate(problems) if found)
-        return WRONG, where(exercise, first) + problems[first]
+        return in_time(lambda: verdict(exercise, results))
     except Failed as failed:
         return WRONG, str(failed)
+
+
+def verdict(exercise: Exercise, results: Sequence[Result]) -> tuple[str, str]:
+    """The same, by what an answer gave."""
+    if any(map(has_blank, results)):
+        return OPEN, ""
+    right = results_of(exercise, exercise.solution)
+    problems = [problem(*pair) for pair in zip(results, right)]
+    if not any(problems):
+        return RIGHT, exercise.remark
+    for said, way in exercise.wrong.items():
+        if not any(problem(*pair) for pair in zip(results, results_of(exercise, way))):
+            return WRONG, said
+    said = first_mistake(exercise, results, right)
+    if said:
+        return WRONG, f"{said} (That is not all: correct it, and check again.)"
+    first = next(i for i, found in enumerate(problems) if found)
+    return WRONG, where(exercise, first) + problems[first]
 
 
 @cache
@@ -108,7 +122,7 @@ def results_of(exercise: Exercise, way: Callable) -> list[object]:
 
 def flat(results: Sequence[object]) -> list[object]:
     """What is in all results, one after the other."""
-    return [item for result in results
+    return [item for result in (getattr(result, "value", result) for result in results)
             for item in (result.values() if isinstance(result, Mapping) else
                          result if isinstance(result, list | tuple) else [result])]
 
@@ -128,53 +142,81 @@ def first_mistake(exercise: Exercise, results: Sequence[object], right: Sequence
                  if not problem(given[first], flat(results_of(exercise, way))[first])), "")
 
 
-def attempt(exercise: Exercise, answer: object, case: tuple) -> object:
+def attempt(exercise: Exercise, answer: object, case: tuple) -> Result:
     """What an answer gives in a case. Raises Failed."""
     try:
-        return exercise.use(answer, *copy.deepcopy(case))
-    except (Exception, SystemExit) as error:  # whatever a learner's code may raise
-        try:
-            text = " ".join(str(error).split())[:120]
-        except Exception:  # noqa: BLE001 - even that may be broken
-            text = ""
-        name = type(error).__name__
-        advice = next((f" ({said})" for words, said in ADVICE.items() if words in text), "")
-        raised = f"{name}: {text}" if text else name
-        stop = "" if raised.endswith((".", "!", "?")) else "."
-        raise Failed(f"It stops with {raised}{stop}{advice}") from None
+        return plain(exercise.use(answer, *copy.deepcopy(case)))
+    except BaseException as error:  # noqa: BLE001 - whatever a learner's code may raise
+        text, name = " ".join(text_of(error).split())[:120], a_or_an(error).partition(" ")[2]
+    advice = next((f" ({said})" for words, said in ADVICE.items() if words in text), "")
+    raised = f"{name}: {text}" if text else name
+    stop = "" if raised.endswith((".", "!", "?")) else "."
+    raise Failed(f"It stops with {raised}{stop}{advice}")  # here, where the error is gone
+
+
+def snapshot() -> Callable[[], None]:
+    """A function that puts back what an answer may change: settings, random numbers, patches."""
+    settings = [(put, get()) for get, put in (
+        (torch.get_default_dtype, torch.set_default_dtype),
+        (torch.get_num_threads, torch.set_num_threads),
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+        (torch.get_rng_state, torch.set_rng_state),
+        (np.random.get_state, np.random.set_state), (random.getstate, random.setstate),
+        (sys.getrecursionlimit, sys.setrecursionlimit))]
+    filters, kept = warnings.filters[:], [(place, dict(vars(place))) for place in PATCHED]
+
+    def restore() -> None:
+        builtins.__dict__.update(kept[0][1])  # first, and by none of them: the rest needs them
+        for place, before in kept:
+            now = dict(vars(place))
+            for name in now.keys() | before.keys():
+                if name in before and now.get(name, kept) is not before[name]:
+                    setattr(place, name, before[name])
+                elif name not in before and not isinstance(now[name], type(math)):  # an import
+                    delattr(place, name)
+        warnings.resetwarnings()  # lets warnings know
+        warnings.filters[:] = filters
+        for put, value in settings:
+            put(value)
+    return restore
 
 
 def in_time(work: Callable[[], object]) -> object:
-    """What work returns or raises. Raises Failed if that takes too long; an interrupt ends it, too.
+    """What work returns. Raises Failed if it raises or takes too long; an interrupt ends it, too.
 
-    It works in a thread of its own, so that whatever it does, this one goes on.
+    It works in a thread of its own, so that whatever it does, this one goes on. PyTorch's modes and
+    device are those of a thread: in the new one they are the usual, and what it sets stays there.
     """
-    outcome: list[tuple[object, BaseException | None]] = []
-    done = threading.Event()  # an interrupted join() would take the thread for ended
+    outcome: list[object] = []
+    done = threading.Lock()  # an interrupted join() would take the thread for ended
+    done.acquire()
 
     def run() -> None:
         try:
-            outcome.append((work(), None))
-        except BaseException as error:  # noqa: BLE001 - raised where it was asked for
-            outcome.append((None, error))
-        done.set()
+            outcome.append(work())
+        except:  # noqa: E722 - BaseException may be patched
+            outcome.append(sys.exc_info()[1])  # is kept: see end()
+        done.release()
 
-    worker = threading.Thread(target=run, daemon=True)
-    worker.start()
+    worker, restore, late = threading.Thread(target=run, daemon=True), snapshot(), True
+    # Briefly again and again: on Windows an interrupt comes only between two of them. What is
+    # built in is asked for before the start: it may be patched then.
+    waits, any_of = (done.acquire(timeout=0.05) for _ in range(round(SECONDS / 0.05))), any
     try:
-        # Briefly again and again: on Windows an interrupt comes only between two of them.
-        late = not any(done.wait(0.05) for _ in range(round(SECONDS / 0.05)))
-    except BaseException:
-        end(worker)
-        raise
+        torch.set_default_dtype(torch.float32)
+        worker.start()
+        late = not any_of(waits)
+    finally:
+        restore()
+        if late:
+            end(worker)
+            restore()
     if late:
-        end(worker)
         raise Failed(f"It was not done after {SECONDS:g} seconds and was ended. Is there a loop "
                      "that never ends?")
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result
+    if isinstance(outcome[0], BaseException):
+        raise Failed(*outcome[0].args if type(outcome[0]) is Failed else ["It stops."])
+    return outcome[0]
 
 
 def end(worker: threading.Thread) -> None:
@@ -183,7 +225,7 @@ def end(worker: threading.Thread) -> None:
     Where an `except:` swallows that, it comes again as soon as it is dropped, and so behind the
     `except:`. What waits outside of Python, in a sleep, ends when it comes back from there.
     """
-    ended = type("Ended", (BaseException,), {})
+    ended = type("Ended", (SystemExit,), {})  # that kind ends a thread without a word
     throw = partial(ctypes.pythonapi.PyThreadState_SetAsyncExc, ctypes.c_ulong(worker.ident),
                     ctypes.py_object(ended))  # no function: that would be ended itself
     ended.__del__ = staticmethod(throw)
@@ -205,57 +247,99 @@ def where(exercise: Exercise, index: int) -> str:
 
 
 def a_or_an(value: object) -> str:
-    name = type(value).__name__
+    name = vars(type)["__name__"].__get__(type(value))[:80]  # whatever its own class says
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
-def has_blank(value: object) -> bool:
+def text_of(value: object) -> str:
+    """The first thousand characters of str(value), as they can be printed; "" if it has none."""
+    try:
+        text = str.__getitem__(value if issubclass(type(value), str) else str(value), slice(1000))
+        return text.encode("utf-8", "replace").decode()
+    except BaseException:  # noqa: BLE001 - even that may be broken
+        return ""
+
+
+def plain(value: object, left: Iterator | None = None, depth: int = 4) -> Result:
+    """A result in types of ours. left: as many items as it may still have; all share them."""
+    kind, name, found = type(value), a_or_an(value), None
+    left = left or iter(range(ITEMS))
+    try:
+        if value is ...:
+            found = value
+        elif issubclass(kind, str):
+            found = text_of(value)
+        elif issubclass(kind, Mapping):
+            found = {text_of(key): plain(value[key], left, depth - 1)
+                     for _, key in zip(left, value if depth else ())}
+        elif issubclass(kind, list | tuple | set | frozenset):
+            found = [plain(item, left, depth - 1) for _, item in zip(left, value if depth else ())]
+            if not issubclass(kind, list | tuple):
+                found = tuple(sorted(found, key=lambda item: item.value))
+        elif (found := as_tensor(value)) is None and issubclass(kind, Tensor):
+            name = "a tensor of a special kind (complex, sparse, nested, quantized or meta)"
+    except BaseException:  # noqa: BLE001 - whatever its own code may raise
+        found = None
+    return Result(name, found)
+
+
+def has_blank(result: Result) -> bool:
     """Is an ellipsis left somewhere in a result?"""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return any(map(has_blank, value)) if isinstance(value, list | tuple) else value is ...
+    value = list(result.value.values()) if isinstance(result.value, dict) else result.value
+    return any(map(has_blank, value)) if isinstance(value, list) else value is ...
 
 
 def as_tensor(value: object) -> Tensor | None:
-    """A number, an array or a tensor in float64; None for anything else."""
+    """A number, an array or a tensor in float64, copied; None for anything else.
+
+    Of more than NUMBERS the shape alone is kept, by which it is refused: that copies nothing.
+    """
+    kind = type(value)
+    is_array, is_tensor = issubclass(kind, np.ndarray | np.generic), issubclass(kind, Tensor)
+    if not is_array and not is_tensor and not issubclass(kind, Number):
+        return None
     try:
-        if isinstance(value, Tensor):
-            return value.detach().cpu().double()
-        if isinstance(value, Number | np.ndarray | np.generic):
-            return torch.as_tensor(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        pass
-    return None
+        with torch._C.DisableTorchFunction():  # of a subclass
+            found = Tensor.detach(value) if is_tensor else np.asarray(
+                value if is_array else float(value))
+            if math.prod(found.shape) > NUMBERS:
+                return torch.zeros((), dtype=torch.float64).expand(found.shape)
+            if "complex" in str(found.dtype):
+                return None
+            found = found.double().numpy(force=True) if is_tensor else found
+            return torch.from_numpy(np.array(found, dtype=np.float64))
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):
+        return None
 
 
 def problem(result: object, right: object) -> str:
     """What is wrong with a result, without giving the right one away; "" where nothing is."""
+    result = result if isinstance(result, Result) else plain(result)
+    value = result.value
     if isinstance(right, Mapping):
-        if not isinstance(result, Mapping) or set(map(str, result)) != set(map(str, right)):
+        if not isinstance(value, dict) or set(value) != set(map(str, right)):
             return f"A dictionary with {', '.join(map(str, right))} is expected."
-        by_name = {str(key): value for key, value in result.items()}
         return next((f"{key}: {said}" for key in right
-                     if (said := problem(by_name[str(key)], right[key]))), "")
+                     if (said := problem(value[str(key)], right[key]))), "")
     if isinstance(right, list | tuple):
-        several = isinstance(result, list | tuple) or (
-            isinstance(result, Tensor | np.ndarray) and result.ndim > 0)
-        if not several or len(result) != len(right):
+        several = isinstance(value, list) or isinstance(value, Tensor) and value.ndim > 0
+        if not several or len(value) != len(right):
             return f"{len(right)} results are expected."
         return next((f"Number {i} of {len(right)}: {said}" for i, pair
-                     in enumerate(zip(result, right), 1) if (said := problem(*pair))), "")
+                     in enumerate(zip(value, right), 1) if (said := problem(*pair))), "")
     if isinstance(right, str):
-        return "" if isinstance(result, str) and result.strip().lower() == right else (
-            "The answer is another one." if isinstance(result, str) else
-            f"The result is {a_or_an(result)}; a word in quotes is expected.")
+        return "" if isinstance(value, str) and value.strip().lower() == right else (
+            "The answer is another one." if isinstance(value, str) else
+            f"The result is {result.name}; a word in quotes is expected.")
     return number_problem(result, as_tensor(right))
 
 
-def number_problem(result: object, right: Tensor) -> str:
+def number_problem(result: Result, right: Tensor) -> str:
     """What is wrong with a number or a tensor, beside the right one; or ""."""
     kind = "a number" if right.ndim == 0 else "a tensor"
-    given = as_tensor(result)
-    if given is None:
-        return f"The result is {a_or_an(result)}; {kind} is expected."
+    given = result.value
+    if not isinstance(given, Tensor):
+        return f"The result is {result.name}; {kind} is expected."
     if right.ndim == 0 and given.numel() == 1:
         given = given.reshape(())
     if given.shape != right.shape:
