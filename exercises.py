@@ -17,7 +17,7 @@ import textwrap
 from torch import Tensor
 
 from coursepack.exercises import batch, by_hand, changes, fair, grading, groups, scale
-from coursepack.exercises.grading import OPEN, RIGHT, Exercise, Result, a_or_an, plain, text_of
+from coursepack.exercises.grading import OPEN, RIGHT, Exercise, Result, a_or_an, plain, word
 
 EXERCISES: dict[str, Exercise] = {
     **by_hand.EXERCISES,
@@ -39,7 +39,7 @@ def say(text: str) -> None:
 
 def find(name: object) -> str:
     """The name of an exercise; where there is none, "" and a line that says which there are."""
-    text = text_of(name) if issubclass(type(name), str) else None
+    text = word(name)
     if text in EXERCISES:
         return text
     called = a_or_an(name) if text is None else repr(text[:40])
@@ -83,9 +83,8 @@ def solution_text(name: str) -> str:
 
 def progress(notebook: str = "") -> None:
     """Print which exercises are done: those of a notebook, such as "00", or all."""
-    wanted = text_of(notebook) if issubclass(type(notebook), str) else None
-    own = [name for name, exercise in EXERCISES.items()
-           if wanted in ("", exercise.notebook)]
+    wanted = word(notebook)
+    own = [name for name, exercise in EXERCISES.items() if wanted in ("", exercise.notebook)]
     for name in own:
         print(f"{EXERCISES[name].notebook}  {name}: {state[name]}")
     done = sum(state[name] == RIGHT for name in own)
@@ -101,7 +100,7 @@ def compare(prediction: object, result: object, unit: str = "") -> None:
     """
     try:
         guess, found, unit = grading.in_time(
-            lambda: (plain(prediction), plain(result), text_of(unit)))
+            lambda: (plain(prediction), plain(result), word(unit) or ""))
     except grading.Failed as failed:
         say(str(failed))
         return

@@ -2,10 +2,12 @@
 
 import _thread
 import math
+import random
 import re
 import signal
 import sys
 import threading
+import warnings
 
 import nbformat
 import numpy as np
@@ -212,3 +214,41 @@ def test_table_says_who_solved_what_and_takes_no_line_that_looks_like_it(tmp_pat
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines() == [
         "notebook,number_of_means,normalize,BatchNorm,stopped in", "ada,yes,no,-,-",
         "bob,-,-,-,cell 40: NameError", "eve,-,-,-,not a notebook (NotJSONError)", "joe,-,-,-,-"]
+
+
+class Liar:
+    """An object that says it is a list, and ends the program of whoever treats it as one."""
+
+    def leave(self, *args):
+        raise GeneratorExit
+
+    __class__ = property(lambda self: list)
+    __len__ = __iter__ = __getitem__ = __str__ = __repr__ = __eq__ = __float__ = leave
+
+
+ITSELF, VIEW = [1], torch.zeros(1).expand(4 * 10**12)  # of 16 TB, if it were copied
+ITSELF.append(ITSELF)
+DEEDS = """raise GeneratorExit|raise KeyboardInterrupt|torch.inference_mode().__enter__()
+torch.set_default_dtype(torch.half)|torch.set_default_device('meta')|torch.set_num_threads(3)
+np.random.seed(5)|random.seed(5)|warnings.simplefilter('error')|sys.stdout = None|del torch.sqrt
+torch.Tensor.mean = math.sqrt = None|sys.modules['builtins'].len = 3"""
+
+
+@pytest.mark.parametrize("deed", [*re.split(r"[|\n]", DEEDS), Liar(), ITSELF, VIEW, VIEW.numpy(),
+    {2, "a"}, torch.ones(2).to_sparse(), torch.ones(2) * 1j,
+    torch.nested.nested_tensor([VIEW[:1]], layout=torch.jagged)], ids=type)
+def test_nothing_of_an_answer_stays_and_whatever_it_gives_is_compared(deed, said):
+    def state():
+        drawn = [torch.get_rng_state().sum(), np.random.get_state()[1].sum(), random.getstate()]
+        threads = grading.in_time(torch.get_num_threads)  # a new thread's: each has its own
+        return [str((drawn, threads, torch.get_default_dtype(), torch.is_inference_mode_enabled())),
+                [*warnings.filters], *({**vars(place)} for place in (torch, torch.Tensor, math))]
+
+    def answer(*args):
+        return exec(deed, globals()) if isinstance(deed, str) else deed
+
+    before = state()
+    assert said(exercises.check, "normalize", answer).startswith("normalize: not yet. ")
+    assert state() == before
+    for prediction, result in ((deed, 2), (2, deed), (deed, deed), ([deed], [2])):
+        assert said(exercises.compare, prediction, result).endswith(".")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from numbers import Number
+from operator import is_
 
 import numpy as np
 import torch
@@ -168,7 +169,9 @@ def snapshot() -> Callable[[], None]:
     def restore() -> None:
         builtins.__dict__.update(kept[0][1])  # first, and by none of them: the rest needs them
         for place, before in kept:
-            now = dict(vars(place))
+            now = vars(place)
+            if len(now) == len(before) and all(map(is_, now.values(), before.values())):
+                continue  # quickly: there are three thousand of them
             for name in now.keys() | before.keys():
                 if name in before and now.get(name, kept) is not before[name]:
                     setattr(place, name, before[name])
@@ -198,14 +201,13 @@ def in_time(work: Callable[[], object]) -> object:
             outcome.append(sys.exc_info()[1])  # is kept: see end()
         done.release()
 
-    worker, restore, late = threading.Thread(target=run, daemon=True), snapshot(), True
-    # Briefly again and again: on Windows an interrupt comes only between two of them. What is
-    # built in is asked for before the start: it may be patched then.
+    # Briefly again and again: on Windows an interrupt comes only between two of them.
     waits, any_of = (done.acquire(timeout=0.05) for _ in range(round(SECONDS / 0.05))), any
+    worker, restore, late = threading.Thread(target=run, daemon=True), snapshot(), True
+    torch.set_default_dtype(torch.float32)
+    worker.start()
     try:
-        torch.set_default_dtype(torch.float32)
-        worker.start()
-        late = not any_of(waits)
+        late = not any_of(waits)  # by its old name it may be patched by now
     finally:
         restore()
         if late:
@@ -251,12 +253,18 @@ def a_or_an(value: object) -> str:
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
+def word(value: object) -> str | None:
+    """The first thousand characters of a text, as they can be printed; None of anything else."""
+    if not issubclass(type(value), str):
+        return None
+    return str.__getitem__(value, slice(1000)).encode("utf-8", "replace").decode()
+
+
 def text_of(value: object) -> str:
-    """The first thousand characters of str(value), as they can be printed; "" if it has none."""
+    """What an error or a key says of itself; "" if that is broken."""
     try:
-        text = str.__getitem__(value if issubclass(type(value), str) else str(value), slice(1000))
-        return text.encode("utf-8", "replace").decode()
-    except BaseException:  # noqa: BLE001 - even that may be broken
+        return word(str(value))
+    except BaseException:  # noqa: BLE001 - whatever its own code may raise
         return ""
 
 
@@ -268,7 +276,7 @@ def plain(value: object, left: Iterator | None = None, depth: int = 4) -> Result
         if value is ...:
             found = value
         elif issubclass(kind, str):
-            found = text_of(value)
+            found = word(value)
         elif issubclass(kind, Mapping):
             found = {text_of(key): plain(value[key], left, depth - 1)
                      for _, key in zip(left, value if depth else ())}
