@@ -218,7 +218,6 @@ def test_table_says_who_solved_what_and_takes_no_line_that_looks_like_it(tmp_pat
 
 class Liar:
     """An object that says it is a list, and ends the program of whoever treats it as one."""
-
     def leave(self, *args):
         raise GeneratorExit
 
@@ -244,11 +243,8 @@ def test_nothing_of_an_answer_stays_and_whatever_it_gives_is_compared(deed, said
         return [str((drawn, threads, torch.get_default_dtype(), torch.is_inference_mode_enabled())),
                 [*warnings.filters], *({**vars(place)} for place in (torch, torch.Tensor, math))]
 
-    def answer(*args):
-        return exec(deed, globals()) if isinstance(deed, str) else deed
-
-    before = state()
-    assert said(exercises.check, "normalize", answer).startswith("normalize: not yet. ")
-    assert state() == before
+    before, act = state(), exec if isinstance(deed, str) else lambda deed, scope: deed
+    heard = said(exercises.check, "normalize", lambda *args: act(deed, globals()))
+    assert (state(), heard[:20]) == (before, "normalize: not yet. ")
     for prediction, result in ((deed, 2), (2, deed), (deed, deed), ([deed], [2])):
         assert said(exercises.compare, prediction, result).endswith(".")

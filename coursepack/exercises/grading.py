@@ -148,7 +148,11 @@ def attempt(exercise: Exercise, answer: object, case: tuple) -> Result:
     try:
         return plain(exercise.use(answer, *copy.deepcopy(case)))
     except BaseException as error:  # noqa: BLE001 - whatever a learner's code may raise
-        text, name = " ".join(text_of(error).split())[:120], a_or_an(error).partition(" ")[2]
+        name = a_or_an(error).partition(" ")[2]
+        try:
+            text = " ".join(word(str(error)).split())[:120]
+        except BaseException:  # noqa: BLE001 - even that may be broken
+            text = ""
     advice = next((f" ({said})" for words, said in ADVICE.items() if words in text), "")
     raised = f"{name}: {text}" if text else name
     stop = "" if raised.endswith((".", "!", "?")) else "."
@@ -161,8 +165,8 @@ def snapshot() -> Callable[[], None]:
         (torch.get_default_dtype, torch.set_default_dtype),
         (torch.get_num_threads, torch.set_num_threads),
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-        (torch.get_rng_state, torch.set_rng_state),
-        (np.random.get_state, np.random.set_state), (random.getstate, random.setstate),
+        (torch.get_rng_state, torch.set_rng_state), (random.getstate, random.setstate),
+        (np.random.get_state, np.random.set_state),
         (sys.getrecursionlimit, sys.setrecursionlimit))]
     filters, kept = warnings.filters[:], [(place, dict(vars(place))) for place in PATCHED]
 
@@ -249,7 +253,7 @@ def where(exercise: Exercise, index: int) -> str:
 
 
 def a_or_an(value: object) -> str:
-    name = vars(type)["__name__"].__get__(type(value))[:80]  # whatever its own class says
+    name = word(vars(type)["__name__"].__get__(type(value)))[:80]  # whatever its own class says
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
@@ -258,14 +262,6 @@ def word(value: object) -> str | None:
     if not issubclass(type(value), str):
         return None
     return str.__getitem__(value, slice(1000)).encode("utf-8", "replace").decode()
-
-
-def text_of(value: object) -> str:
-    """What an error or a key says of itself; "" if that is broken."""
-    try:
-        return word(str(value))
-    except BaseException:  # noqa: BLE001 - whatever its own code may raise
-        return ""
 
 
 def plain(value: object, left: Iterator | None = None, depth: int = 4) -> Result:
@@ -278,7 +274,7 @@ def plain(value: object, left: Iterator | None = None, depth: int = 4) -> Result
         elif issubclass(kind, str):
             found = word(value)
         elif issubclass(kind, Mapping):
-            found = {text_of(key): plain(value[key], left, depth - 1)
+            found = {word(str(key)): plain(value[key], left, depth - 1)
                      for _, key in zip(left, value if depth else ())}
         elif issubclass(kind, list | tuple | set | frozenset):
             found = [plain(item, left, depth - 1) for _, item in zip(left, value if depth else ())]
