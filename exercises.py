@@ -145,13 +145,13 @@ def difference(prediction: Result, result: Result, unit: str) -> str:
         return "A prediction here is a finite number."  # and not 10**400
     if not isinstance(guess, Tensor) or guess.ndim:
         return f"A prediction here is a finite number, not {prediction.name}."
+    if value.isfinite() and not guess.isfinite():
+        return "A prediction here is a finite number."
     is_truth = result.name in ("a bool", "a bool_")
     if is_truth or not value.isfinite():
         said = f"{bool(value)}" if is_truth else f"{value.item()}"
         right = f"{guess.item()}" == f"{value.item()}"
         return f"As you predicted: {said}." if right else f"You did not predict that: {said}."
-    if not guess.isfinite():
-        return "A prediction here is a finite number."
     return distance(guess.item(), value.item(), unit)
 
 

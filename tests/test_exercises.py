@@ -234,8 +234,7 @@ torch.Tensor.mean = math.sqrt = None|sys.modules['builtins'].len = 3"""
 
 
 @pytest.mark.parametrize("deed", [*re.split(r"[|\n]", DEEDS), Liar(), ITSELF, VIEW, VIEW.numpy(),
-    {2, "a"}, torch.ones(2).to_sparse(), torch.ones(2) * 1j,
-    torch.nested.nested_tensor([VIEW[:1]], layout=torch.jagged)], ids=type)
+    {2, "a"}, VIEW[:9] * 1j, torch.nested.nested_tensor([VIEW[:1]], layout=torch.jagged)], ids=type)
 def test_nothing_of_an_answer_stays_and_whatever_it_gives_is_compared(deed, said):
     def state():
         drawn = [torch.get_rng_state().sum(), np.random.get_state()[1].sum(), random.getstate()]
