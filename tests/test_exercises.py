@@ -20,7 +20,7 @@ from torch import nn
 import exercises
 import model
 from coursepack.exercises import by_hand, grading
-from coursepack.exercises.grading import OPEN, RIGHT, WRONG, grade, problem
+from coursepack.exercises.grading import OPEN, RIGHT, WRONG, grade
 from coursepack.files import ROOT
 from exercises import EXERCISES
 
@@ -124,19 +124,10 @@ def test_a_prediction_is_told_how_far_off_it_was(prediction, result, unit, expec
     assert said(exercises.compare, prediction, result, unit) == expected
 
 
-def test_a_prediction_and_a_name_may_be_anything(said):
+def test_a_name_may_be_anything(said):
     for odd in NONSENSE:
-        for result in (24.7, "up", [1, 2], {"a": 1}):
-            assert said(exercises.compare, odd, result)
         for call in (exercises.hint, exercises.solution, lambda name: exercises.check(name, 3)):
             assert re.match("No exercise is called .*: number_of_means", said(call, odd))
-
-
-def test_what_is_wrong_is_said_without_giving_the_answer_away():
-    assert problem(3, 128) == "The result is 3, and that is not it."
-    assert "(2,) is expected" in problem(torch.zeros(3), torch.ones(2))
-    assert problem({"a": 1}, {"b": 1}) == "A dictionary with b is expected."
-    assert problem((1, 2), (1, 3)).startswith("Number 2 of 2: ")
 
 
 def set_weight(net):
