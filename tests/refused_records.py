@@ -117,7 +117,7 @@ UNLIKE = [  # what is as it was written, and of something else: what reads it, c
     ("a checkpoint renamed from another run", with_checkpoint, partial(rewrite_checkpoint, run={}),
      "of another run"),
     ("a table with a row of no run", with_table, partial(rewrite_rows, add={"seed": 99}),
-     "rates.csv has norm", "studies/rates.yaml does not ask"),
+     "rates.csv has norm", "study's file does not ask"),
     ("a table with a row twice", with_table, partial(rewrite_rows, add={}), "not twice"),
     ("a record of a study twice", with_records, lambda file: shutil.copy(
         file, file.with_stem(f"{file.stem} copy")), "gn_l1-seed1 copy.json is of no run"),

@@ -141,6 +141,14 @@ def mistakes(label, prediction):
                          np.array(prediction, int), np.full(n, 0.9), np.full(n, 0.1))
 
 
+def test_a_name_is_drawn_as_it_is_and_not_as_a_formula():
+    record, name = RECORD | {"data": RECORD["data"] | {"name": "$x^$"}}, "$x^$"
+    for figure in (figures.plot_graph([record], ["loss"], name),
+                   figures.show_images(np.zeros((1, 1, 9, 9), np.uint8), [name], [name]),
+                   pictures.plot_confusions([mistakes([3], [8])], [name] * 10, record)):
+        figure.draw_without_rendering()
+
+
 def test_mixed_up_classes_are_counted_and_of_many_the_most_frequent_are_shown():
     figure = pictures.plot_confusions([mistakes([3, 3, 5], [8, 8, 3])] * 3, DIGITS, RECORD)
     [ax] = figure.axes

@@ -98,6 +98,7 @@ class Rows(Study):
         for table in tables:
             own, some = rows.read_rows(table)
             rows.check_head(table, own, head)
+            rows.check_points(table, map(self.point, some), self.runs)
             head, found = own | head, {self.point(row): row for row in some} | found
         return head, found
 

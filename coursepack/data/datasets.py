@@ -139,10 +139,9 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise:
     chosen = drawn if subset_seed else slice(size)
     images, labels = images[chosen], labels[chosen]
     if lost := {*data.train_labels.unique().tolist()} - {*labels.unique().tolist()}:
-        names = ", ".join(data.classes[label] for label in sorted(lost)[:5])
         raise ValueError(f"train_size={train_size}, holdout={holdout}, subset_seed={subset_seed}: "
-                         f"of {len(lost)} classes of {data.name} ({names}) no image is left to "
-                         "train on. Choose more images, or draw them by another subset_seed.")
+                         f"of {len(lost)} classes of {data.name}, such as {data.classes[min(lost)]}"
+                         ", no image is left. Choose more, or draw them by another subset_seed.")
     if label_noise:
         wrong = torch.randperm(size, generator=draw)[:round(label_noise * size)]
         other = torch.randint(1, len(data.classes), (len(wrong),), generator=draw)

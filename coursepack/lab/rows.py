@@ -10,7 +10,8 @@ import json
 import os
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def check_head(file: Path, there: dict, head: dict) -> None:
                              "Restore the study's file or the data, or move that file away.")
 
 
+def check_points(file: Path, points: Iterable[str], asked: Container[str]) -> None:
+    """Raise ValueError unless all points of a file are asked for by its study, each once."""
+    counts = Counter(points)
+    if extra := [point for point in counts if point not in asked or counts[point] > 1]:
+        raise ValueError(f"{file} has {extra[0]}, for which the study's file does not ask, or not "
+                         "twice. Restore one of the two (git checkout).")
+
+
 def read_table(file: Path) -> tuple[dict, pd.DataFrame]:
     """Head and rows of a table; factors and seed are exactly what they were in the recipes."""
     text = files.read_kept(file, "Restore it, or move it away: make study makes its runs again.")
@@ -154,7 +163,6 @@ def spell(value: object) -> str:
     return str(value)
 
 
-# ------------------------------------------------------------------------------ who reads it
 def load_table(study: str) -> pd.DataFrame:
     """The published table of a study, if there is one; attrs["missing"]: how many it lacks."""
     file = files.ROOT / studies.RESULTS / f"{study}.csv"
@@ -164,11 +172,8 @@ def load_table(study: str) -> pd.DataFrame:
                          f"{', '.join(there)}. Make it with: make study STUDY={study}")
     head, rows = read_table(file)
     asked = studies.check_runs(study, studies.read_study(study))
-    wanted = {describe_point(vars(recipe), head["factors"]) for recipe in asked}
-    points = [describe_point(row, head["factors"]) for row in rows.to_dict("records")]
-    if extra := [point for point in points if point not in wanted or points.count(point) > 1]:
-        raise ValueError(f"{file} has {extra[0]}, for which studies/{study}.yaml does not ask, or "
-                         "not twice. Restore one of them (git checkout).")
+    there = [describe_point(row, head["factors"]) for row in rows.to_dict("records")]
+    check_points(file, there, {describe_point(vars(one), head["factors"]) for one in asked})
     rows.attrs |= head | {"runs": len(asked), "missing": len(asked) - len(rows)}
     return rows
 

@@ -58,10 +58,7 @@ class Run(NamedTuple):
 
 # ------------------------------------------------------------------------ what its file says
 class UniqueKeys(yaml.SafeLoader):
-    """YAML without keys given twice, or aliases: nine lines of them can fill any memory.
-
-    Numbers are those of YAML 1.2: 1e-3 is one, and of 010, 1:30, yes YAML 1.1 makes 8, 90, true.
-    """
+    """YAML 1.2's numbers (1.1 makes 8 of 010); no key twice; no aliases, which can fill memory."""
 
     yaml_implicit_resolvers = {}
 

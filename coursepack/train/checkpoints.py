@@ -62,12 +62,11 @@ def locked(recipe: Recipe, until_saved: bool = False) -> Iterator[None]:
     try:
         with contextlib.suppress(NotImplementedError):  # a file system without locks
             lock.acquire(timeout=0)
+            files.clear_rests(folder)
     except filelock.Timeout as error:
         raise PermissionError(f"run {recipe.run_name!r} is being trained by another process, in "
                               f"{folder}. Wait for its end, or choose another run_name.") from error
     LOCKS[folder] = lock
-    if lock.is_locked:
-        files.clear_rests(folder)
     with contextlib.ExitStack() as at_the_end:
         at_the_end.callback(lambda: LOCKS.pop(folder, lock).release(force=True))
         yield
@@ -112,15 +111,13 @@ def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
                   "PyTorch: that stays as it is, and this run begins anew.", file=sys.stderr)
         return [], threads.THREADS
     instead = "Remove it, and the run begins anew; or choose another run_name."
-    content = files.read_kept(file, instead)
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(files.read_kept(file, instead)), "cpu", weights_only=True)
     history, used = state["history"], state["threads"]
     if state["run"] != run:
         raise ValueError(f"{file} is of another run than its name says. {instead}")
     if used > max(joblib.cpu_count(), threads.THREADS):
-        raise ValueError(f"{file} was made with {used} threads, and the digits of a run depend on "
-                         f"them; here are {joblib.cpu_count()} cores. Go on with the environment "
-                         f"variable OMP_NUM_THREADS={used}. {instead}")
+        raise ValueError(f"{file} was made with {used} threads, more than there are cores, and its "
+                         f"digits depend on that. Go on with OMP_NUM_THREADS={used}. {instead}")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     print(f"This run was interrupted: continuing after epoch {len(history)}, with {used} "
