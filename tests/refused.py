@@ -18,8 +18,6 @@ from coursepack.files import ROOT
 
 OURS = ("coursepack", "exercises.py", "model.py", "tools", "upkeep", "utils.py")
 FOR_USERS = (ValueError, OSError, FloatingPointError)  # kinds of errors that have a message of ours
-
-
 ALONE = object()  # in place of a word: in a process of its own, as it takes memory or never ends
 
 

@@ -165,7 +165,6 @@ POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
 
 
 def graph(keys, **changes):
-    """Draws a graph of a run whose first epoch is changed."""
     record = make_record("batch", 1, 0.9)
     record["epochs"][0] |= changes
     figures.plot_graph([record], keys)

@@ -8,8 +8,8 @@ import pickle
 import shutil
 import socket
 import threading
-import zipfile
 import urllib.error
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
