@@ -1,12 +1,15 @@
 """Unfinished runs: going on with the same one only, and one process at a time."""
 
+from pickle import UnpicklingError
 from unittest import mock
 
 import filelock
 import pytest
 import torch
 from helpers import files_in, first, fit, make_recipe, set_free
+from refused import Trap
 
+from coursepack import files
 from coursepack.files import ROOT
 from coursepack.runs.records import save_run
 from coursepack.train import checkpoints, loop
@@ -49,6 +52,13 @@ def test_interrupted_training_goes_on_until_it_is_saved(data, unfinished, capsys
     capsys.readouterr()
     fit(data, recipe)
     assert "epoch  1/3" in capsys.readouterr().out  # from the start
+
+
+def test_a_checkpoint_that_is_as_it_was_written_runs_no_code_all_the_same(data, unfinished):
+    recipe, file = unfinished
+    files.replace_file(file, lambda path: torch.save({"run": Trap()}, path), kept=True)
+    with pytest.raises(UnpicklingError, match="weights_only"):
+        fit(data, recipe)
 
 
 def test_one_other_choice_pixel_label_or_version_makes_another_run(tmp_path, monkeypatch, data):

@@ -104,30 +104,6 @@ def test_summary_alone_is_of_the_published_runs_and_refuses_others_of_those_name
     assert (place / "runs/ln_l2/record.json").read_text() == own
 
 
-@pytest.mark.slow
-def test_what_is_kept_of_a_notebook_is_the_same_however_it_came(place, monkeypatch):
-    """Stdout in one piece, papermill's cell with the same id, and of golden ones no pictures."""
-    def said(text, name="stdout"):
-        return nbformat.v4.new_output("stream", name=name, text=text)
-
-    monkeypatch.setattr(course, "GOLDEN", place / "published")
-    picture = nbformat.v4.new_output("display_data", {"image/png": "", "text/plain": "a figure"})
-    for outputs in [[said("1\n2\n"), picture, said("3\n")],
-                    [said("1\n"), said("bar", "stderr"), said("2\n"), picture, said("3\n")]]:
-        cell = nbformat.v4.new_code_cell(outputs=outputs, metadata={
-            "tags": ["injected-parameters"], "papermill": {"duration": 1}})
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={
-            "papermill": {"duration": 1}, "language_info": {"name": "python", "version": "3.11"}}),
-            place / "run.ipynb")
-        course.keep_outputs([place / "run.ipynb"], course.GOLDEN)
-        notebook = nbformat.read(course.GOLDEN / "run.ipynb", as_version=4)
-        [kept] = notebook.cells
-        assert notebook.metadata == {"language_info": {"name": "python"}}
-        assert (kept.id, [*kept.metadata]) == ("injected-parameters", ["tags"])
-        assert [out.get("text") or out.data for out in kept.outputs] == [
-            "1\n2\n", {"text/plain": "a figure"}, "3\n"]
-
-
 @pytest.mark.parametrize(("changes", "is_kept"), [
     ({"seconds": 2.0, "environment": {"code": "b"}, "parameters": {"seed": 1, "skip": False},
       "epochs": [{"loss": 0.5, "train_seconds": 2.0}]}, False),
