@@ -113,7 +113,7 @@ CASES = rows("Data files", [
         npz(), then=partial(take_part, train_size=size, holdout=holdout)), f"train_size={size}, "
         f"holdout={holdout}", *words) for size, holdout, *words in [
             (21, 10, "only 30 training images"), (0, 30), (31, 0),
-            (7, 0, "of 3 classes", "such as 7", "another subset_seed")]],
+            (7, 0, "of 3 of its classes, such as 7", "another subset_seed")]],
     ("a forgotten hook on all modules of PyTorch", load(npz(), during=HOOKS),
      "register_module_forward_hook", "remove()"),
 ]) + rows("Data folders and downloads", [

@@ -140,8 +140,8 @@ def take_part(data: Dataset, train_size: int, subset_seed: int = 0, label_noise:
     images, labels = images[chosen], labels[chosen]
     if lost := {*data.train_labels.unique().tolist()} - {*labels.unique().tolist()}:
         raise ValueError(f"train_size={train_size}, holdout={holdout}, subset_seed={subset_seed}: "
-                         f"of {len(lost)} classes of {data.name}, such as {data.classes[min(lost)]}"
-                         ", no image is left. Choose more, or draw them by another subset_seed.")
+                         f"{data.name} loses all images of {len(lost)} of its classes, such as "
+                         f"{data.classes[min(lost)]}. Choose more, or draw by another subset_seed.")
     if label_noise:
         wrong = torch.randperm(size, generator=draw)[:round(label_noise * size)]
         other = torch.randint(1, len(data.classes), (len(wrong),), generator=draw)
