@@ -19,7 +19,8 @@ from coursepack import files
 from coursepack.files import ROOT
 from coursepack.runs import records
 from coursepack.train import batches, checkpoints, loop
-from coursepack.train.recipe import CHOICES, NETWORK, RANGES, Recipe, check_network, with_defaults
+from coursepack.train import recipe as room
+from coursepack.train.recipe import CHOICES, FIELDS, RANGES, Recipe, with_defaults
 from model import ARCHITECTURES, NORMS, check_norm, keeps_shape
 
 
@@ -105,6 +106,7 @@ def numbers(name):
 def recipes(draw, **fixed):
     """Strategy: every kind of Recipe that is accepted; fixed: parameters as they have to be."""
     drawn = {name: draw(numbers(name)) for name, *_ in RANGES}
+    drawn |= {name: draw(st.booleans()) for name, f in FIELDS.items() if f.type is bool}
     drawn |= {name: draw(st.sampled_from(some)) for name, some in CHOICES.items()}
     drawn |= {"dataset": "mnist_sample", "arch": draw(st.sampled_from(list(ARCHITECTURES))),
               "norm": draw(st.sampled_from([*NORMS, "BN", "gn"])),
@@ -113,13 +115,12 @@ def recipes(draw, **fixed):
               "augment": draw(st.sampled_from(["none", "rotate", "rotate+shift+flip"])),
               "run_name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", fullmatch=True))}
     drawn |= fixed
-    drawn["skip"] = fixed.get("skip", draw(st.booleans()) and any(
-        keeps_shape(ARCHITECTURES[drawn["arch"]])))
+    drawn["skip"] &= any(keeps_shape(ARCHITECTURES[drawn["arch"]]))
     if check_norm(drawn["norm"]) == "group" and "groups" not in fixed:
         drawn["groups"] = draw(st.sampled_from([1, 2]))  # elsewhere any number is idle
     drawn |= {name: min(drawn[name], 0.5 / drawn["lr"]) for name in ("l2", "weight_decay")}
-    if not check_network(**{name: drawn[name] for name in NETWORK}):  # no weight before a norm
-        drawn["l2_step"] = "gradient"
+    if not room.check_network(**{name: drawn[name] for name in room.NETWORK}):
+        drawn["l2_step"] = "gradient"  # no weight stands before a norm
     if drawn["l2_step"] == "learning_rate":  # what each of these goes together with
         drawn |= {"momentum": 0.0, "l1": 0.0, "penalize": "weights", "optimizer": "sgd"}
     if drawn["l1_step"] == "proximal":
