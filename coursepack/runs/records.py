@@ -144,7 +144,7 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
     record = load_record(file := find_record(folder, name))
     images = file.with_name(MISTAKES) if file.name == RECORD else file.with_suffix(".npz")
     content = files.read_kept(images, "Run its recipe notebook again.")
-    if files.seal(content)[0] != record["mistakes"]:
+    if files.seal(content)[0] != record.get("mistakes"):
         raise ValueError(f"{images} is not that of {file}: two runs are mixed up. "
                          "Run its recipe notebook again.")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
