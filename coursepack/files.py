@@ -41,7 +41,7 @@ def replace_file(path: Path, write: Callable[[Path], object], kept: bool = False
     It is on the disk before it gets its name, so that a power cut leaves the old or the new one.
     kept: it gets a digest, which is returned. Raises OSError that says what and where.
     """
-    temporary, digest = path.with_name(f".{os.getpid()}-{path.name}"), ""
+    temporary, digest = path.with_name(f".unfinished-{os.getpid()}-{path.name}"), ""
     try:
         write(temporary)
         if kept:
@@ -106,13 +106,13 @@ def read_kept(path: Path, again: str) -> bytes:
 
 def clear_rests(folder: Path, name: str = "*") -> None:
     """Remove what killed processes have left of files of a name, where no other writes to them."""
-    for rest in folder.glob(f".[0-9]*-{name}"):
+    for rest in filter(Path.is_file, folder.glob(f".unfinished-*-{name}")):
         rest.unlink(missing_ok=True)
 
 
 def check_place(name: str, folder: Path) -> None:
     """Raise ValueError for a folder in which files of the course lie; figures may go to images/."""
-    place = folder.resolve()
+    place = Path(os.path.realpath(folder))  # also of a link to itself
     own = place.relative_to(ROOT).parts[:1] if place.is_relative_to(ROOT) else (None,)
     if not own or own[0] in OWN and (name, *own) != ("images_dir", "images"):
         raise ValueError(f"{name} is {place}, where the course's own files lie, and nothing else "

@@ -118,6 +118,8 @@ UNLIKE = [  # what is as it was written, and of something else: what reads it, c
      "of another run"),
     ("a table with a row of no run", with_table, partial(rewrite_rows, add={"seed": 99}),
      "rates.csv has norm", "study's file does not ask"),
+    ("a table of another study", with_table, lambda file: shutil.copy(
+        ROOT / "results" / "rates_norm_first.csv", file), "rates.csv holds runs of another common"),
     ("a table with a row twice", with_table, partial(rewrite_rows, add={}), "not twice"),
     ("a record of a study twice", with_records, lambda file: shutil.copy(
         file, file.with_stem(f"{file.stem} copy")), "gn_l1-seed1 copy.json is of no run"),
@@ -146,8 +148,9 @@ SUMMARY = [  # parameters of notebook 04, or how the other run differs; and word
         ("name", "digits", "data set", "'mnist' (a)", "'digits' (b)"),
         ("source", "sample", "the sample", "(b)", "the full data", "(a)"),
         ("train_size", 9, "number of training images", "10 (a)", "9 (b)"),
-        ("content", "other", "not the same images", "'this' (a)", "'other' (b)")]],
+        ("content", "other", "not the same", "'this' (a)", "'other' (b)")]],
     ({"classes": 11}, ("the classes", "class 10")),
+    ({"data": {"content": "other"}, "factors": "train_size"}, ("images (not the same)",)),
     *[({name: value}, (name, *words)) for name, value, *words in [
         ("runs", "a, mine", "mine", "01, 02, 03", "Finished there: a, b"), ("shown", 0, "shown=0"),
         ("runs_dir", "no-such-folder", "cannot be compared"), ("runs_dir", "a\0b", "no folder"),

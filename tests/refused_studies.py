@@ -38,14 +38,14 @@ OF_NOTEBOOKS = {  # what stands in the file above: what is put there, words of t
     "kind: notebook": [("kind: no_such_kind", "kind='no_such_kind'", "notebook, rows")],
     "about: x": [
         ("x: [", "line", "Mend studies/mine.yaml"), ("abuot: x", "Did you mean 'about'"),
-        ("about: !!python/object/apply:os.getcwd []", "cannot be read"), ("about: 5", "a sentence"),
+        ("about: !!python/object/apply:os.getcwd []", "a tag"), ("about: 5", "a sentence"),
         ("about: x\nexpected: y", "kind notebook='expected'", "recipes"),
         ("about: ''", "about", "a sentence"), ("threads: 0", "0", "1 to 1000"),
         ("threads: 1001", "1001"), ("about: x\nfactors: [momentum]", "momentum", "batch_s")],
     "epochs: 2": [
         ("no_such: 1", "parameter='no_such'"), ("seed: 3", "'seed'"), ("epochs: 0", "epochs=0"),
         ("lr: 010", "lr is '010'", "10.0"), ("lr: [0.1]", "lr=[0.1]", "a number"),
-        ("lr: 1:30", "lr='1:30'"), ("skip: yes", "skip='yes'"),
+        ("lr: 1:30", "lr='1:30'"), ("lr: !!int 010", "a tag"), ("skip: yes", "skip='yes'"),
         ("lr: 0.1, lr: 0.2", "lr is given twice")],
     "seeds: [1, 2]": [
         ("seeds: [1]\nseeds: [1]", "seeds is given twice", "line"), ("", "needs seeds"),
@@ -143,6 +143,7 @@ LINES = {  # words after the name of a tool, and of the message
         ("-p run_name mine", "run_name='mine' would go to 3 notebooks"),
         ("-p runs_dir elsewhere", "Write --runs elsewhere."),
         ("--notebook 00 --runs notebooks", "--runs is", "where the course's own files lie"),
+        ("--notebook 00 --runs README.md", "cannot write to --runs"),
         ("saved --runs elsewhere", "saved has parameters of its own")],
     "collect": [(str(studies.STUDIES), "holds no notebook")],
     "report": [("sed000", "Did you mean 'seed000'")],
@@ -152,7 +153,7 @@ LINES = {  # words after the name of a tool, and of the message
 CASES = refused.rows("study files", [
     *of_kind(NOTEBOOK, OF_NOTEBOOKS), *of_kind(ROWS, OF_ROWS),
     ("lists of lists of lists, by aliases", partial(plan, mine=f"about: {BOMB}\n"),
-     "line 1", "write it out", ALONE),
+     "line 1", "an alias", "write out", ALONE),
     ("brackets 1,000 deep", partial(plan, mine="[" * 1000), "cannot be read", ALONE),
     *[(f"{text!r} in one that repeats another", partial(
         plan, name="third", third=f"kind: notebook\nabout: x\n{text}", mine=NOTEBOOK,

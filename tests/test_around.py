@@ -48,6 +48,7 @@ def test_requirements_name_what_is_imported_constraints_a_version_of_each_and_bi
     exact = requirements("constraints.txt")
     for name, required in (needed | more | requirements("site/requirements.txt")).items():
         (pin,) = exact[name].specifier
+        assert pin.operator == "=="
         assert pin.version in required.specifier, name
     binder = yaml.safe_load(read(".binder/environment.yml"))["dependencies"]
     given = {re.split("[=<>]", line)[0] for line in binder}
@@ -74,6 +75,8 @@ def test_publish_stamps_notebooks_badges_and_citation_or_refuses(tmp_path, monke
         assert "someone" not in text
         assert text.count(".com/github/owner/name/blob/v2/notebooks/") == 1
         assert ("owner/name/actions/workflows/tests.yml" in text) == (path.suffix == ".md")
+        assert "codespaces.new/owner/name?ref=v2)" in text
+        assert ("mybinder.org/v2/gh/owner/name/v2?" in text) == path.name.startswith("04")
         assert ("mybinder" in text) == path.name.startswith("04")
         line = json.dumps('COURSE_REPO, COURSE_REF = "https://github.com/owner/name", "v2"\n')
         assert (line in text) == (path.suffix == ".ipynb")

@@ -73,6 +73,7 @@ def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(
     assert summary == [*there, *drawn]
     assert norms == penalties == [*drawn, "-p", "live_epochs", "1", "-p", "seed", "2"]
     assert commands[-1][0] == "nbconvert"
+    assert "--TagRemovePreprocessor.remove_input_tags=hide-input" in commands[-1]  # the setup
     assert commands[-1][-7:] == [str(place / "elsewhere" / f"{name}.ipynb") for name in ALL]
     assert capsys.readouterr().out.count("elsewhere/gn_l1 is of the 5,000-digit SAMPLE") == 1
     commands.clear()

@@ -132,6 +132,9 @@ def test_the_sample_is_taken_in_the_default_folder_with_the_reason(tmp_path, mon
         error = capsys.readouterr().err
         assert all(word in error for word in (str(tmp_path / "data"), said))
         assert "notes.txt" not in error
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))  # chosen: then no other data
+    with pytest.raises(FileNotFoundError, match="leave data_dir and DATA_DIR empty"):
+        load_dataset("mnist")
 
 
 def test_an_archive_as_published_is_unpacked_without_network_and_no_other(

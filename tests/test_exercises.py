@@ -238,3 +238,7 @@ def test_nothing_of_an_answer_stays_and_whatever_it_gives_is_compared(deed, said
     assert (state(), heard[:20]) == (before, "normalize: not yet. ")
     for prediction, result in ((deed, 2), (2, deed), (deed, deed), ([deed], [2])):
         assert said(exercises.compare, prediction, result).endswith(".")
+
+
+def test_what_is_wrong_is_said_without_giving_the_answer_away():
+    assert grading.problem(3, 128) == "The result is 3, and that is not it."

@@ -5,7 +5,7 @@ import pytest
 from helpers import files_in, make_recipe
 
 from coursepack.train import loop
-from coursepack.train.recipe import FIELDS, Recipe, notebook_parameters
+from coursepack.train.recipe import FIELDS, Recipe, live_parameters, notebook_parameters
 from coursepack.train.updates import L1_STEPS, L2_STEPS
 
 
@@ -70,3 +70,10 @@ def test_every_parameter_that_is_accepted_changes_the_run(tmp_path, monkeypatch,
         model, history = loop.train_beside(data := recipe.load_data(), recipe)
         found.append([history, loop.evaluate(model, data)])
     assert found[0] != found[1]
+
+
+def test_live_runs_draw_their_images_by_the_seed_and_later_cells_find_numbers():
+    there = {"dataset": "mnist_sample", "data_dir": "", "live_images": "100", "live_epochs": 1,
+             "seed": 2, "images_dir": "images"}
+    own = live_parameters(there)
+    assert (own["seed"], own["subset_seed"], there["live_images"]) == (2, 2, 100)

@@ -114,7 +114,7 @@ def test_whatever_runs_is_killed_and_copied_is_counted_once_or_refused(few, step
                 with (mock.patch.object(loop, "report_epoch", side_effect=KeyboardInterrupt),
                       contextlib.suppress(KeyboardInterrupt)):  # if it has an epoch to do
                     fit(data, recipe)
-                (recipe.run_dir / ".123-record.json").touch()
+                (recipe.run_dir / ".unfinished-123-record.json").touch()
             elif places:
                 other = runs / f"{number} copy"
                 (shutil.copytree if step == "copy" else shutil.move)(place := places.pop(), other)

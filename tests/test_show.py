@@ -101,6 +101,7 @@ def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
         colours = [patch.get_facecolor() for patch in ax.patches]
         assert len(colours) == means.size
         assert len(set(zip(colours, means.tolist()))) == len(set(colours)) == len(set(means))
+        assert texts(ax.get_xticklabels()) == [f"image {i}" for i in range(numbers.shape[0])]
         x, y = np.transpose([text.get_position() for text in ax.texts]).reshape(2, *numbers.shape)
         assert (np.diff(x, axis=0) > 0).all()  # images to the right
         assert (np.diff(y, axis=1) < 0).all()  # channels below each other
@@ -112,7 +113,10 @@ def test_weights_of_all_layers_are_inside_the_axes():
     rng = np.random.default_rng(0)
     layers = [rng.standard_t(2, size) for size in (20, 700, 3)]
     networks = {"before": layers, "with": [3 * w for w in layers], "free": [9 * w for w in layers]}
-    [ax] = pictures.plot_weights(networks, ["one", "two", "three"]).axes
+    figure = pictures.plot_weights(networks, ["one", "two", "three"])
+    [ax] = figure.axes
+    assert len({line.get_color() for line in ax.lines}) == 3
+    assert texts(figure.legends[0].get_texts()) == [*networks]
     ends = np.concatenate([np.concatenate(bars.get_segments()) for bars in ax.collections])
     assert ends[:, 0].max() == 9 * max(w.max() for w in layers)
     assert ax.get_xlim()[0] < ends[:, 0].min() < ends[:, 0].max() < ax.get_xlim()[1]
@@ -222,6 +226,8 @@ def test_an_effect_has_a_line_a_norm_its_runs_as_dots_and_failures_as_crosses(ta
     words = table.assign(word=table["lr"].map({0.1: "z", 1.0: "a", 10: "k"}))  # not sorted
     [ax] = charts.plot_effect(words, "test_accuracy", "word").axes
     assert texts(ax.get_xticklabels()) == ["z", "a", "k"]
+    lines = charts.plot_effect(table, "test_accuracy", "lr", "seed").axes[0].lines  # no norms
+    assert len({line.get_color() for line in lines}) == 5
     wide = table.assign(test_accuracy=np.where(table["seed"] > 2, 0.99, 0.1))
     low, high = bars_of(charts.plot_effect(wide, "test_accuracy", "lr").axes[0])
     assert (low.min(), high.max()) == (0, 100)  # there is nothing beyond none and all

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 try:
     from kernels import own_kernel
 
-    from coursepack.files import check_place
+    from coursepack.files import check_writable
     from coursepack.runs.records import MISTAKES, RECIPES
     from coursepack.train.recipe import Recipe, with_defaults
 except ModuleNotFoundError as error:
@@ -102,7 +102,7 @@ def results(file: Path) -> dict[str, object]:
     for epoch in record["epochs"]:
         epoch.update(train_seconds=0, test_seconds=0)
     return record | {"parameters": with_defaults(record["parameters"]), "seconds": 0,
-                     "environment": {}}
+                     "environment": {}, "mistakes": "", "digest": ""}
 
 
 def keep_outputs(outputs: list[Path], folder: Path) -> None:
@@ -197,7 +197,10 @@ def main() -> None:
                      "and each run would move the one before aside. Choose one with --notebook.")
     if "runs_dir" in parameters:  # the summary, the pages and what is kept would not follow
         parser.error(f"runs_dir is --runs here. Write --runs {parameters['runs_dir']}.")
-    check_place("--runs", ROOT / args.runs)
+    try:
+        check_writable("--runs", ROOT / args.runs)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     if args.data_dir:
         os.environ["DATA_DIR"] = args.data_dir
     if args.scale == "course":

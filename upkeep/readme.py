@@ -11,6 +11,7 @@ from coursepack import files
 def write(file: Path, text: str) -> None:
     """Write a text, in one piece, into a folder that need not be there."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    files.clear_rests(file.parent, file.name)
     files.replace_file(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 

@@ -231,7 +231,6 @@ def seeds_needed(difference: float, spread: float, power: float = 0.8, level: fl
     return int(np.ceil(np.max(test.solve_power(size, alpha=level, power=power))))
 
 
-# ------------------------------------------------------------------ runs of recipe notebooks
 def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     """95 % confidence interval of a share seen in count trials (Wilson 1927)."""
     return stats.binomtest(round(share * count), count).proportion_ci(method="wilson")

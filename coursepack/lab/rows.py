@@ -1,7 +1,6 @@
 """Studies of many small runs: each is a row of a table, trained without a notebook.
 
-A worker adds its rows to a part, a table that it alone writes; at the end, or at the next start,
-the rows of all parts move into the table of the study.
+A worker adds its rows to a part, a table of its own; at the end they move into that of the study.
 """
 
 import io
@@ -79,7 +78,6 @@ def describe_point(row: dict[str, object], factors: Sequence[str]) -> str:
     return ", ".join(f"{name} {row[name]}" for name in (*factors, "seed"))
 
 
-# ---------------------------------------------------------------------------------- its table
 def table_head(study: dict[str, object], recipes: Sequence[Recipe],
                data: Dataset | None = None) -> dict[str, object]:
     """What all rows of a study have in common, how many they are, and of which data, if known."""
@@ -99,7 +97,7 @@ def check_head(file: Path, there: dict, head: dict) -> None:
 
     A parameter that is younger than the file had its default.
     """
-    for name in [name for name in ("factors", "common", "data", "measure") if name in there]:
+    for name in [n for n in ("factors", "common", "data", "measure", "study") if n in there]:
         old, new = there[name], head.get(name, there[name])
         if name == "common":
             old, new = with_defaults(old), with_defaults(new)
@@ -172,8 +170,9 @@ def load_table(study: str) -> pd.DataFrame:
                          f"{', '.join(there)}. Make it with: make study STUDY={study}")
     head, rows = read_table(file)
     asked = studies.check_runs(study, studies.read_study(study))
-    there = [describe_point(row, head["factors"]) for row in rows.to_dict("records")]
-    check_points(file, there, {describe_point(vars(one), head["factors"]) for one in asked})
+    check_head(file, head, table_head(studies.read_file(study), asked))
+    check_points(file, (describe_point(row, head["factors"]) for row in rows.to_dict("records")),
+                 {describe_point(vars(one), head["factors"]) for one in asked})
     rows.attrs |= head | {"runs": len(asked), "missing": len(asked) - len(rows)}
     return rows
 

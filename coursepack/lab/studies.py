@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -58,27 +59,27 @@ class Run(NamedTuple):
 
 # ------------------------------------------------------------------------ what its file says
 class UniqueKeys(yaml.SafeLoader):
-    """YAML 1.2's numbers (1.1 makes 8 of 010); no key twice; no aliases, which can fill memory."""
+    """YAML 1.2's numbers (1.1 makes 8 of 010), no key twice, no tags or aliases (endless ones)."""
 
     yaml_implicit_resolvers = {}
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
-        if self.check_event(yaml.AliasEvent):
-            alias = self.peek_event()
-            raise yaml.MarkedYAMLError(problem=f"*{alias.anchor} is an alias: write it out",
-                                       problem_mark=alias.start_mark)
+        event, seen = self.peek_event(), set()
+        if self.check_event(yaml.AliasEvent) or event.tag:
+            raise yaml.MarkedYAMLError(problem="an alias or a tag: write out what it stands for",
+                                       problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
-        keys = [key for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        for one, two in itertools.combinations(keys, 2):
-            if one.value == two.value:
-                raise yaml.MarkedYAMLError(problem=f"{two.value} is given twice",
-                                           problem_mark=two.start_mark)
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if str(key.value) in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is given twice",
+                                           problem_mark=key.start_mark)
+            seen.add(str(key.value))
         return node
 
 
-for kind, pattern in {"bool": "[Tt]rue|[Ff]alse", "null": "null|~|", "int": r"[-+]?(0|[1-9]\d*)",
+for kind, pattern in {"bool": "[Tt]rue|[Ff]alse", "null": "null|~|", "int": "[-+]?(0|[1-9][0-9]*)",
                       "float": r"[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+|\d+[eE][-+]?\d+)"}.items():
-    pattern = re.compile(f"({pattern})$")
+    pattern = re.compile(f"({pattern})$", re.ASCII)
     UniqueKeys.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", pattern, None)
 
 
@@ -121,8 +122,8 @@ def read_file(name: str) -> dict[str, object]:
                 check_choice(key, value, allowed)
         lists = {key: value for key, value in study.items() if isinstance(value, list)}
         for key, values in (lists | study["grid"]).items():
-            if again := [value for i, value in enumerate(values) if value in values[:i]]:
-                raise ValueError(f"{again[0]!r} of {key} is there twice. Remove one of them.")
+            if again := [value for value, n in Counter(map(repr, values)).items() if n > 1]:
+                raise ValueError(f"{again[0]} of {key} is there twice. Remove one of them.")
     grid = {factor: [level if isinstance(level, dict) else {factor: level} for level in levels]
             for factor, levels in study["grid"].items()}
     factors = dict.fromkeys(itertools.chain(*itertools.chain(*grid.values())))
@@ -279,7 +280,7 @@ def finished(run: Run) -> bool:
 def load_kept(study: str) -> tuple[list[Run], list[dict]]:
     """The runs of a study, and the records kept of them; ValueError for one that is of none."""
     runs, folder = {run.name: run for run in read_study(study)}, ROOT / RESULTS / study
-    kept = {file.stem: load_record(file) for file in sorted(folder.glob("*.json"))}
+    kept = {file.stem: load_record(file) for file in sorted(folder.glob("[!.]*.json"))}
     for name, record in kept.items():
         file = f"{RESULTS}/{study}/{name}.json"
         if name not in runs:

@@ -81,7 +81,7 @@ def move_aside(folder: Path, record: dict) -> None:
     file, number = folder / RECORD, 1
     if not file.exists():
         return
-    while (aside := folder.with_name(f"{folder.name}-earlier-{number}")).exists():
+    while os.path.lexists(aside := folder.with_name(f"{folder.name}-earlier-{number}")):
         number += 1
     try:
         earlier = load_record(file)
@@ -103,9 +103,8 @@ def move_aside(folder: Path, record: dict) -> None:
 
 def what_ran(record: dict) -> list[object]:
     """What two records of the same run agree in."""
-    environment = record["environment"]
     return [checkpoints.what_counts(with_defaults(record["parameters"])), record["data"],
-            environment["torch"], environment.get("code")]
+            *(record["environment"].get(of) for of in ("torch", "code"))]
 
 
 def load_record(file: Path) -> dict:

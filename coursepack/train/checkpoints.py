@@ -84,7 +84,7 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
     another process trains it, ValueError for a broken checkpoint, which stays.
     """
     files.check_writable("runs_dir", recipe.run_dir)
-    for place in (recipe.run_dir / name for name in SAVED):
+    for place in (recipe.run_dir / name for name in (*SAVED, ".lock")):
         if os.path.lexists(place) and not place.is_file():
             raise ValueError(f"{place} is a folder, or a link to nothing, and the run could not be "
                              "saved there. Move it away, or choose another run_name.")
