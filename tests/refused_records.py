@@ -27,7 +27,6 @@ from coursepack.train import loop
 NAN, README = float("nan"), str(ROOT / "README.md")
 
 
-# ------------------------------------------------------------------------------ kept files
 def with_run(name, spoil, folder):
     """Load a run of which one file was changed."""
     spoil(write_run(folder, make_record("batch", 1, 0.94, run_name="mine")) / name)

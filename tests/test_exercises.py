@@ -141,6 +141,7 @@ def set_weight(net):
     ("normalize", lambda x, axes, eps: x - x.mean(axes), ["It stops with", ". (", "keepdim=True"]),
     ("group_norm", lambda x, groups, eps: x.reshape(len(x), groups, *x.shape[1:]), ["multiplied"]),
     ("halve", lambda net: net.layers[0].conv.weight.div_(2), ["torch.no_grad()"]),
+    ("number_of_means", lambda *case: -7, ["The result is -7, and that is not it."]),
     ("fold_all", set_weight, ["nn.Parameter"])])
 def test_two_mistakes_and_errors_of_pytorch_come_with_advice(name, answer, words):
     verdict, said = grade(EXERCISES[name], answer)
@@ -238,7 +239,3 @@ def test_nothing_of_an_answer_stays_and_whatever_it_gives_is_compared(deed, said
     assert (state(), heard[:20]) == (before, "normalize: not yet. ")
     for prediction, result in ((deed, 2), (2, deed), (deed, deed), ([deed], [2])):
         assert said(exercises.compare, prediction, result).endswith(".")
-
-
-def test_what_is_wrong_is_said_without_giving_the_answer_away():
-    assert grading.problem(3, 128) == "The result is 3, and that is not it."

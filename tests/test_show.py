@@ -87,7 +87,6 @@ def test_a_new_graph_is_a_row_and_its_axis_may_go_below_zero(monkeypatch):
     assert ax.get_ylim()[0] < band.min() < -1.9 < band.max() < ax.get_ylim()[1]
 
 
-# ---------------------------------------------------------- means, weights, what a network said
 @pytest.mark.parametrize("shape", [(3, 4, 1, 2), (1, 1, 1, 1), (6, 2, 1, 5)])  # one is cut
 def test_elements_have_one_colour_exactly_where_they_share_a_mean(shape):
     index = {norm: model.mean_index(shape, norm, groups=1 + (shape[1] > 1))

@@ -1,7 +1,6 @@
 """Each golden notebook runs a second time, in the kernel that its comparison has left.
 
-Now there is a GPU, the stand-in (tests/README.md), and whatever a learner has to fill in is filled
-in. With fewer images, no pictures and no tables of tests this takes a quarter of the first run.
+Now there is a GPU, the stand-in (tests/README.md), and whatever a learner fills in is filled in.
 """
 
 import json
