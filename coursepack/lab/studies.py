@@ -60,7 +60,6 @@ class Run(NamedTuple):
 # ------------------------------------------------------------------------ what its file says
 class UniqueKeys(yaml.SafeLoader):
     """YAML 1.2's numbers (1.1 makes 8 of 010), no key twice, no tags or aliases (endless ones)."""
-
     yaml_implicit_resolvers = {}
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
@@ -81,6 +80,7 @@ for kind, pattern in {"bool": "[Tt]rue|[Ff]alse", "null": "null|~|", "int": "[-+
                       "float": r"[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+|\d+[eE][-+]?\d+)"}.items():
     pattern = re.compile(f"({pattern})$", re.ASCII)
     UniqueKeys.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", pattern, None)
+parse = functools.cache(functools.partial(yaml.load, Loader=UniqueKeys))  # asked for often
 
 
 @contextlib.contextmanager
@@ -133,7 +133,7 @@ def read_file(name: str) -> dict[str, object]:
 def read_own(name: str) -> dict[str, object]:
     """The keys that the file of a study has itself, all of them its kind's and of their types."""
     try:
-        study = yaml.load((STUDIES / f"{name}.yaml").read_bytes(), UniqueKeys)
+        study = parse((STUDIES / f"{name}.yaml").read_bytes())
     except Exception as error:  # what YAML's tags raise has no common class
         raise ValueError(f"it cannot be read: {' '.join(str(error).split()):.300}. Mend studies/"
                          f"{name}.yaml; studies/README.md shows how.") from error
