@@ -147,9 +147,9 @@ SUMMARY = [  # parameters of notebook 04, or how the other run differs; and word
         ("name", "digits", "data set", "'mnist' (a)", "'digits' (b)"),
         ("source", "sample", "the sample", "(b)", "the full data", "(a)"),
         ("train_size", 9, "number of training images", "10 (a)", "9 (b)"),
-        ("content", "other", "not the same", "'this' (a)", "'other' (b)")]],
+        ("content", "other", "not the same images", "'this' (a)", "'other' (b)")]],
     ({"classes": 11}, ("the classes", "class 10")),
-    ({"data": {"content": "other"}, "factors": "train_size"}, ("images (not the same)",)),
+    ({"data": {"content": "other"}, "factors": "train_size"}, ("not the same images",)),
     *[({name: value}, (name, *words)) for name, value, *words in [
         ("runs", "a, mine", "mine", "01, 02, 03", "Finished there: a, b"), ("shown", 0, "shown=0"),
         ("runs_dir", "no-such-folder", "cannot be compared"), ("runs_dir", "a\0b", "no folder"),

@@ -21,7 +21,7 @@ import yaml
 from coursepack.data.datasets import SAMPLE
 from coursepack.files import ROOT, check_choice
 from coursepack.lab.measures import MEASURES
-from coursepack.runs.records import RECIPES, load_record
+from coursepack.runs.records import RECIPES, RECORD, load_record
 from coursepack.train.recipe import MUST_AGREE, PLACES, PLAIN, Recipe, with_defaults
 from model import check_norm
 
@@ -58,7 +58,7 @@ class Run(NamedTuple):
 
 
 # ------------------------------------------------------------------------ what its file says
-class UniqueKeys(yaml.SafeLoader):
+class StudyYaml(yaml.SafeLoader):
     """YAML 1.2's numbers (1.1 makes 8 of 010), no key twice, no tags or aliases (endless ones)."""
     yaml_implicit_resolvers = {}
 
@@ -79,8 +79,8 @@ class UniqueKeys(yaml.SafeLoader):
 for kind, pattern in {"bool": "[Tt]rue|[Ff]alse", "null": "null|~|", "int": "[-+]?(0|[1-9][0-9]*)",
                       "float": r"[-+]?(\d+\.\d*([eE][-+]?\d+)?|\.\d+|\d+[eE][-+]?\d+)"}.items():
     pattern = re.compile(f"({pattern})$", re.ASCII)
-    UniqueKeys.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", pattern, None)
-parse = functools.cache(functools.partial(yaml.load, Loader=UniqueKeys))  # asked for often
+    StudyYaml.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", pattern, None)
+parse = functools.cache(functools.partial(yaml.load, Loader=StudyYaml))  # asked for often
 
 
 @contextlib.contextmanager
@@ -266,7 +266,7 @@ def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
 
 
 def record_file(run: Run) -> Path:
-    return ROOT / run.parameters["runs_dir"] / run.name / "record.json"
+    return ROOT / run.parameters["runs_dir"] / run.name / RECORD
 
 
 def finished(run: Run) -> bool:

@@ -23,10 +23,10 @@ def check_comparable(records: Sequence[dict], factors: Sequence[str] = ()) -> No
         "the classes": [", ".join(d["classes"])[:99] for d in data],
         "the number of test images": [d["test_size"] for d in data]}
     cuts = [(p["train_size"], p["holdout"]) for p in parameters]  # one, if they are no factors
-    for cut, (what, of) in itertools.product({*cuts}, {
-            "number of training images": "train_size", "images (not the same)": "content"}.items()):
-        alike[f"the {what} with train_size, holdout {cut}"] = [
-            d.get(of) if own == cut else None for d, own in zip(data, cuts)]
+    for cut in {*cuts}:
+        same, where = [d if own == cut else {} for d, own in zip(data, cuts)], f"of the cut {cut}"
+        alike |= {f"the number of training images {where}": [d.get("train_size") for d in same],
+                  f"the images (not the same images) {where}": [d.get("content") for d in same]}
     for what, values in alike.items():
         runs: dict[object, list[str]] = {}
         for p, value in zip(parameters, values):

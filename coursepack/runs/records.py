@@ -124,7 +124,7 @@ def load_record(file: Path) -> dict:
 
 def advice(file: Path) -> str:
     """How to make a record that is missing, and which there are."""
-    own = file.name == "record.json"
+    own = file.name == RECORD
     name, runs = (file.parent.name, file.parent.parent) if own else (file.stem, file.parent)
     place = f" -p runs_dir {runs}" if runs != files.ROOT / "runs" else ""
     notebook = RECIPES.get(name)
@@ -153,7 +153,7 @@ def load_run(folder: Path, name: str) -> tuple[dict, Misclassified]:
 def find_record(folder: Path, name: str) -> Path:
     """Where the record of a run is, published or its own, or else would be."""
     published = folder / f"{name}.json"
-    return published if published.is_file() else folder / name / "record.json"
+    return published if published.is_file() else folder / name / RECORD
 
 
 def find_runs(names: Sequence[str], runs_dir: str) -> Path:
