@@ -120,7 +120,7 @@ class SubBatchNorm(nn.BatchNorm2d):
 
     So the batch of the statistics can be smaller than that of the optimizer (Hoffer, Hubara and
     Soudry 2017, https://arxiv.org/abs/1705.08741: "ghost batches"). The last part may be smaller.
-    The parts share one step of the running statistics: each is given its share of the momentum.
+    The parts share one step of the running statistics, each in proportion to its images.
     """
 
     def __init__(self, num_features: int, images: int):
@@ -130,10 +130,15 @@ class SubBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        parts = x.split(self.images)
-        share = self.momentum / len(parts)
-        return torch.cat([F.batch_norm(part, self.running_mean, self.running_var, self.weight,
-                                       self.bias, True, share, self.eps) for part in parts])
+        outputs, mean, variance = [], 0, 0
+        for part in x.split(self.images):
+            own = [torch.zeros_like(self.running_mean) for _ in range(2)]
+            outputs.append(F.batch_norm(part, *own, self.weight, self.bias, True, 1.0, self.eps))
+            share = len(part) / len(x)  # a momentum of 1 leaves the part's statistics alone
+            mean, variance = mean + share * own[0], variance + share * own[1]
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        return torch.cat(outputs)
 
 
 class Layer(NamedTuple):
@@ -249,6 +254,21 @@ class Architecture(NamedTuple):
 ORDERS = tuple("-".join(parts) for parts in itertools.permutations(("act", "drop", "norm")))
 
 
+@torch.no_grad()
+def he(conv: nn.Conv2d) -> None:
+    """Weights as large as keeps the size of what passes a ReLU; biases of zero.
+
+    He, Zhang, Ren and Sun 2015, https://arxiv.org/abs/1502.01852
+    """
+    fan_in = conv.weight[0].numel()
+    conv.weight.normal_(0, math.sqrt(2 / fan_in))
+    if conv.bias is not None:
+        conv.bias.zero_()
+
+
+INITS = {"default": lambda conv: None, "he": he}  # PyTorch's own has been drawn by then
+
+
 def keeps_shape(spec: Architecture) -> list[bool]:
     """For each row: is it a block whose output has the shape of its input?"""
     before = [spec.image[0], *(row.channels for row in spec.rows)]
@@ -348,17 +368,22 @@ class Net(nn.Module):
 
     norm, groups, layer_affine, norm_batch: see make_norm. dropout: a probability; 0 leaves the
     layers out. order: of norm, act and drop within a block; "" is the architecture's own. skip:
-    add its input to the output of every block that keeps the shape. Raises ValueError before
+    add its input to the output of every block that keeps the shape. init: of the convolutions,
+    see INITS. bias: give them one, where the architecture has none. Raises ValueError before
     building anything.
     """
 
     def __init__(self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
                  layer_affine: str = "element", dropout: float = 0.0, order: str = "",
-                 skip: bool = False, norm_batch: int = 0, classes: int = 10):
+                 skip: bool = False, norm_batch: int = 0, init: str = "default",
+                 bias: bool = False, classes: int = 10):
         super().__init__()
         spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
         norm, order = check_norm(norm), check_choice("order", order or spec.order, ORDERS)
         check_choice("layer_affine", layer_affine, LAYER_AFFINES)
+        check_choice("init", init, INITS)
+        if bias and spec.bias:
+            raise ValueError(f"bias=True: {arch} has biases already. Choose bias=False.")
         if norm == "group":
             check_groups(groups, [row.channels for row in spec.rows if row.after == "block"])
         if not 0 <= dropout < 1:
@@ -384,8 +409,11 @@ class Net(nn.Module):
             shape = row.channels, receptive_field(arch)[i].size_out
             parts = {"block": block, "act": ["act"], "": []}[row.after]
             after = {part: make(part, *shape) for part in parts}
-            self.layers.append(make_block(row, channels, spec.bias, after, skip and keeps))
+            self.layers.append(make_block(row, channels, spec.bias or bias, after, skip and keeps))
             channels = row.channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                INITS[init](module)
 
     def forward(self, images: Tensor) -> Tensor:
         scores = self.layers(images)  # (N, classes, 1, 1)

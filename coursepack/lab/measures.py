@@ -10,7 +10,7 @@ from coursepack.data.datasets import Dataset
 from coursepack.files import check_choice
 from coursepack.train import loop, updates
 from coursepack.train.recipe import Recipe
-from model import LAYERS, Net
+from model import LAYERS, Net, SubBatchNorm
 
 
 def weight_norms(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
@@ -44,6 +44,25 @@ def sparsity(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
             "pruned_accuracy": loop.evaluate(pruned, data)[1]}
 
 
+def pruning(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """Test accuracy without the smallest 30, 50, 70, 80, 90 and 95 % of the convolutions' weights.
+
+    Small is meant by magnitude over the root mean square of a layer, among all layers at once
+    (Han et al. 2015, https://arxiv.org/abs/1506.02626). The network is not trained afterwards.
+    """
+    pruned, row = copy.deepcopy(model), {}
+    weights = updates.penalized_parameters(pruned)
+    with torch.no_grad():
+        sizes = [w.abs() / w.square().mean().sqrt().clamp(min=1e-30) for w in weights]
+        ranked = torch.cat([size.flatten() for size in sizes]).sort().values
+        for percent in (30, 50, 70, 80, 90, 95):
+            limit = ranked[percent * len(ranked) // 100 - 1]
+            for w, size in zip(weights, sizes):
+                w[size <= limit] = 0
+            row[f"accuracy_cut_{percent}"] = loop.evaluate(pruned, data)[1]
+    return row
+
+
 def on_training_images(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """Loss and accuracy on the training images as they are: not moved, in evaluation mode."""
     trained = data._replace(test_images=data.train_images, test_labels=data.train_labels)
@@ -60,6 +79,9 @@ def batch_statistics(model: Net, data: Dataset, recipe: Recipe) -> dict[str, flo
     images, labels = data.test_images[order], data.test_labels[order]
     row = {}
     for size in (2, 4, 8, 16, 32, 128, 512):
+        for module in net.modules():
+            if isinstance(module, SubBatchNorm):
+                module.images = size
         said = torch.cat([loop.scores(net, some, data) for some in images.split(size)])
         row[f"accuracy_at_{size}"] = loop.loss_and_accuracy(said, labels)[1]
     return row
@@ -86,6 +108,22 @@ def variance_shift(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float
             for i, (train, test) in enumerate(pairs, 1)}
 
 
+def recomputed(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """Test loss and accuracy with batch norm's statistics computed anew, and nothing dropped.
+
+    They are those of the first 10,000 training images, not moved, in one batch. Whatever else a
+    network has lost by its training stays lost; a network without batch norm stays the same.
+    """
+    net = copy.deepcopy(model).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train().momentum = 1.0  # the running statistics become the batch's
+            module.__class__ = nn.BatchNorm2d  # all images as one part
+    with torch.no_grad():
+        loop.scores(net, data.train_images[:10_000], data)
+    return dict(zip(("recomputed_loss", "recomputed_accuracy"), loop.evaluate(net.eval(), data)))
+
+
 def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
     """How many dimensions the pooled features of the test images fill, and how many there are.
 
@@ -108,9 +146,9 @@ def pooled_rank(model: Net, data: Dataset, recipe: Recipe) -> dict[str, float]:
 
 
 MEASURES: dict[str, Callable[[Net, Dataset, Recipe], dict[str, float]]] = {
-    "weight_norms": weight_norms, "sparsity": sparsity, "fit": on_training_images,
-    "batch_statistics": batch_statistics, "variance_shift": variance_shift,
-    "pooled_rank": pooled_rank,
+    "weight_norms": weight_norms, "sparsity": sparsity, "pruning": pruning,
+    "fit": on_training_images, "batch_statistics": batch_statistics,
+    "variance_shift": variance_shift, "recomputed": recomputed, "pooled_rank": pooled_rank,
 }
 
 

@@ -27,8 +27,8 @@ from coursepack.train.recipe import FIELDS, PLACES, Recipe, with_defaults
 
 OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a study differ in anyway
 FIGURES = ("loss", "penalty", "accuracy", "test_loss", "test_accuracy")  # of the last epoch
-TEXTS = ("status", "torch", "code")  # columns of a table that hold no numbers
-MADE_WITH = ["seconds", "threads", "torch", "code"]  # columns, after what was measured
+TEXTS = ("status", "device", "torch", "code")  # columns of a table that hold no numbers
+MADE_WITH = ["seconds", "device", "threads", "torch", "code"]  # columns, after what was measured
 EXPECTED = "Expected before it ran: "  # printed before a study's expectation
 
 
@@ -40,15 +40,16 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
     its status and epoch say so, and it has no other values.
     """
     started = time.perf_counter()
-    data = recipe.take_part(data).to(pick_device(recipe.device))
+    device = pick_device(recipe.device)
+    data = recipe.take_part(data).to(device)
     model, history = loop.train_beside(data, recipe)
     last = dict(zip(("test_loss", "test_accuracy"), loop.evaluate(model, data))) | history[-1]
     row = {"status": "diverged" if loop.diverged(last) else "finished", "epoch": len(history)}
     if row["status"] == "finished":
         row |= {name: last[name] for name in FIGURES}
         row |= measures.measure(measure, model, data, recipe)
-    return row | {"seconds": time.perf_counter() - started, "threads": torch.get_num_threads(),
-                  "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
+    return row | {"seconds": time.perf_counter() - started, "device": device.type,
+                  "threads": torch.get_num_threads(), "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
 
 
 def try_out(data: Dataset, common: dict[str, object], measure: Sequence[str] = (),

@@ -32,6 +32,8 @@ KEYS = {  # of a study's file: the kinds that have it, its type, that of what it
     "about": (KINDS, str, (), "a sentence"),
     "expected": ((ROWS,), str, (), "the answer that you expect"),
     "analysis": ((ROWS,), str, (), "what is compared with what, and by which test"),
+    "control": ((ROWS,), str, (), "the run, made in the same way, that would show the same picture "
+                "if the explanation were wrong; or none, and what is found is an observation"),
     "minutes": ((ROWS,), int, (), "a whole number, from a run on two cores"),
     "to_reach": ((NOTEBOOK,), dict, (int, float), "percentages by recipe, such as {gn: 99.3}"),
     "common": (KINDS, dict, (), "parameters, such as {epochs: 5, lr: 0.1}"),
@@ -45,7 +47,7 @@ KEYS = {  # of a study's file: the kinds that have it, its type, that of what it
     "repeats": ((NOTEBOOK,), str, (), "the name of another study"),
 }
 NEEDED = {NOTEBOOK: ("about", "recipes", "seeds"),
-          ROWS: ("about", "expected", "analysis", "common", "grid", "seeds")}
+          ROWS: ("about", "expected", "analysis", "control", "common", "grid", "seeds")}
 NOT_REPEATED = ("kind", "about", "seeds", "threads", "repeats")  # what a study that repeats has
 SET_HERE = ("seed", "subset_seed", "run_name", "runs_dir")  # by the study itself
 MOST_RUNS = 10_000
