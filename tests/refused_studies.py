@@ -24,6 +24,7 @@ kind: rows
 about: x
 expected: nothing
 analysis: none
+control: none
 common: {epochs: 2, arch: mnist_8k, dataset: mnist_sample, train_size: 200, augment: none}
 grid: {norm: [batch, group]}
 seeds: [1, 2]
@@ -67,6 +68,7 @@ OF_NOTEBOOKS = {  # what stands in the file above: what is put there, words of t
 }
 OF_ROWS = {
     "expected: nothing\n": [("", "needs expected"), ("recipes: {}\n", "rows='recipes'", "grid")],
+    "control: none\n": [("", "needs control", "the run, made in the same way")],
     "{norm: [batch, group]}": [
         ("{}", "needs grid"), ("{norm: [no_such_norm]}", "no_such_norm"),
         ("{norm: [batch], two: [{norm: group}]}", "norm of grid", "two of grid"),

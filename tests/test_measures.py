@@ -17,7 +17,7 @@ def test_measuring_changes_no_network_and_no_random_numbers(tmp_path, few, norm)
     model, recipe = Net("mnist_8k", norm, dropout=0.2), make_recipe(tmp_path, norm=norm)
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     row = measures.measure([*measures.MEASURES], model, first(few, 20, 20), recipe)
-    assert len(row) == (26 if norm == "none" else 31)  # variance_shift is of norms
+    assert len(row) == (34 if norm == "none" else 39)  # variance_shift is of norms
     assert all(type(value) in (int, float) and math.isfinite(value) for value in row.values())
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
@@ -45,6 +45,14 @@ def test_weights_are_measured_relative_to_their_layer_and_fit_is_of_the_training
         for w in weights:
             w.view(-1)[:30] = 0
     assert row["pruned_accuracy"] == loop.evaluate(model, data)[1]
+    cuts = measures.pruning(model, data, recipe)  # layers of other sizes lose the same share
+    for percent, accuracy in ((50, cuts["accuracy_cut_50"]), (95, cuts["accuracy_cut_95"])):
+        sizes = [(w.abs() / w.square().mean().sqrt()).flatten() for w in weights]
+        limit = torch.cat(sizes).sort().values[percent * total // 100 - 1]
+        twin = copy.deepcopy(model)
+        for w, size in zip(updates.penalized_parameters(twin), sizes):
+            w.data[(size <= limit).view(w.shape)] = 0
+        assert accuracy == loop.evaluate(twin, data)[1]
     swapped = data._replace(test_images=data.train_images, test_labels=data.train_labels)
     row = measures.on_training_images(model, data, recipe)
     assert (row["fit_loss"], row["fit_accuracy"]) == loop.evaluate(model, swapped)
@@ -57,6 +65,14 @@ def test_one_batch_of_all_test_images_is_training_mode_without_dropout(tmp_path,
     twin.load_state_dict(model.state_dict())
     right = loop.scores(twin.train(), data.test_images, data).argmax(1) == data.test_labels
     assert row["accuracy_at_128"] == row["accuracy_at_512"] == right.double().mean().item()
+    trained = Net("mnist_8k", "batch", norm_batch=2)  # its own parts of 2 are not asked about
+    trained.load_state_dict(model.state_dict())
+    assert measures.batch_statistics(trained, data, make_recipe(tmp_path)) == row
+    same = measures.recomputed(trained, data._replace(train_images=data.test_images),
+                               make_recipe(tmp_path))
+    log_probabilities = loop.scores(twin.train(), data.test_images, data)
+    assert same["recomputed_loss"] == pytest.approx(
+        loop.loss_and_accuracy(log_probabilities, data.test_labels)[0], rel=2e-3)  # unbiased
     group = Net("mnist_8k", "group")
     same = measures.batch_statistics(group, data, make_recipe(tmp_path, norm="group"))
     assert set(same.values()) == {loop.evaluate(group, data)[1]}

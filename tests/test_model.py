@@ -1,5 +1,6 @@
 """Untrained networks: the exact numbers of the course, and norms against PyTorch's layers."""
 
+import copy
 import math
 
 import pytest
@@ -155,18 +156,37 @@ def test_layer_and_rms_norm_equal_torchs_in_both_layouts_forward_and_gradient(ki
                                [w.grad for w in theirs.parameters()])
 
 
-@pytest.mark.parametrize(("number", "images"), [(12, 4), (10, 4), (6, 1)])
+@pytest.mark.parametrize(("number", "images"), [(12, 4), (10, 4), (6, 1), (6, 6), (4, 9)])
 def test_statistics_of_a_part_of_the_batch_are_torchs_part_by_part(number, images):
+    """And a step of the running ones is the mean of torch's, of each part alone, by its images."""
     x, parts = draw(number, 3, 5, 5), math.ceil(number / images)
     ours, torchs = make_norm("batch", 3, 5, norm_batch=images).double(), nn.BatchNorm2d(3).double()
-    torchs.momentum = 0.1 / parts
     for layer in (ours, torchs):
         layer.weight.data.copy_(draw(3, seed=1))
+    fresh = [copy.deepcopy(torchs) for _ in range(parts)]
     same_as_torchs(ours, lambda x: torch.cat([torchs(part) for part in x.split(images)]), x)
     torch.testing.assert_close(ours.weight.grad, torchs.weight.grad)
-    torch.testing.assert_close(ours.running_var, torchs.running_var)
-    torch.testing.assert_close(ours.eval()(x), torchs.eval()(x))
+    for layer, part in zip(fresh, x.split(images)):
+        layer(part)
+    for name in ("running_mean", "running_var"):
+        steps = [getattr(layer, name) * len(part) / number
+                 for layer, part in zip(fresh, x.split(images))]
+        torch.testing.assert_close(getattr(ours, name), sum(steps))
     assert model.count_means(ours, number) == 3 * parts
+
+
+def test_hes_weights_keep_the_size_of_what_passes_a_relu():
+    torch.manual_seed(0)
+    net, small = (Net("cifar_35k", "none", init=init, bias=True) for init in ("he", "default"))
+    x = torch.randn(8, 3, 32, 32)
+    for layers, least, most in ((net.layers, 0.3, 3), (small.layers, 0, 0.3)):
+        spread = nn.Sequential(*layers[:-2])(x).square().mean().sqrt().item()
+        assert least < spread < most
+    assert not any(block.conv.bias.any() for block in net.layers if hasattr(block, "conv"))
+    with pytest.raises(ValueError, match="init='xavier'.*default, he"):
+        Net(init="xavier")
+    with pytest.raises(ValueError, match="mnist_10k has biases"):
+        Net("mnist_10k", bias=True)
 
 
 @pytest.mark.parametrize("seen", [

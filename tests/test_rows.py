@@ -23,7 +23,8 @@ from coursepack.lab import rows, studies
 from coursepack.train.recipe import Recipe
 
 STUDY = {
-    "kind": "rows", "about": "x", "expected": "nothing", "analysis": "none", "measure": ["fit"],
+    "kind": "rows", "about": "x", "expected": "nothing", "analysis": "none", "control": "none",
+    "measure": ["fit"],
     "common": {"dataset": "tiny", "arch": "mnist_8k", "epochs": 1, "train_size": 20,
                "augment": "none"},
     "grid": {"order": ["", "norm-act-drop"], "lr": [0.1, 1e9]}, "seeds": [10000001, 10000002]}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import nbformat
 
 from coursepack.files import ROOT
-from coursepack.lab.rows import EXPECTED
+from coursepack.lab.rows import CONTROL, EXPECTED
 
 INTRODUCTION = """\
 # The laboratory: nine questions
@@ -36,13 +36,15 @@ def pieces_of(cell: nbformat.NotebookNode) -> Iterator[str]:
     """The commands of its studies, what was expected or found, its figures."""
     outputs = cell.get("outputs", [])
     printed = "".join(output.get("text", "") for output in outputs)  # it came in pieces
-    sentence = " ".join(printed.split(EXPECTED)[-1].split("\n\n")[0].split())
+    expected, control = (" ".join(printed.split(word)[-1].split("\n\n")[0].split())
+                         for word in (EXPECTED, CONTROL))
     if run := re.search(r"(?ms)^\*\*Run it:\*\*.*", cell.source):
         yield run[0]
     elif EXPECTED in printed:
-        yield f"*Expected:* {sentence}"
+        yield f"*Expected:* {expected}"
+        yield f"*Control:* {control}"
     elif "finding" in cell.metadata.get("tags", []):
-        yield FOUND + sentence
+        yield FOUND + expected
     for output in outputs:
         shown = output.get("metadata", {}).get("image/png", {})
         if "file" in shown:

@@ -29,7 +29,7 @@ OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a st
 FIGURES = ("loss", "penalty", "accuracy", "test_loss", "test_accuracy")  # of the last epoch
 TEXTS = ("status", "device", "torch", "code")  # columns of a table that hold no numbers
 MADE_WITH = ["seconds", "device", "threads", "torch", "code"]  # columns, after what was measured
-EXPECTED = "Expected before it ran: "  # printed before a study's expectation
+EXPECTED, CONTROL = "Expected before it ran: ", "Control: "  # printed before what a study says
 
 
 @threads.own_torch()
@@ -174,7 +174,8 @@ def load_table(study: str) -> pd.DataFrame:
     check_head(file, head, table_head(studies.read_file(study), asked))
     check_points(file, (describe_point(row, head["factors"]) for row in rows.to_dict("records")),
                  {describe_point(vars(one), head["factors"]) for one in asked})
-    rows.attrs |= head | {"runs": len(asked), "missing": len(asked) - len(rows)}
+    rows.attrs |= head | {"runs": len(asked), "missing": len(asked) - len(rows),
+                          "control": studies.read_file(study)["control"]}
     return rows
 
 
@@ -197,11 +198,13 @@ def load_records(study: str) -> pd.DataFrame:
 
 
 def describe_table(table: pd.DataFrame) -> str:
-    """A study in a few lines: how many runs there are, and what was expected before the first."""
+    """A study in a few lines: how many runs, what was expected before the first, its control."""
     head = table.attrs
     runs = (f"study {head['study']}: {len(table)} of {head['runs']} runs, "
             f"{table['seed'].nunique()} seeds, {sum(table['status'] == 'diverged')} diverged")
-    return f"{runs}\n{wrap(EXPECTED + head['expected'])}".strip() if "expected" in head else runs
+    if "expected" not in head:
+        return runs
+    return f"{runs}\n{wrap(EXPECTED + head['expected'])}\n{wrap(CONTROL + head['control'])}".strip()
 
 
 def wrap(*sentences: str) -> str:

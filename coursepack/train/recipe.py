@@ -19,7 +19,7 @@ from coursepack.data.datasets import Dataset
 from coursepack.files import check_choice
 from coursepack.train import updates
 from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, SCHEDULES
-from model import Net, check_groups
+from model import INITS, Net, check_groups
 
 AUGMENTS = ("rotate", "shift", "flip")
 NETWORK = tuple(name for name in inspect.signature(Net).parameters if name != "classes")
@@ -83,7 +83,7 @@ class Recipe:
     subset_seed: int = number(0, 0, 10**9)  # draws the train_size images; 0: the first so many
     label_noise: float = number(0.0, 0, 1)  # share of the labels replaced by another class
     norm_batch: int = number(0)  # images that share batch norm's statistics; 0: the whole batch
-    init: str = "default"  # of the convolutions; he: He's
+    init: str = one_of("default", INITS)  # of the convolutions
     bias: bool = False  # of the convolutions, where the network has none
     l1_step: str = one_of("subgradient", L1_STEPS)
     l2_step: str = one_of("gradient", L2_STEPS)  # learning_rate: a rate that does the same
