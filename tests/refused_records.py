@@ -163,7 +163,7 @@ EFFECTS = [  # a function, its arguments, words; what other runs lack, test_effe
     (effects.dunnett, ("y", "norm", "rms"), ("norm='rms'", "batch (6), group (6)")),
     (effects.paired_t_tests, ("y", "norm", "batch"), ("A seed has two runs of one norm",)),
     (effects.welch_at, ("y", "seed", "norm"), ("seed", "Choose two"))]
-POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9)]
+POWER = [("difference", 0.0), ("spread", NAN), ("power", 1.0), ("level", 0.9), ("groups", 1)]
 
 
 def graph(keys, **changes):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlxtend.evaluate import mcnemar
 from refused import is_ours
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from coursepack.lab import effects
 
@@ -46,14 +47,14 @@ def finished_samples(table):
     return groups if len(groups) > 1 and min(map(len, groups.values())) > 1 else {}
 
 
-def tukeys(table):
+def games_howells(table):
+    """Without the ends of intervals, for which scipy takes a second: see below."""
     groups = finished_samples(table)
-    if groups:
-        limits = stats.tukey_hsd(*groups.values()).confidence_interval(0.95)
-        for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2):
-            low, high = limits.low[i, j], limits.high[i, j]
-            yield {"of": one, "to": two, "difference": groups[one].mean() - groups[two].mean(),
-                   "low": low, "high": high}
+    p_values = stats.tukey_hsd(*groups.values(), equal_var=False).pvalue if groups else ()
+    for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2):
+        row = {"of": one, "to": two, "difference": groups[one].mean() - groups[two].mean()}
+        alike = groups[one].std() + groups[two].std() < 1e-9  # there is no width to decide by
+        yield row | ({"p": 1, "low": -np.inf, "high": np.inf} if alike else {"p": p_values[i, j]})
 
 
 def dunnetts(table):
@@ -136,7 +137,7 @@ def points(table):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of scipy, where runs are all alike
 @pytest.mark.parametrize(("ask", "expected"), [
-    (lambda runs: effects.tukey(runs, "y", "norm"), tukeys),
+    (lambda runs: effects.games_howell(runs, "y", "norm"), games_howells),
     (lambda runs: effects.dunnett(runs, "y", "norm", "batch"), dunnetts),
     (lambda runs: effects.paired_t_tests(runs[runs["order"] == "last"], "y", "norm", "batch"),
      paired),
@@ -147,7 +148,7 @@ def points(table):
     (lambda runs: pd.DataFrame([effects.slope(runs, "y", "size")],
                                columns=["slope", "low", "high"]), power),
     (lambda runs: effects.by_point(runs, "y", ["norm", "order"]), points),
-], ids=["tukey", "dunnett", "paired", "welch", "variance", "block", "slope", "points"])
+], ids=["games-howell", "dunnett", "paired", "welch", "variance", "block", "slope", "points"])
 @given(table=subsets())
 def test_of_any_runs_it_says_what_is_right_or_refuses_in_words_of_ours(ask, expected, table):
     expected = list(expected(table))
@@ -181,11 +182,67 @@ def test_dunnetts_widths_are_those_of_his_table(levels, seeds, width):
     pd.testing.assert_frame_equal(found, effects.dunnett(table, "y", "norm", 0))  # no new draw
 
 
-@pytest.mark.parametrize(("difference", "spread", "power", "seeds"), [
-    (1.0, 1.0, 0.8, 17), (1.0, 1.0, 0.9, 23), (0.05, 0.1, 0.8, 64), (100.0, 1.0, 0.8, 2)])
-def test_seeds_needed_are_those_of_power_tables(difference, spread, power, seeds):
-    """Cohen 1988, table 2.4.1: 17, 23 and 64 for d = 1 and 0.5 at 5 %, two-sided."""
-    assert effects.seeds_needed(difference, spread, power) == seeds
+def test_at_several_places_all_comparisons_are_one_family():
+    rng, sizes = np.random.default_rng(0), {"batch": 3, "group": 5, "layer": 8}
+    table = pd.DataFrame([{"norm": norm, "seed": seed, "size": size, "order": order,
+                           "status": "finished", "y": rng.normal(size / 4, 1 + (norm == "layer"))}
+                          for order in ("first", "last") for size in (2, 8)
+                          for norm, runs in sizes.items() for seed in range(runs)])
+    at = ["order", "size"]
+    places = dict(iter(table.groupby(at)))
+    found = effects.games_howell(table, "y", "norm", at=at)
+    raw, paired = [], effects.paired_t_tests(table, "y", "norm", "batch", at=at)
+    for place, runs in places.items():
+        groups, here = values_of(runs, "norm"), found.set_index(at).loc[place]
+        right = stats.tukey_hsd(*groups.values(), equal_var=False)
+        limits, pairs = right.confidence_interval(1 - 0.05 / 4), ([0, 0, 1], [1, 2, 2])
+        assert here["low"].to_numpy() == pytest.approx(limits.low[pairs], rel=1e-5)
+        assert here["high"].to_numpy() == pytest.approx(limits.high[pairs], rel=1e-5)
+        assert here["p"].to_numpy() == pytest.approx(np.minimum(1, 4 * right.pvalue[pairs]))
+        raw += [stats.ttest_rel(groups[norm][:3], groups["batch"]).pvalue
+                for norm in ("group", "layer")]
+    assert paired["p"].to_numpy() == pytest.approx(multipletests(raw, method="holm")[1])
+    open_still = paired.assign(low=0.01, high=0.02, p=0.18, says="undecided")
+    assert effects.describe_differences(open_still, "error, ").startswith(
+        "error, first, size 2: group minus batch: +1.00 to +2.00 points, undecided (p = 0.1800)\n")
+
+
+@pytest.mark.parametrize(("difference", "spread", "power", "groups", "seeds"), [
+    (1.0, 1.0, 0.8, 2, 17), (1.0, 1.0, 0.9, 2, 23), (0.05, 0.1, 0.8, 2, 64), (100, 1.0, 0.8, 2, 2),
+    (0.05, 0.045, 0.8, 2, 14), (0.05, 0.045, 0.8, 3, 18), (1.0, 1.0, 0.8, 5, 0)])
+def test_seeds_needed_are_those_of_power_tables(difference, spread, power, groups, seeds):
+    """Cohen 1988, table 2.4.1: 17, 23 and 64 for d = 1 and 0.5 at 5 %; then of many experiments."""
+    needed = effects.seeds_needed(difference, spread, power, groups=groups)
+    assert needed == (seeds or needed)
+    if groups == 2:
+        return
+    runs = np.random.default_rng(0).normal(0, spread, (2, 4000, needed))
+    runs[0] += difference
+    t = stats.ttest_ind(*runs, axis=1, equal_var=False)
+    width = np.interp(t.df, freedom := np.linspace(needed - 1, 2 * needed - 2, 9),
+                      stats.studentized_range.isf(0.05, groups, freedom) / 2**0.5)
+    assert (t.statistic > width).mean() == pytest.approx(power + 0.01, abs=0.03)
+
+
+def test_interval_of_logarithms_and_none_where_runs_are_wild_or_an_end_is_impossible():
+    def at(values, **options):
+        table = pd.DataFrame({"y": values, "a": 1, "status": "finished"})
+        return effects.by_point(table, "y", ["a"], **options).loc[0, ["mean", "low", "high"]]
+
+    assert at([1, 2, 2.9], log=True).to_list() == pytest.approx(
+        [5.8**(1 / 3), *np.exp(stats.t.interval(0.95, 2, *(f(np.log([1, 2, 2.9])) for f in (
+            np.mean, stats.sem))))])
+    for values, options in (([1, 2, 3.1], {"log": True}), ([0, 0.1, 0.1], {"log": True}),
+                            ([0.95, 0.97, 1], {"limits": (0, 1)}), ([1, 2], {})):
+        assert at(values, **options)[["low", "high"]].isna().all()
+    assert at([0, 0, 0], limits=(0, 1)).to_list() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("shares", [(0.9,), (0.9, 0.8)])
+def test_error_of_other_images_is_that_of_draws(shares):
+    draws = np.random.default_rng(0).binomial(100, np.array(shares)[:, None], (len(shares), 20000))
+    spread = (draws[0] - sum(draws[1:])).std() / 100
+    assert effects.image_error(100, *shares) == pytest.approx(spread, rel=0.02)
 
 
 # ------------------------------------------------------------------ runs of recipe notebooks
@@ -197,7 +254,7 @@ def runs_of(**accuracies):
 
 def test_equal_accuracies_still_leave_one_test_image_open():
     """Two seeds with equal differences were "higher, by 0.03 to 0.03"."""
-    half = stats.t.ppf(0.975, 4) / 1000  # of two groups, Tukey's is Student's
+    half = stats.t.ppf(0.975, 4) / 1000  # of two groups, it is Student's
     found = effects.pairwise_differences(runs_of(batch=0.99, layer=0.987)).iloc[0]
     assert found[["difference", "low", "high"]].to_list() == pytest.approx(
         [0.003, 0.003 - half, 0.003 + half])

@@ -4,10 +4,11 @@ A run that diverged has no response: it is counted, not averaged. Where runs are
 function needs, it refuses and names them; it never guesses.
 """
 
+import bisect
 import functools
 import itertools
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,25 +16,35 @@ import statsmodels.formula.api as models
 from scipy import stats
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestIndPower
 
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe, final_values
 from coursepack.runs.records import listed
 
 LEVEL = 0.95
 NOTHING = 1e-9  # a difference below it is rounding
+WILD = 3  # of runs on a logarithmic axis: beyond it, a mean stands for none of them
 NEW_SEEDS, NEW_IMAGES = "95 % interval, new seeds", "95 % interval, new test images"
 
 
-def by_point(table: pd.DataFrame, response: str, by: Sequence[str]) -> pd.DataFrame:
-    """Of each point: its runs, how many failed, the others' mean, from three on its interval."""
+def by_point(table: pd.DataFrame, response: str, by: Sequence[str], log: bool = False,
+             limits: tuple[float, float] = (-np.inf, np.inf)) -> pd.DataFrame:
+    """Of each point: its runs, how many failed, the others' mean, interval (from three) and median.
+
+    log: for a logarithmic axis, the geometric mean and Student's interval of the logarithms. Where
+    an interval would leave the limits of what is possible, or runs are wild, there is none (nan):
+    show each run and the median. Wild, on such an axis: the largest is beyond WILD times the least.
+    """
     rows = []
     for point, runs in table.groupby(list(by), sort=False, dropna=False):
-        values = with_response(runs, response)[response].to_numpy(float)
-        mean = values.mean() if len(values) else np.nan
-        half = mean_interval(values)[1] if len(values) >= LEAST_SEEDS else np.nan
-        rows.append((*point, len(runs), len(runs) - len(values), mean, mean - half, mean + half))
-    return pd.DataFrame(rows, columns=[*by, "runs", "failed", "mean", "low", "high"])
+        values, ends = with_response(runs, response)[response].to_numpy(float), (np.nan,) * 3
+        if len(values):
+            ends = interval(values, log)
+            wild = log and values.max() > WILD * values.min()
+            if len(values) < LEAST_SEEDS or wild or ends[1] < limits[0] or ends[2] > limits[1]:
+                ends = ends[0], np.nan, np.nan
+        rows.append((*point, len(runs), len(runs) - len(values), *ends,
+                     np.median(values) if len(values) else np.nan))
+    return pd.DataFrame(rows, columns=[*by, "runs", "failed", "mean", "low", "high", "median"])
 
 
 def with_response(table: pd.DataFrame, response: str) -> pd.DataFrame:
@@ -58,42 +69,69 @@ def samples(table: pd.DataFrame, response: str, among: str, *control: object,
     return found
 
 
-def differences(rows: Iterable[Sequence[object]]) -> pd.DataFrame:
-    """Of, to, difference, low, high as a table, and what that says: if 0 is within, undecided."""
-    table = pd.DataFrame(rows, columns=["of", "to", "difference", "low", "high"])
-    table["says"] = np.where(table["low"] > NOTHING, "higher",
-                             np.where(table["high"] < -NOTHING, "lower", "undecided"))
-    return table
+def places_of(table: pd.DataFrame, at: str | Sequence[str]) -> dict[tuple, pd.DataFrame]:
+    """The runs at each level of a factor, or combination of levels of several; at none: all."""
+    at = np.atleast_1d(at).tolist()
+    return dict(iter(table.groupby(at))) if at else {(): table}
+
+
+def differences(rows: Iterable[Sequence[object]], at: str | Sequence[str] = ()) -> pd.DataFrame:
+    """Where, of, to, difference, low, high, p as a table, and what that says.
+
+    Undecided: 0 is within, or p, corrected for all that are tested together, is not below 5 %.
+    """
+    columns = [*np.atleast_1d(at).tolist(), "of", "to", "difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    says = np.where(table["low"] > NOTHING, "higher",
+                    np.where(table["high"] < -NOTHING, "lower", "undecided"))
+    return table.assign(says=np.where(table["p"] >= 1 - LEVEL, "undecided", says))
 
 
 def describe_differences(found: pd.DataFrame, where: str = "") -> str:
-    """A line for each difference of shares, in percentage points; where: what comes before it."""
-    return "\n".join(f"{where}{row['of']} minus {row['to']}: {100 * row['low']:+.2f} to "
-                     f"{100 * row['high']:+.2f} points, {row['says']}"
-                     for row in found.to_dict("records"))
+    """A line for each difference of shares, in percentage points, with the place where it is.
+
+    where: what comes before that. p is given where it leaves open what an interval of one
+    difference would decide.
+    """
+    return "\n".join(
+        f"{where}{place}{row['of']} minus {row['to']}: {100 * row['low']:+.2f} to "
+        f"{100 * row['high']:+.2f} points, {row['says']}"
+        + (f" (p = {readable_p(row['p'])})" * (row["says"] == "undecided"
+                                               and row["low"] * row["high"] > 0))
+        for place, row in zip(place_names(found, ": "), found.to_dict("records")))
 
 
-@functools.cache  # it takes a moment
-def tukey_width(groups: int, freedom: int) -> float:
-    """Half the width of Tukey's 95 % intervals, in standard errors of a difference."""
-    return stats.studentized_range.ppf(LEVEL, groups, freedom) / 2**0.5
+def place_names(found: pd.DataFrame, end: str = "") -> list[str]:
+    """The place of each difference in words: a number with its factor's name, a word alone."""
+    names = found.columns[:found.columns.get_loc("of")]
+    return [", ".join(value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"
+                      for name, value in zip(names, place)) + end if len(names) else ""
+            for place in found[names].itertuples(index=False)]
 
 
-def tukey(table: pd.DataFrame, response: str, among: str, least_error: float = 0.0) -> pd.DataFrame:
+def games_howell(table: pd.DataFrame, response: str, among: str, least_error: float = 0.0,
+                 at: str | Sequence[str] = ()) -> pd.DataFrame:
     """Differences between all levels of a factor, with intervals that hold together.
 
-    By Tukey 1949, and Kramer 1956 for unequal sizes; the variance is pooled. least_error: below it
-    no standard error of a difference goes.
+    By Games and Howell 1976: Tukey's method, without his equal spreads and numbers of runs. at: the
+    same at each level of other factors, where all intervals of all places hold together
+    (Bonferroni). least_error: below it no standard error of a difference goes; without it, a
+    difference of two levels whose runs are all alike has none, and is undecided.
     """
-    groups = samples(table, response, among)
-    freedom = sum(len(values) - 1 for values in groups.values())
-    variance = sum(((v - v.mean()) ** 2).sum() for v in groups.values()) / freedom
-    width, rows = tukey_width(len(groups), freedom), []
-    for (one, first), (two, second) in itertools.combinations(groups.items(), 2):
-        error = np.sqrt(variance * (1 / len(first) + 1 / len(second)))
-        mean, half = first.mean() - second.mean(), width * max(error, least_error)
-        rows.append((one, two, mean, mean - half, mean + half))
-    return differences(rows)
+    rows, places = [], places_of(table, at)
+    for place, runs in places.items():
+        groups = samples(runs, response, among, where=f" at {at} {place}" if place else "")
+        for (one, first), (two, second) in itertools.combinations(groups.items(), 2):
+            difference, half, p = first.mean() - second.mean(), np.inf, 1.0
+            squares = [max(v.var(ddof=1) / len(v), least_error**2 / 2) for v in (first, second)]
+            if (error := sum(squares)**0.5) > NOTHING:
+                freedom = error**4 / (squares[0]**2 / (len(first) - 1)
+                                      + squares[1]**2 / (len(second) - 1))  # Welch 1947
+                law = stats.studentized_range(len(groups), freedom)
+                half = law.isf((1 - LEVEL) / len(places)) * error / 2**0.5
+                p = min(1, len(places) * law.sf(abs(difference) * 2**0.5 / error))
+            rows.append((*place, one, two, difference, difference - half, difference + half, p))
+    return differences(rows, at)
 
 
 def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> pd.DataFrame:
@@ -103,63 +141,67 @@ def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> 
     with warnings.catch_warnings(action="ignore"):  # of a p-value, where runs are all alike
         found = stats.dunnett(*(groups[level] for level in others), control=groups[control],
                               rng=np.random.default_rng(0))  # its integral is of random points
-    return differences((level, control, groups[level].mean() - groups[control].mean(), low, high)
-                       for level, low, high in zip(others, *found.confidence_interval(LEVEL)))
+    return differences(
+        (level, control, groups[level].mean() - groups[control].mean(), low, high, p)
+        for level, low, high, p in zip(others, *found.confidence_interval(LEVEL), found.pvalue))
 
 
-def t_tests(pairs: Iterable[tuple[object, object, np.ndarray, np.ndarray]]) -> pd.DataFrame:
-    """Differences of two means, with unequal spreads (Welch 1947); pairs: of, to, values of both.
+def t_tests(pairs: Iterable[Sequence[object]], test: Callable,
+            at: str | Sequence[str] = ()) -> pd.DataFrame:
+    """Differences of means by a t test of scipy; pairs: where, of, to, and the values of both.
 
     Each has its own 95 % interval; p, corrected so that all hold together (Holm 1979), decides.
     """
-    rows, p_values = [], []
-    for of, to, one, other in pairs:
-        low = high = difference = one.mean() - other.mean()
-        p = float(abs(difference) < NOTHING)  # where nothing varies, a difference is one
-        if np.ptp(one) + np.ptp(other) >= NOTHING:
-            test = stats.ttest_ind(one, other, equal_var=False)
-            (low, high), p = test.confidence_interval(LEVEL), test.pvalue
-        rows.append((of, to, difference, low, high))
-        p_values.append(p)
-    table = differences(rows).assign(p=multipletests(p_values, method="holm")[1])
-    table.loc[~(table["p"] < 1 - LEVEL), "says"] = "undecided"
-    return table
+    rows = []
+    for *names, one, other in pairs:
+        difference = one.mean() - other.mean()
+        with warnings.catch_warnings(action="ignore"):  # of runs that are all alike
+            found = test(one, other)
+            low, high, p = *found.confidence_interval(LEVEL), found.pvalue
+        if not high - low > NOTHING:  # where nothing varies, a difference is one
+            low, high, p = difference, difference, float(abs(difference) < NOTHING)
+        rows.append([*names, difference, low, high, p])
+    for row, p in zip(rows, multipletests([row[-1] for row in rows], method="holm")[1]):
+        row[-1] = p
+    return differences(rows, at)
 
 
 def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: object,
-                   by: str = "seed") -> pd.DataFrame:
+                   by: str = "seed", at: str | Sequence[str] = ()) -> pd.DataFrame:
     """Differences of each level of a factor to one of them, run by run of the same seed.
 
-    By Student's t test, see t_tests(). Raises ValueError for a level without two seeds in common
-    with the control, or with two runs of one.
+    By Student's t test, see t_tests(). at: the same at each level of other factors. Raises
+    ValueError for a level without two seeds in common with the control, or with two runs of one.
     """
-    groups, good = samples(table, response, among, control), with_response(table, response)
-    if good.duplicated([by, among]).any():
-        raise ValueError(f"A {by} has two runs of one {among}. Choose runs that differ in {among} "
-                         f"and {by} alone, or the factor that tells them apart as by.")
-    good, pairs = good.pivot(index=by, columns=among, values=response), []
-    for level in [level for level in table[among].unique() if level in groups and level != control]:
-        one, other = good[[level, control]].dropna().to_numpy(float).T
-        if len(one) < 2:
-            raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished runs "
-                             f"of the same {by}. Add runs, or leave this level out.")
-        pairs.append((level, control, one - other, np.zeros(2)))  # zeros: Student's, of one sample
-    return t_tests(pairs)
+    pairs = []
+    for place, runs in places_of(table, at).items():
+        groups = samples(runs, response, among, control, where=f" at {at} {place}" if place else "")
+        good = with_response(runs, response)
+        if good.duplicated([by, among]).any():
+            raise ValueError(f"A {by} has two runs of one {among}. Choose runs that differ in "
+                             f"{among} and {by} alone, or what tells them apart as by or at.")
+        good = good.pivot(index=by, columns=among, values=response)
+        for level in [name for name in runs[among].unique() if name in groups and name != control]:
+            one, other = good[[level, control]].dropna().to_numpy(float).T
+            if len(one) < 2:
+                raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished "
+                                 f"runs of the same {by}. Add runs, or leave this level out.")
+            pairs.append((*place, level, control, one, other))
+    return t_tests(pairs, stats.ttest_rel, at)
 
 
-def welch_at(table: pd.DataFrame, response: str, among: str, at: str) -> pd.DataFrame:
-    """The difference of a factor's two levels at each level of another, see t_tests()."""
+def welch_at(table: pd.DataFrame, response: str, among: str,
+             at: str | Sequence[str]) -> pd.DataFrame:
+    """The difference of a factor's two levels at each level of others (Welch 1947); t_tests()."""
     if len(samples(table, response, among)) > 2:
         raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
                          f"{at} is tested.")
-    pairs = {}
-    for place, runs in table.groupby(at):
-        groups = samples(runs, response, among, where=f" at {at}={place!r}")
+    pairs = []
+    for place, runs in places_of(table, at).items():
+        groups = samples(runs, response, among, where=f" at {at} {place}")
         (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
-        pairs[place] = (one, two, first, second)
-    found = t_tests(pairs.values())
-    found.insert(0, at, list(pairs))
-    return found
+        pairs.append((*place, one, two, first, second))
+    return t_tests(pairs, functools.partial(stats.ttest_ind, equal_var=False), at)
 
 
 def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
@@ -216,24 +258,53 @@ def readable_p(p: float) -> str:
     return "" if np.isnan(p) else f"{p:.4f}" if p >= 1e-4 else "< 0.0001"
 
 
-def seeds_needed(difference: float, spread: float, power: float = 0.8, level: float = 0.05) -> int:
-    """Seeds of each of two recipes that show a difference of their means with a probability: power.
+def seeds_needed(difference: float, spread: float, power: float = 0.8, level: float = 0.05,
+                 groups: int = 2) -> int:
+    """Seeds of each recipe that show a difference of two means with a probability: power.
 
-    spread: standard deviation over seeds, in the unit of the difference. By Student's t-test of two
-    samples, two-sided, at a level (Cohen 1988).
+    spread: standard deviation over seeds, in the unit of the difference. groups: how many recipes
+    are compared, all pairs of them by games_howell(), at a level; of two, it is Student's t test,
+    two-sided (Cohen 1988).
     """
-    if not (difference > 0 and spread > 0 and 0 < level < power < 1):
-        raise ValueError(f"difference={difference}, spread={spread}, power={power}, level={level}: "
-                         "choose a difference and a spread above 0, and 0 < level < power < 1.")
-    test, size = TTestIndPower(), difference / spread
-    if test.power(size, 2, level) >= power:
-        return 2
-    return int(np.ceil(np.max(test.solve_power(size, alpha=level, power=power))))
+    if not (difference > 0 and spread > 0 and 0 < level < power < 1 and groups >= 2):
+        raise ValueError(f"difference={difference}, spread={spread}, power={power}, level={level}, "
+                         f"groups={groups}: choose a difference and a spread above 0, "
+                         "0 < level < power < 1, and two groups or more.")
+
+    def power_of(seeds: int) -> float:
+        freedom = 2 * seeds - 2
+        least = stats.studentized_range.isf(level, groups, freedom) / 2**0.5
+        return stats.nct.sf(least, freedom, difference / spread * (seeds / 2)**0.5)
+
+    most = 2
+    while power_of(most) < power:
+        most *= 2
+    return bisect.bisect_left(range(most), power, max(2, most // 2), most, key=power_of)
 
 
 def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     """95 % confidence interval of a share seen in count trials (Wilson 1927)."""
     return stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
+
+
+def image_error(count: int, *shares: float) -> float:
+    """What other count test images would change: the standard error of a share, or of a difference.
+
+    shares: one accuracy, or two of the same count of images. Binomial: whether two networks err on
+    the same images is not asked, so that of a difference is rather too large.
+    """
+    return sum(share * (1 - share) / count for share in shares)**0.5
+
+
+def interval(values: np.ndarray, log: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the first axis, and the ends of its interval, see mean_interval().
+
+    log: the geometric mean, by the same interval of the logarithms; a zero makes it 0, without one.
+    """
+    with np.errstate(all="ignore"):  # of zeros, which have no logarithm
+        mean, half = mean_interval(np.log(values) if log else values)
+        ends = mean, mean - half, mean + half
+    return tuple(np.exp(end) for end in ends) if log else ends
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -276,7 +347,7 @@ def share_range(low: float, high: float) -> str:
 
 
 def pairwise_differences(records: Sequence[dict]) -> pd.DataFrame:
-    """Every recipe with three seeds or more against every other, by Tukey's method.
+    """Every recipe with three seeds or more against every other, see games_howell().
 
     Nothing is paired: on these data, accuracies of one seed do not go up and down together. They
     are counts of images, so the standard error of a difference is at least one of them.
@@ -286,7 +357,7 @@ def pairwise_differences(records: Sequence[dict]) -> pd.DataFrame:
     table = pd.DataFrame(accuracies, columns=["recipe", "accuracy", "status"])
     if table["recipe"].nunique() < 2:
         return differences([])
-    return tukey(table, "accuracy", "recipe", 1 / records[0]["data"]["test_size"])
+    return games_howell(table, "accuracy", "recipe", 1 / records[0]["data"]["test_size"])
 
 
 def findings(records: Sequence[dict]) -> list[str]:
