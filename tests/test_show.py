@@ -268,7 +268,8 @@ def test_a_heat_map_has_the_means_as_numbers_and_ways_are_named_by_what_they_hav
     assert texts(ax.texts)[:6] == ["92.0"] * 3 + ["94.0"] * 3
     assert texts(ax.get_yticklabels()) == ["BN", "GN", "no norm"]
     assert texts(ax.get_xticklabels()) == ["0.1", "1.0", "10.0"]
-    table = pd.DataFrame({"l1": [0, 1, 0, 1], "dropout": [0, 0, 0.1, 0.1],
-                          "augment": ["none", "none", "shift", "none"]})
+    table = pd.DataFrame({"l1": [0, 1, 0, 1, 0], "dropout": [0, 0, 0.1, 0.1, 0], "norm": "batch",
+                          "augment": ["none", "none", "shift", "none", "none"],
+                          "train_size": [5, 5, 9, 5, 5], "epochs": [9, 9, 2, 9, 5]})
     assert charts.with_ways(table)["way"].to_list() == [
-        "nothing", "L1", "dropout + moved images", "L1 + dropout"]
+        "nothing", "L1", "dropout + moved images", "L1 + dropout", "stop earlier"]

@@ -49,7 +49,8 @@ def run_once(recipe: Recipe, data: Dataset, measure: Sequence[str] = ()) -> dict
         row |= {name: last[name] for name in FIGURES}
         row |= measures.measure(measure, model, data, recipe)
     return row | {"seconds": time.perf_counter() - started, "device": device.type,
-                  "threads": torch.get_num_threads(), "torch": str(torch.__version__), "code": checkpoints.code_checksum()}
+                  "threads": torch.get_num_threads(), "torch": str(torch.__version__),
+                  "code": checkpoints.code_checksum()}
 
 
 def try_out(data: Dataset, common: dict[str, object], measure: Sequence[str] = (),
