@@ -14,21 +14,26 @@ INTRODUCTION = """\
 
 Written by `make report` from the saved outputs of
 [notebook 5](../notebooks/05_what_norms_change.ipynb) and
-[notebook 6](../notebooks/06_what_penalties_change.ipynb): for each question what was expected
-before its first run, the figures, and what was found. The notebooks say why, and what others found;
-the numbers are in the tables beside this page, a row a run."""
+[notebook 6](../notebooks/06_what_penalties_change.ipynb): for each question what was found, what
+was expected before its first run, the run that could have refuted it (its control), and the
+figures. What has no control is an observation. The notebooks say why, and what others found; the
+numbers are in the tables beside this page, a row a run."""
 FOUND = "**Found:** "
 
 
 def read_questions() -> dict[str, list[str]]:
-    """By its title: heading, and what the notebooks say and show about it, in their order."""
+    """By its title: heading, what was found, the rest that the notebook says, and its place."""
     questions = {}
     for path in sorted((ROOT / "notebooks").glob("0[56]_*.ipynb")):
         pieces = []  # of what comes before the first question: dropped
         for cell in nbformat.read(path, as_version=4).cells:
             if heading := re.match(r"## (\d.*)", cell.source):
                 pieces = questions.setdefault(heading[1], [f"## {heading[1]}"])
+                slug = re.sub(r"[^\w\- ]", "", heading[1].lower()).replace(" ", "-")
+                pieces.append(f"[Its section](../notebooks/{path.name}#{slug})")
             pieces += pieces_of(cell)
+    for pieces in questions.values():  # the sentence comes first, the place last
+        pieces[1:] = sorted(pieces[2:], key=lambda text: not text.startswith(FOUND)) + pieces[1:2]
     return questions
 
 

@@ -107,8 +107,9 @@ def section(study: str, records: list[dict]) -> str:
     recipes.check_comparable(records, spec["factors"])
     table = effects.results_table(records)[SHOWN]
     grouped = recipes.by_recipe(records)
-    threads = sorted({record["environment"].get("threads", 0) for record in records})
-    notes = f"Threads of a run: {' or '.join(map(str, threads))}."  # its last digits depend on them
+    made, threads = (sorted({str(record["environment"].get(key, 0)) for record in records})
+                     for key in ("device", "threads"))  # on which a run's last digits depend
+    notes = f"Made on {' and '.join(made)}, threads of a run: {' or '.join(threads)}."
     if to_reach := goals(study, grouped):
         table.insert(3, "to reach", to_reach)
         notes += f" *To reach* is {TO_REACH.get(study[:4], 'what the file of the study names')}."
@@ -149,8 +150,10 @@ def goal_rows(kept: dict[str, list[dict]]) -> list[list[object]]:
         for (name, runs), goal in zip(grouped.items(), goals(study, grouped)):
             mean, half = effects.mean_interval(recipes.final_values(runs))
             interval = f" ± {half:.2%}" if len(runs) >= recipes.LEAST_SEEDS else ""
-            missed = ", missed" if round(100 * mean, 2) < float(goal[:-1]) else ""
-            rows.append([named, name, len(runs), f"{mean:.2%}{interval}", goal + missed])
+            above = round(100 * (mean - float(goal[:-1]) / 100), 2)
+            said = "missed" if above < 0 else "reached"
+            said += "" if interval and abs(above) > 100 * half else ", undecided"
+            rows.append([named, name, len(runs), f"{mean:.2%}{interval}", f"{goal}, {said}"])
             named = ""  # in its first row alone
     return rows
 
@@ -169,9 +172,12 @@ def decided_pairs(kept: dict[str, list[dict]]) -> str:
 def summary(kept: dict[str, list[dict]]) -> str:
     """The README's sentences about the studies of notebooks."""
     rows = goal_rows(kept)
-    missed = sum(row[-1].endswith("missed") for row in rows)
-    return (f"Of {len(rows)} recipes with an accuracy to reach, {len(rows) - missed} reach it as a "
-            f"mean over seeds and {missed} miss it. {decided_pairs(kept)}\n")
+    reach, miss = ([row[-1] for row in rows if word in row[-1]] for word in ("reached", "missed"))
+    within = [sum(said.endswith("undecided") for said in some) for some in (reach, miss)]
+    return (f"Of {len(rows)} recipes with an accuracy to reach, {len(reach)} reach it as a mean "
+            f"over seeds and {len(miss)} miss it; of these, {within[0]} and {within[1]} are "
+            f"undecided, because the goal is within the interval of the mean. "
+            f"{decided_pairs(kept)}\n")
 
 
 def main() -> None:
