@@ -49,12 +49,18 @@ def finished_samples(table):
 
 def games_howells(table):
     """Without the ends of intervals, for which scipy takes a second: see below."""
-    groups = finished_samples(table)
-    p_values = stats.tukey_hsd(*groups.values(), equal_var=False).pvalue if groups else ()
-    for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2):
-        row = {"of": one, "to": two, "difference": groups[one].mean() - groups[two].mean()}
-        alike = groups[one].std() + groups[two].std() < 1e-9  # there is no width to decide by
-        yield row | ({"p": 1, "low": -np.inf, "high": np.inf} if alike else {"p": p_values[i, j]})
+    rows, places = [], table.groupby("order")
+    for order, runs in places:
+        if not (groups := finished_samples(runs)):
+            return []
+        p_values = len(places) * stats.tukey_hsd(*groups.values(), equal_var=False).pvalue
+        for (i, one), (j, two) in itertools.combinations(enumerate(groups), 2):
+            mean = groups[one].mean() - groups[two].mean()
+            rows.append({"order": order, "of": one, "to": two, "difference": mean,
+                         "p": min(1, p_values[i, j])})
+            if groups[one].std() + groups[two].std() < 1e-9:  # there is no width to decide by
+                rows[-1] |= {"p": 1, "low": -np.inf, "high": np.inf}
+    return rows
 
 
 def dunnetts(table):
@@ -66,7 +72,7 @@ def dunnetts(table):
 
 def by_t_tests(pairs, test, **options):
     """Differences of means by a test, holding together; values that are all alike have none."""
-    rows, worst = [], 0.0
+    rows = []
     for name, (one, two) in pairs.items():
         mean, found = one.mean() - two.mean(), test(one, two, **options)
         rows.append({"name": name, "difference": mean, "p": found.pvalue})
@@ -74,19 +80,21 @@ def by_t_tests(pairs, test, **options):
             rows[-1]["p"] = float(abs(mean) < 1e-9)
         else:
             rows[-1] |= found.confidence_interval(0.95)._asdict()
-    for left, row in enumerate(sorted(rows, key=lambda row: row["p"])):  # Holm 1979
-        row["p"] = worst = max(worst, min(1, (len(rows) - left) * row["p"]))
-    return rows
+    corrected = multipletests([row["p"] for row in rows], method="holm")[1]
+    return [row | {"p": p} for row, p in zip(rows, corrected)]
 
 
 def paired(table):
-    table = table[table["order"] == "last"]  # of both orders, a seed would have two runs
-    wide = table.dropna().pivot(index="seed", columns="norm", values="y")
-    pairs = {norm: wide[[norm, "batch"]].dropna().T.to_numpy() for norm in table["norm"].unique()
-             if "batch" in wide and norm in wide and norm != "batch"}
-    if finished_samples(table) and all(len(one) > 1 for one, _ in pairs.values()):
+    pairs = {}
+    for order, runs in table.groupby("order"):
+        wide = runs.dropna().pivot(index="seed", columns="norm", values="y")
+        if "batch" not in wide or not finished_samples(runs):
+            return
+        pairs |= {(order, norm): wide[[norm, "batch"]].dropna().T.to_numpy()
+                  for norm in runs["norm"].unique() if norm in wide and norm != "batch"}
+    if all(len(one) > 1 for one, _ in pairs.values()):
         for row in by_t_tests(pairs, stats.ttest_rel):
-            yield row | {"of": row.pop("name"), "to": "batch"}
+            yield row | {"order": row["name"][0], "of": row.pop("name")[1], "to": "batch"}
 
 
 def welchs(table):
@@ -137,10 +145,9 @@ def points(table):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of scipy, where runs are all alike
 @pytest.mark.parametrize(("ask", "expected"), [
-    (lambda runs: effects.games_howell(runs, "y", "norm"), games_howells),
+    (lambda runs: effects.games_howell(runs, "y", "norm", at="order"), games_howells),
     (lambda runs: effects.dunnett(runs, "y", "norm", "batch"), dunnetts),
-    (lambda runs: effects.paired_t_tests(runs[runs["order"] == "last"], "y", "norm", "batch"),
-     paired),
+    (lambda runs: effects.paired_t_tests(runs, "y", "norm", "batch", at="order"), paired),
     (lambda runs: effects.welch_at(runs, "y", "order", "norm"), welchs),
     (lambda runs: effects.variance_table(runs, "y", ["norm", "order"]), sums_of_squares),
     (lambda runs: effects.variance_table(runs, "y", ["norm", "order"], "seed"),
@@ -182,46 +189,34 @@ def test_dunnetts_widths_are_those_of_his_table(levels, seeds, width):
     pd.testing.assert_frame_equal(found, effects.dunnett(table, "y", "norm", 0))  # no new draw
 
 
-def test_at_several_places_all_comparisons_are_one_family():
-    rng, sizes = np.random.default_rng(0), {"batch": 3, "group": 5, "layer": 8}
-    table = pd.DataFrame([{"norm": norm, "seed": seed, "size": size, "order": order,
-                           "status": "finished", "y": rng.normal(size / 4, 1 + (norm == "layer"))}
-                          for order in ("first", "last") for size in (2, 8)
-                          for norm, runs in sizes.items() for seed in range(runs)])
-    at = ["order", "size"]
-    places = dict(iter(table.groupby(at)))
-    found = effects.games_howell(table, "y", "norm", at=at)
-    raw, paired = [], effects.paired_t_tests(table, "y", "norm", "batch", at=at)
-    for place, runs in places.items():
-        groups, here = values_of(runs, "norm"), found.set_index(at).loc[place]
-        right = stats.tukey_hsd(*groups.values(), equal_var=False)
-        limits, pairs = right.confidence_interval(1 - 0.05 / 4), ([0, 0, 1], [1, 2, 2])
-        assert here["low"].to_numpy() == pytest.approx(limits.low[pairs], rel=1e-5)
-        assert here["high"].to_numpy() == pytest.approx(limits.high[pairs], rel=1e-5)
-        assert here["p"].to_numpy() == pytest.approx(np.minimum(1, 4 * right.pvalue[pairs]))
-        raw += [stats.ttest_rel(groups[norm][:3], groups["batch"]).pvalue
-                for norm in ("group", "layer")]
-    assert paired["p"].to_numpy() == pytest.approx(multipletests(raw, method="holm")[1])
-    open_still = paired.assign(low=0.01, high=0.02, p=0.18, says="undecided")
+def test_at_several_places_games_and_howells_intervals_share_the_5_percent():
+    rng, norms = np.random.default_rng(0), np.repeat(["batch", "group", "layer"], [3, 5, 8])
+    table = pd.concat([pd.DataFrame({
+        "norm": norms, "size": size, "status": "finished",
+        "y": rng.normal(size, 1 + (norms == "layer"))}) for size in (0.1, 2)])
+    found = effects.games_howell(table, "y", "norm", at=["size"])
+    for size, runs in table.groupby("size"):
+        right = stats.tukey_hsd(*values_of(runs, "norm").values(), equal_var=False)
+        ends = np.transpose(right.confidence_interval(1 - 0.05 / 2), (1, 2, 0))
+        assert found.loc[found["size"] == size, ["low", "high"]].to_numpy() == pytest.approx(
+            ends[[0, 0, 1], [1, 2, 2]], rel=1e-5)
+    open_still = found.assign(low=0.01, high=0.02, p=0.18, says="undecided")
     assert effects.describe_differences(open_still, "error, ").startswith(
-        "error, first, size 2: group minus batch: +1.00 to +2.00 points, undecided (p = 0.1800)\n")
+        "error, size 0.1: batch minus group: +1.00 to +2.00 points, undecided (p = 0.1800)\n")
 
 
 @pytest.mark.parametrize(("difference", "spread", "power", "groups", "seeds"), [
     (1.0, 1.0, 0.8, 2, 17), (1.0, 1.0, 0.9, 2, 23), (0.05, 0.1, 0.8, 2, 64), (100, 1.0, 0.8, 2, 2),
-    (0.05, 0.045, 0.8, 2, 14), (0.05, 0.045, 0.8, 3, 18), (1.0, 1.0, 0.8, 5, 0)])
+    (0.05, 0.045, 0.8, 2, 14), (0.05, 0.045, 0.8, 3, 18), (1.0, 1.0, 0.8, 5, 28)])
 def test_seeds_needed_are_those_of_power_tables(difference, spread, power, groups, seeds):
     """Cohen 1988, table 2.4.1: 17, 23 and 64 for d = 1 and 0.5 at 5 %; then of many experiments."""
-    needed = effects.seeds_needed(difference, spread, power, groups=groups)
-    assert needed == (seeds or needed)
-    if groups == 2:
-        return
-    runs = np.random.default_rng(0).normal(0, spread, (2, 4000, needed))
-    runs[0] += difference
-    t = stats.ttest_ind(*runs, axis=1, equal_var=False)
-    width = np.interp(t.df, freedom := np.linspace(needed - 1, 2 * needed - 2, 9),
-                      stats.studentized_range.isf(0.05, groups, freedom) / 2**0.5)
-    assert (t.statistic > width).mean() == pytest.approx(power + 0.01, abs=0.03)
+    assert effects.seeds_needed(difference, spread, power, groups=groups) == seeds
+    if groups > 2:
+        runs = np.random.default_rng(0).normal([[[difference]], [[0]]], spread, (2, 4000, seeds))
+        t = stats.ttest_ind(*runs, axis=1, equal_var=False)
+        width = np.interp(t.df, freedom := np.linspace(seeds - 1, 2 * seeds - 2, 9),
+                          stats.studentized_range.isf(0.05, groups, freedom) / 2**0.5)
+        assert (t.statistic > width).mean() == pytest.approx(power, abs=0.03)
 
 
 def test_interval_of_logarithms_and_none_where_runs_are_wild_or_an_end_is_impossible():
