@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from helpers import make_record
 from matplotlib.collections import LineCollection, PathCollection
+from scipy import stats
 
 import model
+from coursepack.lab import effects
 from coursepack.runs import recipes
 from coursepack.runs.mistakes import Misclassified
 from coursepack.show import charts, figures, pictures
@@ -44,15 +46,16 @@ def test_graph_has_a_line_a_recipe_and_a_band_for_three_seeds(key, seeds):
                for seed, accuracy in enumerate((0.9, 0.1, 0.15, 0.2)[:seeds])]
     figure = figures.plot_graph(records, [key], "of BN")
     [ax] = figure.axes
-    means = [recipes.final_values(runs, key).mean() for runs in recipes.by_recipe(records).values()]
+    values = [recipes.final_values(runs, key) for runs in recipes.by_recipe(records).values()]
     lines = [line for line in ax.lines if line.get_transform() == ax.transData]  # none to a name
     shown = [line.get_ydata()[-1] for line in lines]
-    assert shown == pytest.approx([1 - mean if "accuracy" in key else mean for mean in means])
+    assert shown == pytest.approx([stats.gmean(1 - values if "accuracy" in key else values)
+                                   for values in values])
     assert ax.yaxis.get_inverted() == ("accuracy" in key)  # of errors: the fewer, the higher
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 2
     assert len(ax.collections) == (2 if seeds > 2 else 0)
-    assert ("band: 95 % interval" in small_print(figure)) == (seeds > 2)
-    assert (f"mean of {seeds} seeds" in small_print(figure)) == (seeds > 1)
+    assert ("band: its 95 % interval" in small_print(figure)) == (seeds > 2)
+    assert (f"geometric mean of {seeds} seeds" in small_print(figure)) == (seeds > 1)
     assert titled(ax) == f"{GRAPHS[key].name.capitalize()}: of BN"
     bottom, top = sorted(ax.get_ylim())
     for band, end in zip(ax.collections, shown):
@@ -122,18 +125,21 @@ def test_weights_of_all_layers_are_inside_the_axes():
     assert ax.lines[1].get_xdata() == pytest.approx([3 * np.median(w) for w in layers])
 
 
-def test_reliability_adds_up_the_runs_of_a_recipe():
+def test_reliability_has_a_panel_a_recipe_and_adds_up_its_runs_but_for_bins_of_a_few():
     runs = [make_record(norm, seed, 0.9) | {"calibration": [
         dict(zip(("above", "images", "confidence", "accuracy"), row)) for row in rows]}
         for norm, seed, rows in (
-            ("batch", 1, [(0.5, 10, 0.5, 0.4), (0.9, 90, 0.95, 1.0)]),
-            ("batch", 2, [(0.5, 30, 0.55, 0.8)]), ("layer", 1, [(0.9, 100, 0.99, 0.9)]))]
-    above, below = pictures.plot_reliability(runs).axes
-    diagonal, batch, layer = above.lines
-    assert batch.get_xdata() == pytest.approx([(10 * 0.5 + 30 * 0.55) / 40, 0.95])
-    assert batch.get_ydata() == pytest.approx([(4 + 24) / 40, 1.0])
-    assert layer.get_color() == LOOKS["layer"].colour
-    assert [line.get_ydata().tolist() for line in below.lines] == [[40, 90], [100]]
+            ("batch", 1, [(0.3, 4, 0.4, 0.5), (0.5, 1, 0.5, 0.0), (0.9, 90, 0.95, 1.0)]),
+            ("batch", 2, [(0.5, 4, 0.55, 0.75)]), ("layer", 1, [(0.9, 100, 0.99, 0.9)]),
+            ("group", 1, [(0.9, 9, 0.9, 1)]), ("none", 1, [(0.9, 9, 0.9, 1)]))]
+    figure = pictures.plot_reliability(runs)
+    panels = [ax for ax in figure.axes if ax.axison]
+    assert [titled(ax) for ax in panels if titled(ax)] == ["BN", "LN", "GN(2)", "no norm"]
+    [diagonal, batch], [counts] = panels[0].lines, panels[3].lines
+    assert batch.get_xdata() == pytest.approx([(0.5 + 4 * 0.55) / 5, 0.95])
+    assert batch.get_ydata() == pytest.approx([3 / 5, 1.0])
+    assert counts.get_ydata().tolist() == [5, 90]
+    assert panels[1].lines[1].get_color() == LOOKS["layer"].colour
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
 
 
@@ -228,27 +234,72 @@ def test_an_effect_has_a_line_a_norm_its_runs_as_dots_and_failures_as_crosses(ta
     lines = charts.plot_effect(table, "test_accuracy", "lr", "seed").axes[0].lines  # no norms
     assert len({line.get_color() for line in lines}) == 5
     wide = table.assign(test_accuracy=np.where(table["seed"] > 2, 0.99, 0.1))
-    low, high = bars_of(charts.plot_effect(wide, "test_accuracy", "lr").axes[0])
-    assert (low.min(), high.max()) == (0, 100)  # there is nothing beyond none and all
+    figure = charts.plot_effect(wide, "test_accuracy", "lr")  # intervals beyond none and all
+    assert line_of(figure.axes[0], "group").get_ydata() == pytest.approx([10, 10, 10])
+    assert np.ptp(bars_of(figure.axes[0]), axis=0) == pytest.approx(0)  # of runs that are alike
+    assert "the median of runs too far apart" in figure.get_label()
 
 
-def test_logarithmic_axes_have_no_zero_and_intervals_as_far_down_as_up(table):
-    sizes = np.where(table["seed"] > 2, 0.01, 1.0)  # the plain interval goes below zero
-    table = table.assign(size=np.where(table["lr"] > 1, 0.0, sizes))[table["norm"] == "group"]
+def test_on_a_logarithmic_axis_means_are_geometric_wild_runs_have_a_median_and_zero_no_place(table):
+    sizes = np.where(table["seed"] > 2, 0.4, 1.0) * np.where(table["lr"] > 0.1, 1, 0.1)
+    wild = (table["lr"] == 1) & (table["seed"] == 0)
+    table = table.assign(size=np.where(table["lr"] > 1, 0.0, np.where(wild, 0.1, sizes)))
+    table = table[table["norm"] == "group"]
     figure = charts.plot_effect(table, "size", "lr", log="xy")
     [ax] = figure.axes
     mean, (low, high) = line_of(ax, "group").get_ydata(), bars_of(ax)
+    assert mean[:2] == pytest.approx([0.1 * 0.4**0.4, 0.4])
     assert np.isnan(mean[2])  # zero is not drawn, and the figure no kilometre high
     assert max(figure.get_tightbbox().size) < 20  # inches
-    assert mean[:2] / low == pytest.approx(high / mean[:2])
+    assert mean[0] / low == pytest.approx(high / mean[0])
+    assert len(low) == 1
     assert 0 < ax.get_ylim()[0] <= min(low)
     table.attrs["missing"] = 0
     charts.add_note(figure, table)
-    assert "equally far up and down" in small_print(figure)
+    assert "of the geometric mean; without a bar, the median" in small_print(figure)
     assert "INCOMPLETE" not in small_print(figure)
     charts.draw_power(figure, -0.5, (0.1, 2.0), 10.0, "predicted")  # a straight line here
     assert ax.lines[-1].get_ydata()[[0, -1]] == pytest.approx([2.0, 0.2])
     assert ax.texts[-1].get_text() == "predicted"
+
+
+def test_runs_under_a_bound_are_counted_below_them_and_lines_of_one_norm_differ(table):
+    table["way"] = table["norm"].where((table["norm"] != "group") | (table["lr"] != 1), "other")
+    table = table.assign(norm=table["norm"].replace("group", "batch"), error=1 - table.pop(
+        "test_accuracy"))
+    figure = charts.plot_runs(table, "error", "lr", "way", 0.0875, "over 91.25 % right")
+    above, below = figure.axes
+    cells = {text.get_position(): text.get_text() for text in below.texts}
+    assert texts(below.get_yticklabels()) == ["BN", "GN", "other", "no norm"]
+    assert {cells[k, 0] for k in range(3)} == {"3"}
+    assert [cells[place] for place in ((0, 1), (2, 1), (1, 2), (1, 3), (2, 3))] == list("5551×")
+    assert cells[1.17, 3] == "2×"
+    assert line_of(above, "none").get_ydata()[:2] == pytest.approx([0.085, 0.09])
+    assert heights_of_dots(above) == pytest.approx(sorted(table["error"].dropna()))
+    looks = charts.looks_of(table, "way")
+    assert len({(look.colour, look.line) for look in looks.values()}) == 4
+    words = table.assign(lr=table["lr"].map({0.1: "z", 1.0: "a", 10: "k"}))
+    below = charts.plot_runs(words, "error", "lr", "way", 0.08, "").axes[1]
+    assert texts(below.get_xticklabels()) == ["z", "a", "k"]
+
+
+def test_each_difference_has_a_row_with_its_interval_and_says_if_it_is_decided():
+    found = effects.differences([("batch", 2, "L1", "none", 0.02, 0.01, 0.03, 0.01),
+                                 ("batch", 2, "L2", "none", 0.01, -0.01, 0.03, 0.5),
+                                 ("rms", 4, "L1", "none", 0.01, -np.inf, np.inf, 1)], ["norm", "n"])
+    [ax] = charts.plot_differences(found, margin=0.005).axes
+    assert texts(ax.get_yticklabels()) == ["batch, n 2:  L1 minus no norm", "L2 minus no norm",
+                                           "rms, n 4:  L1 minus no norm"]
+    points = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == [2, 1, 1]
+    assert [line.get_markerfacecolor() for line in points] == [
+        LOOKS["batch"].colour, "white", "white"]
+    bars = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 2.5]
+    assert np.concatenate(bars).tolist() == pytest.approx([1, 3, -1, 3])
+    assert texts(ax.texts) == ["within ± 0.5"]
+    [ax] = charts.plot_differences(found[found["of"] == "L1"], names={"none": "nothing"}).axes
+    assert texts(ax.get_yticklabels()) == ["batch, n 2", "rms, n 4"]
+    assert ax.get_xlabel() == "L1 minus nothing (percentage points)"
 
 
 def test_a_path_joins_the_means_in_the_order_of_a_factor_and_shows_each_run(table):
@@ -266,6 +317,8 @@ def test_a_path_joins_the_means_in_the_order_of_a_factor_and_shows_each_run(tabl
 def test_a_heat_map_has_the_means_as_numbers_and_ways_are_named_by_what_they_have(table):
     [ax] = charts.plot_heat(table, "test_accuracy", "lr", "norm").axes
     assert texts(ax.texts)[:6] == ["92.0"] * 3 + ["94.0"] * 3
+    dark = charts.plot_heat(table.assign(test_accuracy=table["lr"]), "test_accuracy", "lr", "norm")
+    assert [text.get_color() for text in dark.axes[0].texts[:3]] == ["black", "white", "white"]
     assert texts(ax.get_yticklabels()) == ["BN", "GN", "no norm"]
     assert texts(ax.get_xticklabels()) == ["0.1", "1.0", "10.0"]
     table = pd.DataFrame({"l1": [0, 1, 0, 1, 0], "dropout": [0, 0, 0.1, 0.1, 0], "norm": "batch",

@@ -1,16 +1,17 @@
-"""Pictures of the tables of studies: a response against a factor, a heat map."""
+"""Pictures of the tables of studies: a response against a factor, differences, a heat map."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, to_hex, to_rgb
 
-from coursepack.lab.effects import by_point
+from coursepack.lab.effects import by_point, place_names
+from coursepack.runs.recipes import LEAST_SEEDS
 from coursepack.show.figures import label_ends, make_logarithmic, plain, write_below
 from coursepack.show.looks import LOOKS, Look
 
@@ -18,6 +19,8 @@ OTHER_LOOKS = (  # for what is not a norm
     Look("", "#222222", "-"), Look("", "#E69F00", "--"), Look("", "#56B4E9", "-."),
     Look("", "#7B3294", ":"), Look("", "#8C6D31", (0, (6, 2, 1, 2))),
     Look("", "#B2182B", (0, (3, 1, 1, 1, 1, 1))))
+SEVERAL = 4  # times the median: there the colours of a heat map end
+SHADES = (1, 0.6, 1.4, 0.8)  # of a norm's colour, for its next lines: below 1 darker
 
 
 class Response(NamedTuple):
@@ -68,22 +71,23 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
                 log: str = "x") -> plt.Figure:
     """A response over one factor, a line for each level of another: means and 95 % intervals.
 
-    A pale dot is a run. x: numbers, or words, which stand in the order of the table. names: what a
-    level of line is called in the figure (a norm has its own name). log: which axes are
+    A pale dot is a run; see effects.by_point() for the mean on a logarithmic axis, and where there
+    is no interval but a median. x: numbers, or words, which stand in the order of the table. names:
+    what a level of line is called in the figure (a norm has its own name). log: which axes are
     logarithmic, "x", "y", "xy" or "". Crosses above are points of which runs diverged, with their
     number if others did not.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    shown, looks, ends = response_of(response), looks_of(table[line].unique(), names), []
+    shown, looks, ends = response_of(response), looks_of(table, line, names), []
     words = [] if pd.api.types.is_numeric_dtype(table[x]) else list(table[x].unique())
     if words:  # they stand at 0, 1, 2 ...
         table, log = table.assign(**{x: table[x].map(words.index)}), log.replace("x", "")
-    points = by_point(table, response, [line, x]).sort_values(x)
-    points[["mean", "low", "high"]] *= shown.times
-    if "y" in log:  # zero is below the axis; an interval ends as many times below the mean as above
-        points["mean"] = points["mean"].where(points["mean"] > 0)
-        points["low"] = points["mean"] ** 2 / points["high"]
-    points[["low", "high"]] = points[["low", "high"]].clip(*shown.limits)
+    points = by_point(table, response, [line, x], "y" in log,
+                      tuple(end / shown.times for end in shown.limits)).sort_values(x)
+    points[["mean", "low", "high", "median"]] *= shown.times
+    points["drawn"] = points["mean"].where(points["low"].notna(), points["median"])
+    if "y" in log:  # zero is below the axis
+        points["drawn"] = points["drawn"].where(points["drawn"] > 0)
     levels = np.unique(points[x])
     for k, (level, look) in enumerate(looks.items()):
         means, runs = points[points[line] == level], table[table[line] == level]
@@ -92,7 +96,7 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
             beside, dots = (rows[x] * (levels[-1] / levels[0]) ** shift for rows in (means, runs))
         else:
             beside, dots = (rows[x] + (levels[-1] - levels[0]) * shift for rows in (means, runs))
-        ends += draw_line(ax, look, (beside, means["mean"]), (dots, shown.times * runs[response]))
+        ends += draw_line(ax, look, (beside, means["drawn"]), (dots, shown.times * runs[response]))
         ax.vlines(beside, means["low"], means["high"], color=look.colour, linewidth=2, alpha=0.6)
     ax.set(xlabel=xlabel or x.replace("_", " "), ylabel=ylabel or shown.label)
     for which in log:
@@ -102,14 +106,132 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
                       or [plain(level) for level in levels])
     mark_failures(ax, points, x, line, looks)
     label_ends(ax, ends)
+    bars = f"bars: 95 % interval of the {'geometric ' * ('y' in log)}mean"
+    if (points["low"].isna() & (points["runs"] - points["failed"] >= LEAST_SEEDS)).any():
+        bars += "; without a bar, the median of runs too far apart for one"
+    figure.set_label(f"a dot each; {bars}")
+    return figure
+
+
+def plot_runs(table: pd.DataFrame, response: str, x: str, line: str, bound: float, counted: str,
+              names: Mapping[object, str] | None = None, xlabel: str = "",
+              ylabel: str = "") -> plt.Figure:
+    """Errors of all runs on a logarithmic axis, and below it how many of them are under a bound.
+
+    A dot is a run, and lines go through medians. x: numbers or words, whose levels stand side by
+    side. counted: what it means to be under the bound, such as "more than 98 % right". A cross
+    is a point of which runs diverged, all or as many as the lower part says; none is counted there.
+    """
+    shown, looks, ends = response_of(response), looks_of(table, line, names), []
+    levels = list(table[x].unique())
+    if is_number := pd.api.types.is_numeric_dtype(table[x]):
+        levels.sort()
+    table = table.assign(**{x: table[x].map(levels.index), "good": table[response] < bound})
+    points = by_point(table, response, [line, x])
+    points["good"] = table.groupby([line, x], sort=False)["good"].sum().to_numpy()
+    lower = 0.33 * len(looks)  # inches
+    figure, (ax, below) = plt.subplots(2, figsize=(8, 4.6 + lower), height_ratios=(4, lower),
+                                       sharex=True, layout="constrained")
+    for k, (level, look) in enumerate(looks.items()):
+        runs, medians = table[table[line] == level], points[points[line] == level].sort_values(x)
+        shift = (k - (len(looks) - 1) / 2) * 0.7 / len(looks)
+        ends += draw_line(ax, look, (medians[x] + shift, shown.times * medians["median"]),
+                          (runs[x] + shift, shown.times * runs[response]), 22)
+        failed = medians[x][medians["failed"] > 0] + shift
+        ax.plot(failed, 0 * failed + 1.02, "x", color=look.colour, markersize=5, clip_on=False,
+                markeredgewidth=1.5, transform=ax.get_xaxis_transform())
+    ax.axhline(shown.times * bound, color="#444444", linewidth=1, zorder=1)
+    make_logarithmic(ax, "y", 1, 2, 5)
+    ax.set(ylabel=ylabel or shown.label)
+    draw_counts(below, points, x, line, looks)
+    below.set_xticks(range(len(levels)), map(plain if is_number else str, levels))
+    below.set(xlabel=xlabel or x.replace("_", " "))
+    below.set_title(f"How many of {points['runs'].max()} runs have {counted}", fontsize=13)
+    label_ends(ax, ends)
+    crosses = "; ×: all runs diverged, 2×: two of them" * bool(points["failed"].any())
+    figure.set_label(f"a dot each; lines join medians{crosses}")
+    return figure
+
+
+def draw_counts(ax: plt.Axes, points: pd.DataFrame, x: str, line: str,
+                looks: Mapping[object, Look]) -> None:
+    """How many of each point's runs are good, as numbers: a row a line, the fuller the more."""
+    rows, most = list(looks), points["runs"].max()
+    cells = np.ones((len(rows), points[x].max() + 1, 3))
+    for point in points.to_dict("records"):
+        k, place, good, failed = rows.index(point[line]), point[x], point["good"], point["failed"]
+        cells[k, place] -= good / point["runs"] * (1 - np.array(to_rgb(looks[rows[k]].colour)))
+        text = {"va": "center_baseline", "color": text_colour(cells[k, place])}
+        said = good if point["runs"] == most else f"{good} of {point['runs']}"
+        ax.text(place, k, "×" if failed == point["runs"] else said, ha="center",
+                weight="bold" if good else "normal", **text)
+        if 0 < failed < point["runs"]:
+            ax.text(place + 0.17, k, f"{failed}×", fontsize=10, **text)
+    ax.imshow(cells, aspect="auto")
+    ax.set_yticks(range(len(rows)), [look.short for look in looks.values()])
+    ax.yaxis.tick_right()
+    ax.tick_params(axis="y", length=0, pad=8)
+    for label, look in zip(ax.get_yticklabels(), looks.values()):
+        label.set(color=look.colour, weight="bold")
+    ax.grid(visible=False)
+
+
+def text_colour(background: np.ndarray) -> str:
+    """Black or white, whichever is read better on a colour (red, green, blue)."""
+    return "black" if np.dot(background, (0.299, 0.587, 0.114)) > 0.46 else "white"
+
+
+def plot_differences(found: pd.DataFrame, margin: float | None = None, xlabel: str = "",
+                     names: Mapping[object, str] | None = None,
+                     times: float = 100) -> plt.Figure:
+    """Differences as effects finds them, a row each: a point, its interval, and where zero is.
+
+    A hollow point is undecided. margin: up to which a difference is as good as none, as a band.
+    names: of levels (a norm has its own). times: what a difference is drawn times; of shares, in
+    percentage points. Of several norms, each has its colour.
+    """
+    places, rows = place_names(found), found.to_dict("records")
+    named = {norm: look.short for norm, look in LOOKS.items()} | dict(names or {})
+    pairs = [f"{named.get(row['of'], row['of'])} minus {named.get(row['to'], row['to'])}"
+             for row in rows]
+    one = len(set(pairs)) == 1 and len(rows) > 1
+    figure, ax = plt.subplots(figsize=(8, 1 + 0.34 * len(rows)), layout="constrained")
+    if margin is not None:
+        ax.axvspan(-times * margin, times * margin, color="#e4e4e4", zorder=0)
+        ax.annotate(f"within ± {times * margin:g}", (0, 1), xycoords=("data", "axes fraction"),
+                    xytext=(0, 4), textcoords="offset points", ha="center", fontsize=11,
+                    color="#444444")
+    ax.axvline(0, color="#444444", linewidth=1, zorder=1)
+    labels = []
+    for k, (row, place, pair) in enumerate(zip(rows, places, pairs)):
+        colour = LOOKS[row["norm"]].colour if row.get("norm") in LOOKS else "#222222"
+        middle, low, high = (times * row[key] for key in ("difference", "low", "high"))
+        if np.isfinite(high - low):
+            ax.plot([low, high], [k, k], color=colour, linewidth=2.5, solid_capstyle="butt")
+        ax.plot(middle, k, "o", markersize=7, color=colour, markeredgewidth=2,
+                markerfacecolor="white" if row["says"] == "undecided" else colour)
+        first = k == 0 or place != places[k - 1]
+        labels.append(place if one else f"{place}:  {pair}" if place and first else pair)
+        if k and first and not one:
+            ax.axhline(k - 0.5, color="#cccccc", linewidth=1)
+    ax.set_yticks(range(len(rows)), labels)
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=xlabel or f"{pairs[0] if one else 'difference'}"
+           " (percentage points)")
+    ax.grid(visible=False, axis="y")
+    figure.set_label("bars: 95 % interval of the difference; a hollow point is undecided")
     return figure
 
 
 def draw_line(ax: plt.Axes, look: Look, means: tuple[pd.Series, pd.Series],
-              runs: tuple[pd.Series, pd.Series]) -> list[tuple[float, float, str, str]]:
-    """Means joined by a line, and a pale dot for each run. Returns its end, for label_ends."""
-    ax.plot(*means, color=look.colour, linestyle=look.line, marker="o", markersize=5, linewidth=2)
-    ax.scatter(*runs, s=9, color=look.colour, alpha=0.35, linewidths=0)
+              runs: tuple[pd.Series, pd.Series],
+              large: float = 0) -> list[tuple[float, float, str, str]]:
+    """Means joined by a line, and a pale dot for each run. Returns its end, for label_ends.
+
+    large: the area of the dots, where they are what is shown, and the means only the line.
+    """
+    ax.plot(*means, color=look.colour, linestyle=look.line, marker="" if large else "o",
+            markersize=5, linewidth=2)
+    ax.scatter(*runs, s=large or 9, color=look.colour, alpha=0.6 if large else 0.35, linewidths=0)
     drawn = [point for point in zip(*means) if np.isfinite(point).all()]
     return [(*drawn[-1], look.short, look.colour)] if drawn else []
 
@@ -131,22 +253,37 @@ def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str) -> plt
     Means of the runs that finished, without intervals, and a pale dot for each run.
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    looks, ends = looks_of(table[line].unique()), []
+    looks, ends = looks_of(table, line), []
     for level, runs in table[table["status"] == "finished"].groupby(line, sort=False):
         means = runs.groupby(along)[[x, y]].mean().sort_index()
         ends += draw_line(ax, looks[level], *(
             [response_of(name).times * rows[name] for name in (x, y)] for rows in (means, runs)))
     ax.set(xlabel=response_of(x).label, ylabel=response_of(y).label)
     label_ends(ax, ends)
+    figure.set_label(f"a dot each; points: their mean, one for each {along.replace('_', ' ')}")
     return figure
 
 
-def looks_of(levels: Sequence, names: Mapping[object, str] | None = None) -> dict[object, Look]:
-    """Colour, line and name of each level: a norm's own, else the next that is free."""
-    looks = {}
-    for i, level in enumerate(levels):
-        look = LOOKS.get(level) or OTHER_LOOKS[i % len(OTHER_LOOKS)]
-        looks[level] = look._replace(short=str((names or {}).get(level, look.short or level)))
+def looks_of(table: pd.DataFrame, line: str,
+             names: Mapping[object, str] | None = None) -> dict[object, Look]:
+    """Colour, line and name of each level of a factor.
+
+    A norm has its own look, and the lines of one norm, if there are others, shades of its colour.
+    Anything else has the next look that is free.
+    """
+    looks, norms = {}, []
+    for level, runs in table.groupby(line, sort=False):
+        norm = level if level in LOOKS else None
+        if norm is None and "norm" in table and table["norm"].nunique() > 1:
+            norm = runs["norm"].iloc[0] if runs["norm"].nunique() == 1 else None
+        look, earlier = LOOKS.get(norm), norms.count(norm)
+        if look and earlier:
+            shade = SHADES[earlier % len(SHADES)] * np.array(to_rgb(look.colour))
+            look = Look(look.short, to_hex(shade.clip(0, 1)), OTHER_LOOKS[(earlier + 2) % 6].line)
+        look = look or OTHER_LOOKS[len(looks) % len(OTHER_LOOKS)]
+        short = look.short if level in LOOKS else level
+        looks[level] = look._replace(short=str((names or {}).get(level, short)))
+        norms.append(norm)
     return looks
 
 
@@ -171,30 +308,38 @@ def mark_failures(ax: plt.Axes, points: pd.DataFrame, x: str, line: str,
 def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "") -> plt.Figure:
     """The mean of a response at each pair of two factors' levels, as numbers and as colours.
 
-    The colours are those of logarithms, so that one bad level does not make all others alike.
+    The colours are those of logarithms, and end at SEVERAL times the median, so that one bad level
+    does not make all others alike.
     """
     points = by_point(table, response, [y, x])
     cells = response_of(response).times * points.pivot(index=y, columns=x, values="mean")
     cells = cells.reindex(index=points[y].unique(), columns=points[x].unique())
-    cells.index = [LOOKS[level].short if level in LOOKS else level for level in cells.index]
-    figure, ax = plt.subplots(figsize=(9, 0.9 + 0.55 * len(cells)), layout="constrained")
-    sns.heatmap(cells, annot=True, fmt=".1f", cmap="viridis_r", norm=LogNorm(), cbar=False,
-                linewidths=0.5, ax=ax)
+    named = {norm: look.short for norm, look in LOOKS.items()}
+    cells = cells.rename(index=named, columns=named)
+    figure, ax = plt.subplots(figsize=(8, 1 + 0.55 * len(cells)), layout="constrained")
+    values = cells.to_numpy(float)
+    most = min(np.nanmax(values), SEVERAL * np.nanmedian(values))
+    colours = LogNorm(np.nanmin(values), most)
+    sns.heatmap(cells, annot=True, fmt=".1f", cmap="cividis_r", norm=colours, cbar=False,
+                linewidths=1, ax=ax, annot_kws={"size": 14})
+    for text, value in zip(ax.texts, values[np.isfinite(values)]):
+        text.set_color(text_colour(plt.get_cmap("cividis_r")(colours(value))[:3]))
     ax.set(xlabel="", ylabel="", title=title)
     ax.tick_params(axis="y", rotation=0)
+    figure.set_label("their mean")
     return figure
 
 
-def add_note(figure: plt.Figure, table: pd.DataFrame,
-             marks: str = "a dot each; bars: 95 % interval of the mean") -> None:
-    """A line of small text below a figure: what was trained, and how many runs are missing."""
+def add_note(figure: plt.Figure, table: pd.DataFrame, marks: str = "") -> None:
+    """A line of small text below a figure: what was trained, and how many runs are missing.
+
+    marks: what is drawn, if it is not what the figure says itself.
+    """
     head, common = table.attrs, table.attrs["common"]
     line = head["data"]["name"]
     for key, what in (("train_size", "training images"), ("epochs", "epochs")):
         line += f", {common[key]:,} {what}" if common.get(key) else ""
-    line += f"; {table['seed'].nunique()} seeds, {marks}"
-    if "interval" in marks and figure.axes[0].get_yscale() == "log":
-        line += ", equally far up and down"
+    line += f"; {table['seed'].nunique()} seeds, {marks or figure.get_label()}"
     if head.get("missing"):
         line += f"; INCOMPLETE: {head['missing']} of {head['runs']} runs are missing"
     write_below(figure, line)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
 from coursepack.files import check_choice, replace_file
-from coursepack.lab.effects import mean_interval
+from coursepack.lab.effects import interval
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe
 from coursepack.show.looks import LOOKS, Look
 from model import check_norm
@@ -102,9 +102,10 @@ MARKERS = {"o": "○", "s": "□", "v": "▽", "^": "△", "D": "◇", "P": "✚
 def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> plt.Figure:
     """Epoch by epoch, a line for each recipe and each of some keys of GRAPHS with one axis.
 
-    A recipe with several seeds is the line of their mean; from three seeds on, a band is its 95 %
-    interval. Recipes of one norm are told apart by large markers. of: for the title, what the runs
-    are of. Raises ValueError for a value that the axis has no place for.
+    A recipe with several seeds is the line of their mean, on a logarithmic axis the geometric one;
+    from three seeds on, a band is its 95 % interval. Recipes of one norm are told apart by large
+    markers. of: for the title, what the runs are of. Raises ValueError for a value that the axis
+    has no place for.
     """
     graphs = [GRAPHS[check_choice("key", key, GRAPHS)] for key in keys]
     if len({graph.label for graph in graphs}) > 1:
@@ -129,7 +130,8 @@ def plot_graph(records: Sequence[dict], keys: Sequence[str], of: str = "") -> pl
     ax.xaxis.get_major_locator().set_params(integer=True)
     graphs[0].set_up(ax)
     label_ends(ax, ends)
-    add_caption(figure, records[0], seeds_text(list(recipes.values())) + cut)
+    kind = "geometric " * (graphs[0].begin > 0)
+    add_caption(figure, records[0], seeds_text(list(recipes.values()), kind) + cut)
     return figure
 
 
@@ -144,27 +146,29 @@ def values_of(runs: Sequence[dict], key: str) -> np.ndarray:
     return drawn
 
 
-def seeds_text(recipes: Sequence[Sequence[dict]]) -> str:
-    """For a caption: how many runs a line stands for, from the runs of each recipe."""
+def seeds_text(recipes: Sequence[Sequence[dict]], kind: str) -> str:
+    """For a caption: how many runs a line, some kind of mean, stands for, of each recipe's runs."""
     least, most = min(map(len, recipes)), max(map(len, recipes))
     if most == 1:
         seeds = {run["parameters"]["seed"] for [run] in recipes}
         each = "; one run each" if len(recipes) > 1 else ""
         return f"{each}, seed {seeds.pop()}" if len(seeds) == 1 else each
     each = f"{least} to {most}" if least < most else f"{most}"
-    band = ", band: 95 % interval of the mean, equally far up and down"
-    return f"; mean of {each} seeds{band if most >= LEAST_SEEDS else ''}"
+    band = ", band: its 95 % interval"
+    return f"; {kind}mean of {each} seeds{band if most >= LEAST_SEEDS else ''}"
 
 
 def draw_line(ax: plt.Axes, graph: Graph, values: np.ndarray, look: Look, marker: str,
               width: float) -> tuple[float, float]:
-    """The mean of runs, values (runs, epochs), and, from three on, a band. Returns its end."""
-    y, half = mean_interval(np.maximum(values, graph.begin))
+    """The mean of runs, values (runs, epochs), and, from three on, a band. Returns its end.
+
+    On a logarithmic axis it is the geometric mean, with the interval of the logarithms.
+    """
+    y, *band = interval(np.maximum(values, graph.begin), graph.begin > 0)
     epochs = np.arange(1, len(y) + 1)
     if len(values) >= LEAST_SEEDS:
-        low = y**2 / (y + half) if graph.begin > 0 else y - half  # as far down as up on its axis
-        ax.fill_between(epochs, *np.clip((low, y + half), *graph.ends), color=look.colour,
-                        alpha=0.18, linewidth=0)
+        ax.fill_between(epochs, *np.clip(band, *graph.ends), color=look.colour, alpha=0.18,
+                        linewidth=0)
     marks = {"marker": "o", "markersize": 3}
     if marker:
         marks = {"marker": marker, "markersize": 9, "markerfacecolor": "white",

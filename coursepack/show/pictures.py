@@ -19,6 +19,7 @@ from model import check_norm
 
 SHOWN = (5, 6, 4, 4)  # images, channels, rows and columns that plot_means has room for
 GAP = 0.5  # between two maps, in squares
+LEAST_ANSWERS = 5  # of a bin that a reliability diagram shows
 NETWORK_LOOKS = (("#9a9a9a", "s"), ("#222222", "o"), ("#AA4499", "D"))  # none is a norm's colour
 
 
@@ -98,29 +99,42 @@ def plot_reliability(records: Sequence[dict]) -> plt.Figure:
     """A reliability diagram of each recipe, over how many answers there are of each confidence.
 
     Records with "calibration"; those of a recipe's seeds are added up. An upright line is the 95 %
-    interval of a share (Wilson). Guo et al. 2017, https://arxiv.org/abs/1706.04599
+    interval of a share (Wilson); a bin of fewer than LEAST_ANSWERS is left out. Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599
     """
-    figure, (ax, below) = plt.subplots(2, figsize=(7, 6.6), height_ratios=(3, 1.2), sharex=True,
-                                       layout="constrained")
-    ax.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    ax.annotate("calibrated", (0.06, 0.075), rotation=33, color="#777777", fontsize=11)
-    for recipe, runs in recipes.by_recipe(records).items():
+    grouped = recipes.by_recipe(records)
+    columns, blocks = min(3, len(grouped)), math.ceil(len(grouped) / 3)
+    figure, grid = plt.subplots(
+        2 * blocks, columns, figsize=(1 + 3 * columns, 4.4 * blocks), sharex=True, sharey="row",
+        height_ratios=(3, 1.2) * blocks, squeeze=False, layout="constrained")
+    for ax in grid.flat:
+        ax.set_axis_off()
+    for (recipe, runs), ax, below in zip(grouped.items(), grid[::2].flat, grid[1::2].flat):
         look = LOOKS[check_norm(runs[0]["parameters"]["norm"])]
         bins = pd.DataFrame([row for run in runs for row in run["calibration"]])
         bins[["accuracy", "confidence"]] = bins[["accuracy", "confidence"]].mul(bins["images"], 0)
         bins = bins.groupby("above").sum()  # of images, and of what is said of each of them
+        bins = bins[bins["images"] >= LEAST_ANSWERS]
         right, sure = bins["accuracy"] / bins["images"], bins["confidence"] / bins["images"]
         ends = [effects.accuracy_interval(*pair) for pair in zip(right, bins["images"])]
-        ax.vlines(sure, *np.transpose(ends), color=look.colour, linewidth=1, alpha=0.5)
+        ax.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+        ax.vlines(sure, *np.transpose(ends), color=look.colour, linewidth=2, alpha=0.5)
         for axes, values in ((ax, right), (below, bins["images"])):
+            axes.set_axis_on()
             axes.plot(sure, values, color=look.colour, linestyle=look.line, marker="o",
-                      markersize=4, label=recipe)
-    ax.set(ylabel="answers that are right", ylim=(-0.02, 1.02), title="How sure, and how right")
-    below.set(yscale="log", ylabel="answers", xlabel="probability given to the answer")
-    for axis in (ax.yaxis, below.xaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    ax.legend(loc="upper left", frameon=False)
-    figures.add_caption(figure, records[0], "; all test images")
+                      markersize=5)
+        ax.set(ylim=(-0.02, 1.02))
+        ax.set_title(textwrap.fill(recipe, 24), parse_math=False)
+        below.set(xlabel="confidence")
+        figures.make_logarithmic(below, "y", 1)
+        for axis in (ax.yaxis, below.xaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for ax, below in zip(grid[::2, 0], grid[1::2, 0]):
+        ax.set(ylabel="answers that are right")
+        below.set(ylabel="answers")
+    figures.add_caption(figure, records[0], "; all test images. On the thin line, as many answers "
+                        "are right as the network expects. Upright: 95 % intervals; bins of fewer "
+                        f"than {LEAST_ANSWERS} answers are left out")
     return figure
 
 
