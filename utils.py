@@ -31,8 +31,8 @@ from coursepack.lab.measures import batch_statistics, pooled_rank, sparsity
 from coursepack.lab.rows import describe_table, load_records, load_table, try_out, wrap
 from coursepack.lab.effects import (
     accuracy_interval, by_point, describe_differences, dunnett, findings, games_howell,
-    image_error, mcnemar_test, paired_t_tests, readable_p, readable_shares, results_table,
-    seeds_needed, slope, variance_table, welch_at,
+    image_error, mcnemar_test, paired_t_tests, readable_p, results_table, seeds_needed, slope,
+    welch_at,
 )
 
 # -- show: looks and the theme; graphs by epoch and grids; what is computed; charts of tables

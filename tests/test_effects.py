@@ -105,28 +105,6 @@ def welchs(table):
             yield row | {"norm": row.pop("name"), "of": "first", "to": "last"}
 
 
-def sums_of_squares(table, *block):
-    good, crossed = table.dropna(), ["norm", "order", *block]
-    counts, levels = good.value_counts(crossed), [good[name].nunique() for name in crossed]
-    balanced = len(counts) == np.prod(levels) and counts.nunique() == 1 and min(levels) > 1
-    if not balanced or np.ptp(good["y"]) == 0 or not block and counts.min() < 2:
-        return []
-    about = good["y"] - good["y"].mean()
-
-    def share(*by):
-        return (about.groupby([good[name] for name in by]).transform("mean")**2).sum() / (
-            about**2).sum()
-
-    rows = [(share(name), count - 1) for name, count in zip(crossed, levels)]
-    rows.append((share("norm", "order") - rows[0][0] - rows[1][0], rows[0][1] * rows[1][1]))
-    rest, freedom = 1 - sum(part for part, _ in rows), len(good) - 1 - sum(f for _, f in rows)
-    p = [stats.f.sf(part / f / (rest / freedom), f, freedom) if rest > 1e-9 else None
-         for part, f in rows]
-    return [{"source": source, "share": part, "freedom": f} | ({"p": p} if p is not None else {})
-            for source, (part, f), p in zip([*crossed, "norm x order", "Residual"],
-                                            [*rows, (rest, freedom)], [*p, None])]
-
-
 def power(table):
     good = table[(table["y"] > 0) & (table["size"] > 0)]
     if len(good) > 2 and good["size"].nunique() > 1:
@@ -149,13 +127,10 @@ def points(table):
     (lambda runs: effects.dunnett(runs, "y", "norm", "batch"), dunnetts),
     (lambda runs: effects.paired_t_tests(runs, "y", "norm", "batch", at="order"), paired),
     (lambda runs: effects.welch_at(runs, "y", "order", "norm"), welchs),
-    (lambda runs: effects.variance_table(runs, "y", ["norm", "order"]), sums_of_squares),
-    (lambda runs: effects.variance_table(runs, "y", ["norm", "order"], "seed"),
-     lambda runs: sums_of_squares(runs, "seed")),
     (lambda runs: pd.DataFrame([effects.slope(runs, "y", "size")],
                                columns=["slope", "low", "high"]), power),
     (lambda runs: effects.by_point(runs, "y", ["norm", "order"]), points),
-], ids=["games-howell", "dunnett", "paired", "welch", "variance", "block", "slope", "points"])
+], ids=["games-howell", "dunnett", "paired", "welch", "slope", "points"])
 @given(table=subsets())
 def test_of_any_runs_it_says_what_is_right_or_refuses_in_words_of_ours(ask, expected, table):
     expected = list(expected(table))

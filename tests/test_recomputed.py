@@ -51,3 +51,41 @@ def games_howell(*groups):
 
 def slope(rows, y, x):
     return stats.linregress(np.log(rows[x]), np.log(rows[y])).slope
+
+
+def question_2():
+    runs = table("groups")
+    last = runs[runs["order"] == "act-drop-norm"]
+    of8, none = last[(last["norm"] == "group") & (last["groups"] == 8)], last[
+        last["norm"] == "instance"]
+    yield ("With the norm last", [8, f"{of8['pooled_rank'].mean():.0f}", 16,
+                                  f"{100 * of8['test_accuracy'].mean():.1f}",
+                                  f"{none['pooled_rank'].mean():.0f}",
+                                  f"{100 * none['test_accuracy'].mean():.1f}"])
+    runs = table("groups_cifar")
+    right = 100 * runs.groupby(["norm", "groups"])["test_accuracy"].mean()
+    yield "CIFAR-10, all at one rate", [1, 1, f"{right['group', 1]:.1f}", 8, *(
+        f"{right[place]:.1f}" for place in [("group", 8), ("batch", 1)])]
+
+
+def question_4():
+    runs = table("batch")
+    wrong = 100 - 100 * runs.groupby(["norm", "batch_size"])["test_accuracy"].mean()
+    yield "Trained in batches of two", [2, f"{wrong['batch', 2]:.1f}",
+                                        f"{wrong['group', 2]:.1f}", 4]
+    whole = table("norm_batch").query("norm_batch == 0")
+    yield "Tested in batches of two", [2, f"{100 - 100 * whole['accuracy_at_2'].mean():.0f}",
+                                       f"{100 - 100 * whole['test_accuracy'].mean():.1f}"]
+
+
+def question_5():
+    half = table("dropout").query("dropout == 0.5 and order == 'act-drop-norm'")
+    ratio = half.filter(like="variance_ratio").mean()
+    yield "dropped before batch norm", [f"{ratio.min():.1f}", f"{ratio.max():.1f}"]
+
+
+def question_7():
+    strongest = table("l1").query("l1 == 0.01 and norm == 'batch'").groupby("l1_step")
+    zeros = 100 * strongest["exact_zeros"].mean()
+    yield "With batch norm and l1", ["0.01", f"{zeros['subgradient']:.0f}",
+                                     f"{zeros['proximal']:.0f}"]

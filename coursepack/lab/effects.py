@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-import statsmodels.formula.api as models
 from scipy import stats
-from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe, final_values
@@ -216,41 +214,6 @@ def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
     line = stats.linregress(np.log(good[x]), np.log(good[y]))
     half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * np.nan_to_num(line.stderr)  # of no spread
     return line.slope, line.slope - half, line.slope + half
-
-
-def variance_table(table: pd.DataFrame, response: str, factors: Sequence[str],
-                   block: str = "") -> pd.DataFrame:
-    """Analysis of variance of crossed factors: shares of the sum of squares (type II), F tests.
-
-    block: what runs share that is not asked about, such as the seed that draws their images; it
-    crosses with no factor. All combinations need as many finished runs: only then are the sums of
-    squares the parts of one total.
-    """
-    good, names = with_response(table, response), [*factors, block] if block else [*factors]
-    cells = pd.MultiIndex.from_product([good[name].unique() for name in names])
-    if min(cells.levshape) < 2:
-        raise ValueError(f"Shares of the variation take two levels or more of {' and '.join(names)}"
-                         f". There are {' and '.join(map(str, cells.levshape))}. Add runs.")
-    runs, least = good.value_counts(names).reindex(cells, fill_value=0), 1 if block else 2
-    if runs.min() < max(least, runs.max()):
-        raise ValueError(f"Shares of the variation take as many runs with a {response} in every "
-                         f"cell, {least} or more: that of {', '.join(map(str, runs.idxmin()))} has "
-                         f"{runs.min()}, another {runs.max()}. Add runs, or leave a level out.")
-    if np.ptp(good[response]) == 0:
-        raise ValueError(f"All runs have the same {response}: there is no variation to share out.")
-    good = good.rename(columns={response: "response_"})
-    terms = " * ".join(f"C({name})" for name in factors) + (f" + C({block})" if block else "")
-    found = anova_lm(models.ols(f"response_ ~ {terms}", good).fit(), typ=2)
-    sources = found.index.str.replace(r"C\((\w+)\)", r"\1", regex=True).str.replace(":", " x ")
-    return pd.DataFrame({"source": sources, "freedom": found["df"].astype(int).to_numpy(),
-                         "share": (found["sum_sq"] / found["sum_sq"].sum()).to_numpy(),
-                         "p": found["PR(>F)"].to_numpy()})
-
-
-def readable_shares(shares: pd.DataFrame) -> pd.DataFrame:
-    """The table of variance_table for readers: shares in percent; no p where there is no test."""
-    return shares.assign(share=shares["share"].map("{:.1%}".format),
-                         p=shares["p"].map(readable_p)).set_index("source")
 
 
 def readable_p(p: float) -> str:
