@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
 README, LABORATORY = (ROOT.joinpath(name).read_text(encoding="utf-8")
                       for name in ("README.md", "results/laboratory.md"))
-WORDS = dict(zip("one two three four five six seven eight nine ten".split(), range(1, 11)))
+WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "seven": 7, "eight": 8, "ten": 10}
 
 
 def numbers(text):
@@ -53,6 +52,18 @@ def slope(rows, y, x):
     return stats.linregress(np.log(rows[x]), np.log(rows[y])).slope
 
 
+def question_1():
+    rates, start = table("rates"), table("rates_start")
+    batch = rates[(rates["norm"] == "batch") & (rates["init"] == "default")]
+    wide = [lr for lr, runs in batch.groupby("lr")
+            if all(right > 0.98 for right in pd.to_numeric(runs["test_accuracy"]))]
+    he = start.query("init == 'he' and not bias and epochs == 20")
+    good = [int((he.loc[he["lr"] == lr, "test_accuracy"].astype(float) > 0.95).sum())
+            for lr in (0.01, 0.3)]
+    yield "With batch norm all five runs", [5, 98, f"{wide[0]:g}", f"{wide[-1]:g}", 20, good[0],
+                                            10, 95, "0.01", good[1], "0.3"]
+
+
 def question_2():
     runs = table("groups")
     last = runs[runs["order"] == "act-drop-norm"]
@@ -66,6 +77,15 @@ def question_2():
     right = 100 * runs.groupby(["norm", "groups"])["test_accuracy"].mean()
     yield "CIFAR-10, all at one rate", [1, 1, f"{right['group', 1]:.1f}", 8, *(
         f"{right[place]:.1f}" for place in [("group", 8), ("batch", 1)])]
+
+
+def question_3():
+    runs = table("order").query("dropout > 0")
+    right = 100 * runs.groupby(["norm", "order"])["test_accuracy"].mean().unstack()
+    apart = right.max(axis=1) - right.min(axis=1)
+    assert {*right.drop("instance").idxmin(axis=1)} == {"drop-norm-act"}
+    yield "is the worst order", [3, 1, *(f"{apart[n]:.1f}" for n in ("group", "layer", "batch")),
+                                 *(f"{some(right.loc['instance']):.0f}" for some in (min, max))]
 
 
 def question_4():
@@ -89,3 +109,15 @@ def question_7():
     zeros = 100 * strongest["exact_zeros"].mean()
     yield "With batch norm and l1", ["0.01", f"{zeros['subgradient']:.0f}",
                                      f"{zeros['proximal']:.0f}"]
+
+
+QUESTIONS = [question_1, question_2, question_3, question_4, question_5, question_7]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_finding_has_the_numbers_of_its_table(question):
+    for words, expected in question():
+        said = [text for text in re.findall(r"(?m)^\*\*Found:\*\* (.*)$", LABORATORY)
+                if words in text]
+        assert [numbers(text) for text in said] == [[str(number) for number in expected]], words
+        assert said[0] in " ".join(README.split())
