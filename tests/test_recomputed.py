@@ -104,6 +104,25 @@ def question_5():
     yield "dropped before batch norm", [f"{ratio.min():.1f}", f"{ratio.max():.1f}"]
 
 
+def question_6():
+    runs = table("l2").query("l2 >= 0.001")
+    runs["length"] = (runs.filter(regex="^norm_[1-5]$") ** 2).sum(axis=1) ** 0.5
+    power = {norm: slope(some[some["length"] > 0], "length", "l2")
+             for norm, some in runs.groupby("norm")}
+    before = [power[norm] for norm in ("batch", "group", "layer")]
+    yield "Weights get shorter", [f"{number:.2f}" for number in (
+        max(before), min(before), -0.25, power["none"])]
+    runs = table("l2_rate_cycle")
+    log_loss = np.log(runs.set_index(["norm", "seed", "l2", "l2_step"])["loss"]).unstack([2, 3])
+    ends, stronger = [], log_loss[0.01, "gradient"] - log_loss[0.001, "gradient"]
+    for l2 in (0.001, 0.01):
+        for _, some in log_loss[l2].groupby("norm"):
+            found = stats.ttest_rel(some["learning_rate"], some["gradient"])
+            ends += [abs(np.expm1(end)) for end in found.confidence_interval(0.95)]
+    yield "in place of L2", [f"{100 * max(ends):.0f}", 10,
+                             f"{100 * np.expm1(stronger.groupby('norm').mean().min()):.0f}"]
+
+
 def question_7():
     strongest = table("l1").query("l1 == 0.01 and norm == 'batch'").groupby("l1_step")
     zeros = 100 * strongest["exact_zeros"].mean()
@@ -111,7 +130,43 @@ def question_7():
                                      f"{zeros['proximal']:.0f}"]
 
 
-QUESTIONS = [question_1, question_2, question_3, question_4, question_5, question_7]
+def question_8():
+    runs, ways = table("penalties"), {}
+    right = runs[(runs["label_noise"] == 0) & (runs["norm"] == "batch")]
+    for few in (500, 10_000):
+        some = right[right["train_size"] == few]
+        recipe = some.groupby(["epochs", "l1", "l2", "dropout", "augment"])
+        ways[few] = 100 * recipe["test_accuracy"].mean()
+        nothing = some["epochs"].max(), 0, 0, 0, "none"
+        ways[few] = ways[few][nothing], ways[few].drop(nothing).max()
+    yield "With 500 images", [500, *(f"{right:.1f}" for right in ways[500]), "10,000",
+                              f"{ways[10_000][1] - ways[10_000][0]:.1f}"]
+    runs = runs[runs["label_noise"] == 0.4]
+    few, most = runs["epochs"].agg(["min", "max"])
+    done = runs[["l1", "l2", "dropout"]].sum(axis=1) + (runs["augment"] != "none")
+    wrong = 100 - 100 * runs.groupby([done, runs["epochs"]])["test_accuracy"].mean()
+    yield "With 40 % wrong labels", [40, f"{wrong[0, most]:.0f}", 100, f"{wrong[0, few]:.0f}",
+                                     few, f"{wrong[wrong.index[1:]].drop((0, most)).min():.0f}"]
+
+
+def question_9():
+    runs = table("crossed")
+    log_loss = np.log(runs.set_index(["norm", "seed", "l1", "l2"])["test_loss"]).unstack()
+    effect = (log_loss[0.0005] - log_loss[0]).groupby(["norm", "seed"]).mean().groupby("norm")
+    yield "L2 multiplies", [f"{np.exp(effect.mean()[norm]):.2f}" for norm in ("batch", "instance")]
+    right = 100 * records("best_cifar_order").groupby(["norm", "order"])["test_accuracy"].mean()
+    yield "Observed on CIFAR-10", [f"{right[norm, 'act-drop-norm'] - right[norm, last]:.1f}"
+                                   for last in ["norm-act-drop"] for norm in ("group", "layer")]
+    skips, most = records("seed002"), 0
+    for _, runs in skips.groupby("norm"):
+        pair = [some["test_accuracy"] for _, some in runs.groupby("skip")]
+        found = stats.ttest_ind(*pair, equal_var=False)  # of two it is Welch's
+        most = max(most, *map(abs, found.confidence_interval(1 - 0.05 / 3)))
+    yield "Skip connections", [f"{100 * most:.0f}"]
+
+
+QUESTIONS = [question_1, question_2, question_3, question_4, question_5, question_6, question_7,
+             question_8, question_9]
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
