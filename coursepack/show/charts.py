@@ -137,9 +137,9 @@ def plot_runs(table: pd.DataFrame, response: str, x: str, line: str, bound: floa
         shift = (k - (len(looks) - 1) / 2) * 0.7 / len(looks)
         ends += draw_line(ax, look, (medians[x] + shift, shown.times * medians["median"]),
                           (runs[x] + shift, shown.times * runs[response]), 22)
-        failed = medians[x][medians["failed"] > 0] + shift
-        ax.plot(failed, 0 * failed + 1.02, "x", color=look.colour, markersize=5, clip_on=False,
-                markeredgewidth=1.5, transform=ax.get_xaxis_transform())
+        for failed in medians[x][medians["failed"] > 0] + shift:
+            ax.plot(failed, 1.02, "x", color=look.colour, markersize=5, clip_on=False,
+                    markeredgewidth=1.5, transform=ax.get_xaxis_transform())
     ax.axhline(shown.times * bound, color="#444444", linewidth=1, zorder=1)
     make_logarithmic(ax, "y", 1, 2, 5)
     ax.set(ylabel=ylabel or shown.label)
