@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,3 +177,27 @@ def test_a_finding_has_the_numbers_of_its_table(question):
                 if words in text]
         assert [numbers(text) for text in said] == [[str(number) for number in expected]], words
         assert said[0] in " ".join(README.split())
+
+
+def test_goals_and_pairs_of_the_readme():
+    reached, missed, within, decided, pairs = 0, 0, [0, 0], 0, 0
+    for file in sorted((ROOT / "studies").glob("*.yaml")):
+        study, groups = yaml.safe_load(file.read_text(encoding="utf-8")), []
+        runs = records(file.stem)
+        goals = yaml.safe_load((file.parent / f"{study['repeats']}.yaml").read_bytes())["to_reach"
+                ] if "repeats" in study else study.get("to_reach", {})
+        recipe = runs["run_name"].str.replace(r"-seed\d+$", "", regex=True) if len(runs) else []
+        for name, some in runs.groupby(recipe) if len(runs) else ():
+            groups.append(some["test_accuracy"].to_numpy())
+            if goal := goals.get(name.split("-")[0]):
+                above = round(100 * groups[-1].mean() - goal, 2)
+                half = 100 * stats.t.ppf(0.975, len(some) - 1) * stats.sem(groups[-1])
+                reached, missed = reached + (above >= 0), missed + (above < 0)
+                within[int(above < 0)] += abs(above) <= half
+        if groups:
+            p = stats.tukey_hsd(*groups, equal_var=False).pvalue[np.triu_indices(len(groups), 1)]
+            decided, pairs = decided + (p < 0.05).sum(), pairs + len(p)
+    [said] = re.findall(r"Of \d+ recipes with an accuracy.*", README)
+    assert numbers(said)[:7] == [str(number) for number in (
+        reached + missed, reached, missed, *within, pairs, 3)]
+    assert f"{pairs - decided} are undecided" in said
