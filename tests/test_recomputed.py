@@ -76,7 +76,7 @@ def question_2():
                                   f"{100 * none['test_accuracy'].mean():.1f}"])
     runs = table("groups_cifar")
     right = 100 * runs.groupby(["norm", "groups"])["test_accuracy"].mean()
-    yield "CIFAR-10, all at one rate", [1, 1, f"{right['group', 1]:.1f}", 8, *(
+    yield "CIFAR-10, all at one rate", [10, 1, 1, f"{right['group', 1]:.1f}", 8, *(
         f"{right[place]:.1f}" for place in [("group", 8), ("batch", 1)])]
 
 
@@ -112,7 +112,7 @@ def question_6():
              for norm, some in runs.groupby("norm")}
     before = [power[norm] for norm in ("batch", "group", "layer")]
     yield "Weights get shorter", [f"{number:.2f}" for number in (
-        max(before), min(before), -0.25, power["none"])]
+        max(before), min(before), -0.25, power["none"])] + [1]
     runs = table("l2_rate_cycle")
     log_loss = np.log(runs.set_index(["norm", "seed", "l2", "l2_step"])["loss"]).unstack([2, 3])
     ends, stronger = [], log_loss[0.01, "gradient"] - log_loss[0.001, "gradient"]
@@ -156,8 +156,8 @@ def question_9():
     effect = (log_loss[0.0005] - log_loss[0]).groupby(["norm", "seed"]).mean().groupby("norm")
     yield "L2 multiplies", [f"{np.exp(effect.mean()[norm]):.2f}" for norm in ("batch", "instance")]
     right = 100 * records("best_cifar_order").groupby(["norm", "order"])["test_accuracy"].mean()
-    yield "Observed on CIFAR-10", [f"{right[norm, 'act-drop-norm'] - right[norm, last]:.1f}"
-                                   for last in ["norm-act-drop"] for norm in ("group", "layer")]
+    lost = right.unstack()["act-drop-norm"] - right.unstack()["norm-act-drop"]
+    yield "Observed on CIFAR-10", [10, *(f"{lost[norm]:.1f}" for norm in ("group", "layer"))]
     skips, most = records("seed002"), 0
     for _, runs in skips.groupby("norm"):
         pair = [some["test_accuracy"] for _, some in runs.groupby("skip")]
