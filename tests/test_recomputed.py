@@ -201,3 +201,13 @@ def test_goals_and_pairs_of_the_readme():
     assert numbers(said)[:7] == [str(number) for number in (
         reached + missed, reached, missed, *within, pairs, 3)]
     assert f"{pairs - decided} are undecided" in said
+
+
+def test_how_many_small_runs_there_are_each_counted_once():
+    runs = set()
+    for file in (ROOT / "results").glob("*.csv"):
+        common = json.loads(file.read_text(encoding="utf-8").partition("\n")[0][2:])["common"]
+        factors = table(file.stem).loc[:, :"seed"].to_dict("records")
+        runs |= {str(sorted((common | {"init": "default", "bias": False} | one).items()))
+                 for one in factors}
+    assert f"{len(runs) // 100 * 100:,} small runs" in README
