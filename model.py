@@ -369,21 +369,21 @@ class Net(nn.Module):
     norm, groups, layer_affine, norm_batch: see make_norm. dropout: a probability; 0 leaves the
     layers out. order: of norm, act and drop within a block; "" is the architecture's own. skip:
     add its input to the output of every block that keeps the shape. init: of the convolutions,
-    see INITS. bias: give them one, where the architecture has none. Raises ValueError before
+    see INITS. conv_bias: give them one, where the architecture has none. Raises ValueError before
     building anything.
     """
 
     def __init__(self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
                  layer_affine: str = "element", dropout: float = 0.0, order: str = "",
                  skip: bool = False, norm_batch: int = 0, init: str = "default",
-                 bias: bool = False, classes: int = 10):
+                 conv_bias: bool = False, classes: int = 10):
         super().__init__()
         spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
         norm, order = check_norm(norm), check_choice("order", order or spec.order, ORDERS)
         check_choice("layer_affine", layer_affine, LAYER_AFFINES)
         check_choice("init", init, INITS)
-        if bias and spec.bias:
-            raise ValueError(f"bias=True: {arch} has biases already. Choose bias=False.")
+        if conv_bias and spec.bias:
+            raise ValueError(f"conv_bias=True: {arch} has biases already. Choose conv_bias=False.")
         if norm == "group":
             check_groups(groups, [row.channels for row in spec.rows if row.after == "block"])
         if not 0 <= dropout < 1:
@@ -409,7 +409,7 @@ class Net(nn.Module):
             shape = row.channels, receptive_field(arch)[i].size_out
             parts = {"block": block, "act": ["act"], "": []}[row.after]
             after = {part: make(part, *shape) for part in parts}
-            self.layers.append(make_block(row, channels, spec.bias or bias, after, skip and keeps))
+            self.layers.append(make_block(row, channels, spec.bias or conv_bias, after, skip and keeps))
             channels = row.channels
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

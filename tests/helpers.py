@@ -116,7 +116,7 @@ def recipes(draw, **fixed):
               "run_name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", fullmatch=True))}
     drawn |= fixed
     drawn["skip"] &= any(keeps_shape(ARCHITECTURES[drawn["arch"]]))
-    drawn["bias"] &= not ARCHITECTURES[drawn["arch"]].bias
+    drawn["conv_bias"] &= not ARCHITECTURES[drawn["arch"]].bias
     if check_norm(drawn["norm"]) == "group" and "groups" not in fixed:
         drawn["groups"] = draw(st.sampled_from([1, 2]))  # elsewhere any number is idle
     drawn |= {name: min(drawn[name], 0.5 / drawn["lr"]) for name in ("l2", "weight_decay")}

@@ -177,7 +177,7 @@ def test_statistics_of_a_part_of_the_batch_are_torchs_part_by_part(number, image
 
 def test_hes_weights_keep_the_size_of_what_passes_a_relu():
     torch.manual_seed(0)
-    net, small = (Net("cifar_35k", "none", init=init, bias=True) for init in ("he", "default"))
+    net, small = (Net("cifar_35k", "none", init=init, conv_bias=True) for init in ("he", "default"))
     x = torch.randn(8, 3, 32, 32)
     for layers, least, most in ((net.layers, 0.3, 3), (small.layers, 0, 0.3)):
         spread = nn.Sequential(*layers[:-2])(x).square().mean().sqrt().item()
@@ -186,7 +186,7 @@ def test_hes_weights_keep_the_size_of_what_passes_a_relu():
     with pytest.raises(ValueError, match="init='xavier'.*default, he"):
         Net(init="xavier")
     with pytest.raises(ValueError, match="mnist_10k has biases"):
-        Net("mnist_10k", bias=True)
+        Net("mnist_10k", conv_bias=True)
 
 
 @pytest.mark.parametrize("seen", [

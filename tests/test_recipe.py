@@ -43,7 +43,7 @@ BESIDE = {  # what a parameter needs to be of use: other parameters, beside its 
     "penalize": ({"l2": 0.1}, "weights", "last"), "l1_step": ({"l1": 0.1}, *L1_STEPS),
     "l2_step": ({"l2": 0.1, "momentum": 0.0, "arch": "mnist_8k"}, *L2_STEPS),
     "norm_batch": ({}, 0, 5), "init": ({}, "default", "he"),
-    "bias": ({"arch": "mnist_8k"}, False, True),
+    "conv_bias": ({"arch": "mnist_8k"}, False, True),
     "norm": ({}, "batch", "rms"), "subset_seed": ({}, 1, 2), "arch": ({}, "mnist_10k", "mnist_7k"),
     "augment": ({}, "none", "shift"), "dropout": ({}, 0.0, 0.1), "order": ({}, "", "norm-act-drop"),
     "skip": ({}, False, True), "optimizer": ({}, "sgd", "adamw"), "dataset": ({}, "one", "other"),

@@ -58,7 +58,7 @@ def question_1():
     batch = rates[(rates["norm"] == "batch") & (rates["init"] == "default")]
     wide = [lr for lr, runs in batch.groupby("lr")
             if all(right > 0.98 for right in pd.to_numeric(runs["test_accuracy"]))]
-    he = start.query("init == 'he' and not bias and epochs == 20")
+    he = start.query("init == 'he' and not conv_bias and epochs == 20")
     good = [int((he.loc[he["lr"] == lr, "test_accuracy"].astype(float) > 0.95).sum())
             for lr in (0.01, 0.3)]
     yield "With batch norm all five runs", [5, 98, f"{wide[0]:g}", f"{wide[-1]:g}", 20, good[0],
@@ -208,6 +208,6 @@ def test_how_many_small_runs_there_are_each_counted_once():
     for file in (ROOT / "results").glob("*.csv"):
         common = json.loads(file.read_text(encoding="utf-8").partition("\n")[0][2:])["common"]
         factors = table(file.stem).loc[:, :"seed"].to_dict("records")
-        runs |= {str(sorted((common | {"init": "default", "bias": False} | one).items()))
+        runs |= {str(sorted((common | {"init": "default", "conv_bias": False} | one).items()))
                  for one in factors}
     assert f"{len(runs) // 100 * 100:,} small runs" in README

@@ -84,7 +84,7 @@ class Recipe:
     label_noise: float = number(0.0, 0, 1)  # share of the labels replaced by another class
     norm_batch: int = number(0)  # images that share batch norm's statistics; 0: the whole batch
     init: str = one_of("default", INITS)  # of the convolutions
-    bias: bool = False  # of the convolutions, where the network has none
+    conv_bias: bool = False  # of the convolutions, where the network has none
     l1_step: str = one_of("subgradient", L1_STEPS)
     l2_step: str = one_of("gradient", L2_STEPS)  # learning_rate: a rate that does the same
     optimizer: str = one_of("sgd", OPTIMIZERS)
