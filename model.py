@@ -409,7 +409,8 @@ class Net(nn.Module):
             shape = row.channels, receptive_field(arch)[i].size_out
             parts = {"block": block, "act": ["act"], "": []}[row.after]
             after = {part: make(part, *shape) for part in parts}
-            self.layers.append(make_block(row, channels, spec.bias or conv_bias, after, skip and keeps))
+            self.layers.append(make_block(row, channels, spec.bias or conv_bias, after,
+                                          skip and keeps))
             channels = row.channels
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

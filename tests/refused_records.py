@@ -118,7 +118,7 @@ UNLIKE = [  # what is as it was written, and of something else: what reads it, c
     ("a table with a row of no run", with_table, partial(rewrite_rows, add={"seed": 99}),
      "rates.csv has norm", "study's file does not ask"),
     ("a table of another study", with_table, lambda file: shutil.copy(
-        ROOT / "results" / "rates_norm_first.csv", file), "rates.csv holds runs of another factors"),
+        ROOT / "results" / "rates_norm_first.csv", file), "runs of another factors"),
     ("a table with a row twice", with_table, partial(rewrite_rows, add={}), "not twice"),
     ("a record of a study twice", with_records, lambda file: shutil.copy(
         file, file.with_stem(f"{file.stem} copy")), "gn_l1-seed1 copy.json is of no run"),
