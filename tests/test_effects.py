@@ -208,13 +208,6 @@ def test_interval_of_logarithms_and_none_where_runs_are_wild_or_an_end_is_imposs
     assert at([0, 0, 0], limits=(0, 1)).to_list() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("shares", [(0.9,), (0.9, 0.8)])
-def test_error_of_other_images_is_that_of_draws(shares):
-    draws = np.random.default_rng(0).binomial(100, np.array(shares)[:, None], (len(shares), 20000))
-    spread = (draws[0] - sum(draws[1:])).std() / 100
-    assert effects.image_error(100, *shares) == pytest.approx(spread, rel=0.02)
-
-
 # ------------------------------------------------------------------ runs of recipe notebooks
 def runs_of(**accuracies):
     """Records: three seeds of each norm, all of them as accurate."""

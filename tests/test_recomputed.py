@@ -43,12 +43,6 @@ def records(study):
     return pd.DataFrame(rows)
 
 
-def games_howell(*groups):
-    """Ends of the interval of the first pair's difference."""
-    limits = stats.tukey_hsd(*groups, equal_var=False).confidence_interval()
-    return limits.low[0, 1], limits.high[0, 1]
-
-
 def slope(rows, y, x):
     return stats.linregress(np.log(rows[x]), np.log(rows[y])).slope
 

@@ -41,19 +41,22 @@ def pieces_of(cell: nbformat.NotebookNode) -> Iterator[str]:
     """The commands of its studies, what was expected or found, its figures."""
     outputs = cell.get("outputs", [])
     printed = "".join(output.get("text", "") for output in outputs)  # it came in pieces
-    expected, control = (" ".join(printed.split(word)[-1].split("\n\n")[0].split())
-                         for word in (EXPECTED, CONTROL))
     if run := re.search(r"(?ms)^\*\*Run it:\*\*.*", cell.source):
         yield run[0]
     elif EXPECTED in printed:
-        yield f"*Expected:* {expected}"
-        yield f"*Control:* {control}"
+        yield f"*Expected:* {paragraph(printed.split(EXPECTED)[-1])}"
+        yield f"*Control:* {paragraph(printed.split(CONTROL)[-1])}"
     elif "finding" in cell.metadata.get("tags", []):
-        yield FOUND + expected
+        yield FOUND + paragraph(printed)
     for output in outputs:
         shown = output.get("metadata", {}).get("image/png", {})
         if "file" in shown:
             yield f"![{shown['alt']}](../images/{shown['file']})"
+
+
+def paragraph(text: str) -> str:
+    """The first of a text, in one line."""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 def page(questions: dict[str, list[str]]) -> str:

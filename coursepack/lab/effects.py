@@ -250,15 +250,6 @@ def accuracy_interval(share: float, count: int) -> tuple[float, float]:
     return stats.binomtest(round(share * count), count).proportion_ci(method="wilson")
 
 
-def image_error(count: int, *shares: float) -> float:
-    """What other count test images would change: the standard error of a share, or of a difference.
-
-    shares: one accuracy, or two of the same count of images. Binomial: whether two networks err on
-    the same images is not asked, so that of a difference is rather too large.
-    """
-    return sum(share * (1 - share) / count for share in shares)**0.5
-
-
 def interval(values: np.ndarray, log: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over the first axis, and the ends of its interval, see mean_interval().
 
