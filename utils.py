@@ -31,7 +31,7 @@ from coursepack.lab.measures import batch_statistics, pooled_rank, sparsity
 from coursepack.lab.rows import describe_table, load_records, load_table, try_out, wrap
 from coursepack.lab.effects import (
     accuracy_interval, describe_differences, dunnett, findings, games_howell, mcnemar_test,
-    paired_t_tests, readable_p, results_table, seeds_needed, slope, welch_at,
+    paired_t_tests, readable_p, results_table, seeds_needed,
 )
 
 # -- show: looks and the theme; graphs by epoch and grids; what is computed; charts of tables

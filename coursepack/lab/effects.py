@@ -5,10 +5,9 @@ function needs, it refuses and names them; it never guesses.
 """
 
 import bisect
-import functools
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -144,34 +143,15 @@ def dunnett(table: pd.DataFrame, response: str, among: str, control: object) -> 
         for level, low, high, p in zip(others, *found.confidence_interval(LEVEL), found.pvalue))
 
 
-def t_tests(pairs: Iterable[Sequence[object]], test: Callable,
-            at: str | Sequence[str] = ()) -> pd.DataFrame:
-    """Differences of means by a t test of scipy; pairs: where, of, to, and the values of both.
-
-    Each has its own 95 % interval; p, corrected so that all hold together (Holm 1979), decides.
-    """
-    rows = []
-    for *names, one, other in pairs:
-        difference = one.mean() - other.mean()
-        with warnings.catch_warnings(action="ignore"):  # of runs that are all alike
-            found = test(one, other)
-            low, high, p = *found.confidence_interval(LEVEL), found.pvalue
-        if not high - low > NOTHING:  # where nothing varies, a difference is one
-            low, high, p = difference, difference, float(abs(difference) < NOTHING)
-        rows.append([*names, difference, low, high, p])
-    for row, p in zip(rows, multipletests([row[-1] for row in rows], method="holm")[1]):
-        row[-1] = p
-    return differences(rows, at)
-
-
 def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: object,
                    by: str = "seed", at: str | Sequence[str] = ()) -> pd.DataFrame:
     """Differences of each level of a factor to one of them, run by run of the same seed.
 
-    By Student's t test, see t_tests(). at: the same at each level of other factors. Raises
-    ValueError for a level without two seeds in common with the control, or with two runs of one.
+    By Student's t test. Each has its own 95 % interval; p, corrected so that all hold together
+    (Holm 1979), decides. at: the same at each level of other factors. Raises ValueError for a level
+    without two seeds in common with the control, or with two runs of one.
     """
-    pairs = []
+    rows = []
     for place, runs in places_of(table, at).items():
         groups = samples(runs, response, among, control, where=f" at {at} {place}" if place else "")
         good = with_response(runs, response)
@@ -180,40 +160,20 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
                              f"{among} and {by} alone, or what tells them apart as by or at.")
         good = good.pivot(index=by, columns=among, values=response)
         for level in [name for name in runs[among].unique() if name in groups and name != control]:
-            one, other = good[[level, control]].dropna().to_numpy(float).T
-            if len(one) < 2:
+            pairs = good[[level, control]].dropna().to_numpy(float)
+            if len(pairs) < 2:
                 raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished "
                                  f"runs of the same {by}. Add runs, or leave this level out.")
-            pairs.append((*place, level, control, one, other))
-    return t_tests(pairs, stats.ttest_rel, at)
-
-
-def welch_at(table: pd.DataFrame, response: str, among: str,
-             at: str | Sequence[str]) -> pd.DataFrame:
-    """The difference of a factor's two levels at each level of others (Welch 1947); t_tests()."""
-    if len(samples(table, response, among)) > 2:
-        raise ValueError(f"{among} has more than two levels. Choose two: one difference at each "
-                         f"{at} is tested.")
-    pairs = []
-    for place, runs in places_of(table, at).items():
-        groups = samples(runs, response, among, where=f" at {at} {place}")
-        (one, first), (two, second) = sorted(groups.items(), key=lambda item: str(item[0]))
-        pairs.append((*place, one, two, first, second))
-    return t_tests(pairs, functools.partial(stats.ttest_ind, equal_var=False), at)
-
-
-def slope(table: pd.DataFrame, y: str, x: str) -> tuple[float, float, float]:
-    """The power b of y ~ x^b by least squares on logarithms, with its 95 % interval (Student).
-
-    Runs with a zero, which has no logarithm, are left out. Raises ValueError below three others.
-    """
-    good = table[(table["status"] == "finished") & (table[[x, y]] > 0).all(axis=1)]
-    if len(good) < 3 or good[x].nunique() < 2:
-        raise ValueError(f"A power of {x} takes three finished runs with {x} and {y} above 0, and "
-                         f"two values of {x}: there are {len(good)}, of {good[x].nunique()}.")
-    line = stats.linregress(np.log(good[x]), np.log(good[y]))
-    half = stats.t.ppf((1 + LEVEL) / 2, len(good) - 2) * np.nan_to_num(line.stderr)  # of no spread
-    return line.slope, line.slope - half, line.slope + half
+            difference = -np.diff(pairs).mean()
+            with warnings.catch_warnings(action="ignore"):  # of runs that are all alike
+                found = stats.ttest_rel(*pairs.T)
+                low, high, p = *found.confidence_interval(LEVEL), found.pvalue
+            if not high - low > NOTHING:  # where nothing varies, a difference is one
+                low, high, p = difference, difference, float(abs(difference) < NOTHING)
+            rows.append([*place, level, control, difference, low, high, p])
+    for row, p in zip(rows, multipletests([row[-1] for row in rows], method="holm")[1]):
+        row[-1] = p
+    return differences(rows, at)
 
 
 def readable_p(p: float) -> str:
