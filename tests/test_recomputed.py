@@ -43,10 +43,6 @@ def records(study):
     return pd.DataFrame(rows)
 
 
-def slope(rows, y, x):
-    return stats.linregress(np.log(rows[x]), np.log(rows[y])).slope
-
-
 def question_1():
     rates, start = table("rates"), table("rates_start")
     batch = rates[(rates["norm"] == "batch") & (rates["init"] == "default")]
@@ -100,23 +96,18 @@ def question_5():
 
 
 def question_6():
-    runs = table("l2").query("l2 >= 0.001")
-    runs["length"] = (runs.filter(regex="^norm_[1-5]$") ** 2).sum(axis=1) ** 0.5
-    power = {norm: slope(some[some["length"] > 0], "length", "l2")
-             for norm, some in runs.groupby("norm")}
-    before = [power[norm] for norm in ("batch", "group", "layer")]
-    yield "Weights get shorter", [f"{number:.2f}" for number in (
-        max(before), min(before), -0.25, power["none"])] + [1]
-    runs = table("l2_rate_cycle")
-    log_loss = np.log(runs.set_index(["norm", "seed", "l2", "l2_step"])["loss"]).unstack([2, 3])
-    ends, stronger = [], log_loss[0.01, "gradient"] - log_loss[0.001, "gradient"]
-    least = min(stats.ttest_1samp(some, 0).confidence_interval(0.95).low
-                for _, some in stronger.groupby("norm"))
-    for l2 in (0.001, 0.01):
-        for _, some in log_loss[l2].groupby("norm"):
-            found = stats.ttest_rel(some["learning_rate"], some["gradient"])
-            ends += [abs(np.expm1(end)) for end in found.confidence_interval(0.95)]
-    yield "in place of L2", [f"{100 * max(ends):.0f}", 10, f"{100 * np.expm1(least):.0f}"]
+    runs = table("l2").query("l2 >= 0.003")
+    runs["length"] = np.log((runs.filter(regex="^norm_[1-5]$") ** 2).sum(axis=1)) / 2
+    length = runs.set_index(["norm", "seed", "lr", "l2"])["length"]
+    power = {"lr": length.unstack("lr").agg(lambda row: row[0.3] - row[0.1], axis=1) / np.log(3),
+             "l2": length.unstack("l2").agg(lambda row: row[0.03] - row[0.003], axis=1) / np.log(10)}
+    power = {name: values.groupby("norm").mean() for name, values in power.items()}
+    yield "POWER", power
+    runs = table("l2_noise").query("norm == 'batch'")
+    right = 100 * runs.groupby(["l2", "l2_step", "penalize", "schedule"])["test_accuracy"].mean()
+    yield "with L2 on the last layer", [40, *(f"{right[way]:.1f}" for way in [
+        (0, "gradient", "weights", "one_cycle"), (0.03, "gradient", "weights", "one_cycle"),
+        (0.03, "learning_rate", "weights", "one_cycle"), (0.03, "gradient", "last", "one_cycle")])]
 
 
 def question_7():

@@ -72,7 +72,7 @@ RESULTS = files.ROOT / "results"
 KEPT = {  # of each kind a file as it was written, and what reads it
     RESULTS / "mnist_7k" / "gn_l1.json": load_record,
     RESULTS / "mnist_7k" / "gn_l1.npz": lambda file: files.read_kept(file, "Run it again."),
-    RESULTS / "dropout.csv": rows.read_table}
+    RESULTS / "norm_batch.csv": rows.read_table}
 
 
 @hypothesis.given(st.data())
