@@ -135,6 +135,10 @@ def question_8():
     wrong = 100 - 100 * runs.groupby([done, runs["epochs"]])["test_accuracy"].mean()
     yield "With 40 % wrong labels", [40, f"{wrong[0, most]:.0f}", 100, f"{wrong[0, few]:.0f}",
                                      few, f"{wrong[wrong.index[1:]].drop((0, most)).min():.0f}"]
+    runs = table("norm_batch_noise").query("norm == 'batch' and label_noise > 0 and epochs == 47")
+    wrong = 100 - 100 * runs.groupby(["l2", "norm_batch"])["test_accuracy"].mean()
+    yield "batch norm's statistics", [40, 64, f"{wrong[0, 0]:.0f}", 100, 2, f"{wrong[0, 2]:.0f}",
+                                      f"{wrong[0.01, 2]:.0f}"]
 
 
 def question_9():
@@ -145,12 +149,6 @@ def question_9():
     right = 100 * records("best_cifar_order").groupby(["norm", "order"])["test_accuracy"].mean()
     lost = right.unstack()["act-drop-norm"] - right.unstack()["norm-act-drop"]
     yield "with the ReLU last", [10, *(f"{lost[norm]:.1f}" for norm in ("group", "layer"))]
-    skips, most = records("seed002"), 0
-    for _, runs in skips.groupby("norm"):
-        pair = [some["test_accuracy"] for _, some in runs.groupby("skip")]
-        found = stats.ttest_ind(*pair, equal_var=False)  # of two it is Welch's
-        most = max(most, *map(abs, found.confidence_interval(1 - 0.05 / 3)))
-    yield "Skip connections", [f"{100 * most:.0f}"]
 
 
 QUESTIONS = [question_1, question_2, question_3, question_4, question_5, question_6, question_7,
