@@ -43,6 +43,6 @@ from coursepack.show.pictures import (
     plot_confusions, plot_means, plot_misclassified, plot_reliability, plot_weights,
 )
 from coursepack.show.charts import (
-    add_note, draw_power, plot_differences, plot_effect, plot_heat, plot_path, plot_runs,
+    add_note, draw_power, plot_differences, plot_effect, plot_path, plot_runs,
     with_errors, with_ways,
 )

@@ -71,12 +71,12 @@ def question_2():
 
 
 def question_3():
-    runs = table("order").query("dropout > 0")
+    runs = table("order").query("dropout == 0 and layer_affine == 'element'")
     right = 100 * runs.groupby(["norm", "order"])["test_accuracy"].mean().unstack()
-    apart = right.max(axis=1) - right.min(axis=1)
-    assert {*right.drop("instance").idxmin(axis=1)} == {"drop-norm-act"}
-    yield "the lowest of", [1, 3, *(f"{apart[norm]:.1f}" for norm in ("group", "layer")),
-                            *(f"{some(right.loc['instance']):.0f}" for some in (min, max))]
+    lost = right["act-norm-drop"] - right["norm-act-drop"]
+    yield "the norm before the ReLU", [
+        *(f"{abs(lost[norm]):.1f}" for norm in ("batch", "layer")),
+        *(f"{right.at['instance', order]:.0f}" for order in ("norm-act-drop", "act-norm-drop"))]
 
 
 def question_4():
@@ -90,18 +90,20 @@ def question_4():
 
 
 def question_5():
-    half = table("dropout").query("dropout == 0.5 and order == 'act-drop-norm'")
-    ratio = half.filter(like="variance_ratio").mean()
-    yield "dropped before batch norm", [f"{ratio.min():.1f}", f"{ratio.max():.1f}"]
+    half = table("order").query("norm == 'batch' and dropout == 0.5 and order == 'drop-norm-act'")
+    yield "dropped right before it", [
+        f"{half.filter(like='variance_ratio').mean().max():.0f}",
+        *(f"{100 * half[what].mean():.0f}" for what in ("test_accuracy", "recomputed_accuracy"))]
 
 
 def question_6():
     runs = table("l2").query("l2 >= 0.003")
     runs["length"] = np.log((runs.filter(regex="^norm_[1-5]$") ** 2).sum(axis=1)) / 2
     length = runs.set_index(["norm", "seed", "lr", "l2"])["length"]
-    power = {"lr": length.unstack("lr").agg(lambda row: row[0.3] - row[0.1], axis=1) / np.log(3),
-             "l2": length.unstack("l2").agg(lambda row: row[0.03] - row[0.003], axis=1) / np.log(10)}
-    power = {name: values.groupby("norm").mean() for name, values in power.items()}
+    power = {}
+    for factor, low, high in (("lr", 0.1, 0.3), ("l2", 0.003, 0.03)):
+        ends = length.unstack(factor)
+        power[factor] = (ends[high] - ends[low]).groupby("norm").mean() / np.log(high / low)
     yield "POWER", power
     runs = table("l2_noise").query("norm == 'batch'")
     right = 100 * runs.groupby(["l2", "l2_step", "penalize", "schedule"])["test_accuracy"].mean()

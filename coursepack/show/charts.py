@@ -7,8 +7,7 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.colors import LogNorm, to_hex, to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from coursepack.lab.effects import by_point, place_names
 from coursepack.runs.recipes import LEAST_SEEDS
@@ -19,7 +18,6 @@ OTHER_LOOKS = (  # for what is not a norm
     Look("", "#222222", "-"), Look("", "#E69F00", "--"), Look("", "#56B4E9", "-."),
     Look("", "#7B3294", ":"), Look("", "#8C6D31", (0, (6, 2, 1, 2))),
     Look("", "#B2182B", (0, (3, 1, 1, 1, 1, 1))))
-SEVERAL = 4  # times the median: there the colours of a heat map end
 SHADES = (1, 0.6, 1.4, 0.8)  # of a norm's colour, for its next lines: below 1 darker
 
 
@@ -144,7 +142,8 @@ def plot_runs(table: pd.DataFrame, response: str, x: str, line: str, bound: floa
     make_logarithmic(ax, "y", 1, 2, 5)
     ax.set(ylabel=ylabel or shown.label)
     draw_counts(below, points, x, line, looks)
-    below.set_xticks(range(len(levels)), map(plain if is_number else str, levels))
+    below.set_xticks(range(len(levels)), map(plain, levels) if is_number else [
+        textwrap.fill(word, max(8, 56 // len(levels))) for word in levels])
     below.set(xlabel=xlabel or x.replace("_", " "))
     below.set_title(f"How many of {points['runs'].max()} runs have {counted}", fontsize=13)
     label_ends(ax, ends)
@@ -303,31 +302,6 @@ def mark_failures(ax: plt.Axes, points: pd.DataFrame, x: str, line: str,
     if rows:
         ax.annotate("diverged:", (failed[x].min(), 1.04), (-10, 0), fontsize=11, color="#444444",
                     ha="right", **small)
-
-
-def plot_heat(table: pd.DataFrame, response: str, x: str, y: str, title: str = "") -> plt.Figure:
-    """The mean of a response at each pair of two factors' levels, as numbers and as colours.
-
-    The colours are those of logarithms, and end at SEVERAL times the median, so that one bad level
-    does not make all others alike.
-    """
-    points = by_point(table, response, [y, x])
-    cells = response_of(response).times * points.pivot(index=y, columns=x, values="mean")
-    cells = cells.reindex(index=points[y].unique(), columns=points[x].unique())
-    named = {norm: look.short for norm, look in LOOKS.items()}
-    cells = cells.rename(index=named, columns=named)
-    figure, ax = plt.subplots(figsize=(8, 1 + 0.55 * len(cells)), layout="constrained")
-    values = cells.to_numpy(float)
-    most = min(np.nanmax(values), SEVERAL * np.nanmedian(values))
-    colours = LogNorm(np.nanmin(values), most)
-    sns.heatmap(cells, annot=True, fmt=".1f", cmap="cividis_r", norm=colours, cbar=False,
-                linewidths=1, ax=ax, annot_kws={"size": 14})
-    for text, value in zip(ax.texts, values[np.isfinite(values)]):
-        text.set_color(text_colour(plt.get_cmap("cividis_r")(colours(value))[:3]))
-    ax.set(xlabel="", ylabel="", title=title)
-    ax.tick_params(axis="y", rotation=0)
-    figure.set_label("their mean")
-    return figure
 
 
 def add_note(figure: plt.Figure, table: pd.DataFrame, marks: str = "") -> None:

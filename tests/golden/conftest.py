@@ -23,7 +23,7 @@ STARTED = time.time()
 GPUS = {"01": ("cuda", "mps")}  # of the others CUDA's alone
 SMALLER = {"train_size": 200, "epochs": 1, "live_images": 64, "device": "auto", "shown": 2}
 # What only draws or describes a table of results, as the first run did; and steps on the CPU.
-QUIET = ("plot_effect", "plot_runs", "plot_path", "plot_heat", "plot_graph", "plot_differences",
+QUIET = ("plot_effect", "plot_runs", "plot_path", "plot_graph", "plot_differences",
          "plot_misclassified", "add_note", "draw_power", "dunnett", "describe_differences")
 LEFT_OUT = ("setup", "why-learn")
 ENTER = f"""sys.path.append({str(ROOT / "tests" / "stand_in")!r})
