@@ -118,6 +118,8 @@ def question_7():
     lost = right[0, "subgradient"] - right[0.01, "proximal"]
     yield "With batch norm and l1", ["0.01", *(f"{zeros[step]:.0f}" for step in (
         "subgradient", "proximal")), f"{lost:.1f}"]
+    cut = 100 * runs["accuracy_cut_70"].xs("subgradient", level="l1_step")
+    yield "% of the weights cut", [70, f"{cut[0.001]:.1f}", "0.001", f"{cut[0]:.0f}", 1]
 
 
 def question_8():

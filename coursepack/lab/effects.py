@@ -164,7 +164,7 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
             if len(pairs) < 2:
                 raise ValueError(f"{among}={level!r} and {control!r} have fewer than two finished "
                                  f"runs of the same {by}. Add runs, or leave this level out.")
-            difference = -np.diff(pairs).mean()
+            difference = (pairs[:, 0] - pairs[:, 1]).mean()
             with warnings.catch_warnings(action="ignore"):  # of runs that are all alike
                 found = stats.ttest_rel(*pairs.T)
                 low, high, p = *found.confidence_interval(LEVEL), found.pvalue
