@@ -119,7 +119,7 @@ def question_7():
     yield "With batch norm and l1", ["0.01", *(f"{zeros[step]:.0f}" for step in (
         "subgradient", "proximal")), f"{lost:.1f}"]
     cut = 100 * runs["accuracy_cut_70"].xs("subgradient", level="l1_step")
-    yield "% of the weights cut", [70, f"{cut[0.001]:.1f}", "0.001", f"{cut[0]:.0f}", 1]
+    yield "% of the weights cut", [70, f"{cut[0.001]:.1f}", "0.001", f"{cut[0]:.0f}"]
 
 
 def question_8():
