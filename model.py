@@ -12,6 +12,7 @@ Group normalization     Wu and He 2018, https://arxiv.org/abs/1803.08494
 RMS normalization       Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467
 """
 
+import functools
 import itertools
 import math
 from collections import OrderedDict
@@ -144,23 +145,24 @@ class SubBatchNorm(nn.BatchNorm2d):
 class Layer(NamedTuple):
     short: str  # name of the norm in tables and figures, and an alias of it in any case
     kind: type[nn.Module]
-    arguments: Callable[[int, int, int], dict[str, object]]  # for C channels, H = W, G groups
+    arguments: Callable[..., dict[str, object]]  # for C channels, S = (H, W), G groups
 
 
 LAYERS = {
-    "batch": Layer("BN", nn.BatchNorm2d, lambda c, h, g: {"num_features": c}),
-    "layer": Layer("LN", LayerNorm, lambda c, h, g: {"normalized_shape": [c, h, h]}),
-    "group": Layer("GN", nn.GroupNorm, lambda c, h, g: {"num_groups": g, "num_channels": c}),
-    "instance": Layer("IN", nn.InstanceNorm2d, lambda c, h, g: {"num_features": c, "affine": True}),
-    "rms": Layer("RMS", RMSNorm, lambda c, h, g: {"normalized_shape": [c, h, h]}),
+    "batch": Layer("BN", nn.BatchNorm2d, lambda c, s, g: {"num_features": c}),
+    "layer": Layer("LN", LayerNorm, lambda c, s, g: {"normalized_shape": [c, *s]}),
+    "group": Layer("GN", nn.GroupNorm, lambda c, s, g: {"num_groups": g, "num_channels": c}),
+    "instance": Layer("IN", nn.InstanceNorm2d, lambda c, s, g: {"num_features": c, "affine": True}),
+    "rms": Layer("RMS", RMSNorm, lambda c, s, g: {"normalized_shape": [c, *s]}),
 }
 LAYER_AFFINES = ("element", "channel")
 
 
-def make_norm(norm: str, channels: int, size: int, groups: int = 2,
+def make_norm(norm: str, channels: int, size: int | tuple[int, int], groups: int = 2,
               layer_affine: str = "element", norm_batch: int = 0) -> nn.Module:
-    """PyTorch's layer for a normalization of (N, channels, size, size).
+    """PyTorch's layer for a normalization of (N, channels, H, W).
 
+    size: (H, W), or one number for both.
     layer_affine: "element" is LayerNorm([C, H, W]) with a gain and a bias per element; "channel" is
     GroupNorm(1, C), the same statistics with a gain and a bias per channel.
     norm_batch: images that share a mean of batch norm; 0 is the whole batch.
@@ -175,6 +177,7 @@ def make_norm(norm: str, channels: int, size: int, groups: int = 2,
         norm, groups = "group", 1
     if norm == "batch" and norm_batch:
         return SubBatchNorm(channels, norm_batch)
+    size = size if isinstance(size, tuple) else (size, size)
     return LAYERS[norm].kind(**LAYERS[norm].arguments(channels, size, groups))
 
 
@@ -211,7 +214,7 @@ class Row(NamedTuple):
 
     layer: str  # conv, depthwise, maxpool or avgpool
     channels: int  # channels that come out
-    kernel: int
+    kernel: int = 0  # 0, of the average pooling: all positions that are left
     padding: int = 0
     after: str = ""  # what follows a convolution: "block", "act" (ReLU only) or nothing
 
@@ -230,12 +233,12 @@ class Block(nn.Sequential):
         return x + super().forward(x) if self.skip else super().forward(x)
 
 
-def make_block(row: Row, channels: int, bias: bool, after: dict[str, nn.Module],
-               skip: bool) -> Block:
+def make_block(row: Row, channels: int, kernel: tuple[int, int], bias: bool,
+               after: dict[str, nn.Module], skip: bool) -> Block:
     """A row of an architecture: a pooling, or a convolution of channels and what comes after."""
     if row.layer in POOLS:
-        return Block({"pool": POOLS[row.layer](row.kernel)}, skip=False)
-    conv = nn.Conv2d(channels, row.channels, row.kernel, padding=row.padding, bias=bias,
+        return Block({"pool": POOLS[row.layer](kernel)}, skip=False)
+    conv = nn.Conv2d(channels, row.channels, kernel, padding=row.padding, bias=bias,
                      groups=channels if row.layer == "depthwise" else 1)
     return Block({"conv": conv} | after, skip)
 
@@ -244,7 +247,7 @@ def make_block(row: Row, channels: int, bias: bool, after: dict[str, nn.Module],
 class Architecture(NamedTuple):
     """A table of rows, and what all of its blocks have in common."""
 
-    image: tuple[int, int]  # channels and height (= width) of the input
+    image: tuple[int, int, int]  # channels, height, width that it was built for; it takes others
     bias: bool  # do the convolutions have a bias?
     order: str  # order within a block, after the convolution
     dropout_maps: bool  # does dropout zero whole channels (Dropout2d) or single elements?
@@ -271,13 +274,13 @@ INITS = {"default": lambda conv: None, "he": he}  # PyTorch's own has been drawn
 
 def keeps_shape(spec: Architecture) -> list[bool]:
     """For each row: is it a block whose output has the shape of its input?"""
-    before = [spec.image[0], *(row.channels for row in spec.rows)]
+    before = [0, *(row.channels for row in spec.rows)]  # never the image itself
     return [row.after == "block" and row.channels == channels and row.kernel == 2 * row.padding + 1
             for row, channels in zip(spec.rows, before)]
 
 
 ARCHITECTURES = {
-    "mnist_7k": Architecture((1, 28), False, "act-drop-norm", False, (
+    "mnist_7k": Architecture((1, 28, 28), False, "act-drop-norm", False, (
         Row("conv",     8, 3, 0, "act"),    # 26 x 26 positions come out
         Row("conv",    16, 3, 0, "block"),  # 24
         Row("conv",     8, 1, 0),           # 24
@@ -286,30 +289,30 @@ ARCHITECTURES = {
         Row("conv",     8, 3, 0, "block"),  # 8
         Row("conv",    16, 3, 0, "block"),  # 6
         Row("conv",    16, 3, 0, "block"),  # 4
-        Row("avgpool", 16, 4),              # 1
+        Row("avgpool", 16),                 # 1, as the mean of 4 x 4
         Row("conv",    10, 1, 0),           # 1
     )),
-    "mnist_8k": Architecture((1, 28), False, "act-drop-norm", False, (  # pools early: fast
+    "mnist_8k": Architecture((1, 28, 28), False, "act-drop-norm", False, (  # pools early: fast
         Row("conv",     8, 3, 0, "block"),  # 26 x 26 positions come out
         Row("maxpool",  8, 2),              # 13
         Row("conv",    16, 3, 0, "block"),  # 11
         Row("conv",    16, 3, 0, "block"),  # 9
         Row("conv",    16, 3, 0, "block"),  # 7
         Row("conv",    12, 3, 0, "block"),  # 5
-        Row("avgpool", 12, 5),              # 1
+        Row("avgpool", 12),                 # 1, as the mean of 5 x 5
         Row("conv",    10, 1, 0),           # 1
     )),
-    "mnist_best": Architecture((1, 28), False, "act-drop-norm", False, (  # of studies/best.yaml
+    "mnist_best": Architecture((1, 28, 28), False, "act-drop-norm", False, (  # of studies/best.yaml
         Row("conv",     8, 3, 0, "block"),  # 26
         Row("maxpool",  8, 2),              # 13
         Row("conv",    12, 3, 0, "block"),  # 11
         Row("conv",    16, 3, 0, "block"),  # 9
         Row("conv",    16, 3, 0, "block"),  # 7
         Row("conv",    18, 3, 0, "block"),  # 5
-        Row("avgpool", 18, 5),              # 1
+        Row("avgpool", 18),                 # 1, as the mean of 5 x 5
         Row("conv",    10, 1, 0),           # 1
     )),
-    "mnist_10k": Architecture((1, 28), True, "act-norm-drop", True, (
+    "mnist_10k": Architecture((1, 28, 28), True, "act-norm-drop", True, (
         Row("conv",    10, 3, 1, "block"),  # 28
         Row("conv",    16, 3, 1, "block"),  # 28
         Row("maxpool", 16, 2),              # 14
@@ -322,9 +325,9 @@ ARCHITECTURES = {
         Row("conv",    10, 3, 0, "block"),  # 5
         Row("conv",    16, 3, 0, "block"),  # 3
         Row("conv",    10, 1, 0),           # 3
-        Row("avgpool", 10, 3),              # 1
+        Row("avgpool", 10),                 # 1, as the mean of 3 x 3
     )),
-    "cifar_35k": Architecture((3, 32), False, "norm-act-drop", False, (
+    "cifar_35k": Architecture((3, 32, 32), False, "norm-act-drop", False, (
         Row("conv",    24, 3, 1, "block"),  # 32
         Row("conv",    24, 3, 1, "block"),  # 32
         Row("conv",    16, 1, 0),           # 32
@@ -337,10 +340,10 @@ ARCHITECTURES = {
         Row("conv",    24, 3, 1, "block"),  # 8
         Row("conv",    24, 3, 1, "block"),  # 8
         Row("conv",    24, 3, 1, "block"),  # 8
-        Row("avgpool", 24, 8),              # 1
+        Row("avgpool", 24),                 # 1, as the mean of 8 x 8
         Row("conv",    10, 1, 0),           # 1
     )),
-    "cifar_best": Architecture((3, 32), False, "act-drop-norm", False, (  # best_cifar.yaml
+    "cifar_best": Architecture((3, 32, 32), False, "act-drop-norm", False, (  # best_cifar.yaml
         Row("conv",      16, 3, 1, "block"),  # 32
         Row("conv",      32, 3, 1, "block"),  # 32
         Row("maxpool",   32, 2),              # 16
@@ -357,7 +360,7 @@ ARCHITECTURES = {
         Row("conv",      96, 1, 0, "block"),  # 8
         Row("depthwise", 96, 3, 1, "block"),  # 8
         Row("conv",      96, 1, 0, "block"),  # 8
-        Row("avgpool",   96, 8),              # 1
+        Row("avgpool",   96),                 # 1, as the mean of 8 x 8
         Row("conv",      10, 1, 0),           # 1
     )),
 }
@@ -366,19 +369,23 @@ ARCHITECTURES = {
 class Net(nn.Module):
     """Any of the ARCHITECTURES: images (N, C, H, W) in, log-probabilities (N, classes) out.
 
-    norm, groups, layer_affine, norm_batch: see make_norm. dropout: a probability; 0 leaves the
-    layers out. order: of norm, act and drop within a block; "" is the architecture's own. skip:
-    add its input to the output of every block that keeps the shape. init: of the convolutions,
-    see INITS. conv_bias: give them one, where the architecture has none. Raises ValueError before
-    building anything.
+    image: (C, H, W) of an image; None: what arch was built for; see check_arch. norm, groups,
+    layer_affine, norm_batch: see make_norm. dropout: a probability; 0 leaves the layers out.
+    order: of norm, act and drop within a block; "" is the architecture's own. skip: add its input
+    to the output of every block that keeps the shape. init: of the convolutions, see INITS.
+    conv_bias: give them one, where the architecture has none. Raises ValueError before building
+    anything.
     """
 
     def __init__(self, arch: str = "mnist_7k", norm: str = "batch", groups: int = 2,
                  layer_affine: str = "element", dropout: float = 0.0, order: str = "",
                  skip: bool = False, norm_batch: int = 0, init: str = "default",
-                 conv_bias: bool = False, classes: int = 10):
+                 conv_bias: bool = False, image: tuple[int, int, int] | None = None,
+                 classes: int = 10):
         super().__init__()
-        spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
+        if image is None:
+            image = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)].image
+        spec = ARCHITECTURES[arch := check_arch(arch, image)]
         norm, order = check_norm(norm), check_choice("order", order or spec.order, ORDERS)
         check_choice("layer_affine", layer_affine, LAYER_AFFINES)
         check_choice("init", init, INITS)
@@ -393,7 +400,7 @@ class Net(nn.Module):
             raise ValueError(f"skip=True needs a block that keeps the shape of its input; {arch} "
                              f"has none. Choose skip=False, or arch from: {', '.join(able)}.")
 
-        def make(part: str, channels: int, size: int) -> nn.Module:
+        def make(part: str, channels: int, size: tuple[int, int]) -> nn.Module:
             if part == "act":
                 return nn.ReLU(inplace=True)  # no gradient needs its input
             if part == "drop":
@@ -403,13 +410,15 @@ class Net(nn.Module):
         there = {"act": True, "drop": dropout > 0, "norm": norm != "none"}
         block = [part for part in order.split("-") if there[part]]
         last_conv = max(i for i, row in enumerate(spec.rows) if row.layer == "conv")
-        self.layers, channels = nn.Sequential(), spec.image[0]
-        for i, (row, keeps) in enumerate(zip(spec.rows, keeps_shape(spec))):
+        self.layers, channels = nn.Sequential(), image[0]
+        along_axes = zip(*(receptive_field(arch, size) for size in image[1:]))
+        for i, (row, keeps, along) in enumerate(zip(spec.rows, keeps_shape(spec), along_axes)):
             row = row._replace(channels=classes) if i == last_conv else row
-            shape = row.channels, receptive_field(arch)[i].size_out
+            kernel, size = (tuple(getattr(field, name) for field in along)
+                            for name in ("kernel", "size_out"))
             parts = {"block": block, "act": ["act"], "": []}[row.after]
-            after = {part: make(part, *shape) for part in parts}
-            self.layers.append(make_block(row, channels, spec.bias or conv_bias, after,
+            after = {part: make(part, row.channels, size) for part in parts}
+            self.layers.append(make_block(row, channels, kernel, spec.bias or conv_bias, after,
                                           skip and keeps))
             channels = row.channels
         for module in self.modules():
@@ -437,21 +446,58 @@ class Field(NamedTuple):
     jump_out: int
 
 
-def receptive_field(arch: str) -> list[Field]:
-    """Receptive field, size and jump before and after each row of an architecture.
+def receptive_field(arch: str, size: int = 0) -> list[Field]:
+    """Receptive field, size and jump before and after each row of an architecture, along an axis.
 
+    size: pixels of the image along it; 0: as many as the architecture was built for.
     Araujo, Norris and Sim 2019, https://distill.pub/2019/computing-receptive-fields
     """
     spec = ARCHITECTURES[check_choice("arch", arch, ARCHITECTURES)]
-    rf, size, jump, table = 1, spec.image[1], 1, []
+    rf, size, jump, table = 1, size or spec.image[1], 1, []
     for row in spec.rows:
-        stride = row.kernel if row.layer in POOLS else 1
+        kernel = row.kernel or max(size, 1)
+        stride = kernel if row.layer in POOLS else 1
         before = (rf, size, jump)
-        rf += (row.kernel - 1) * jump
-        size = (size + 2 * row.padding - row.kernel) // stride + 1
+        rf += (kernel - 1) * jump
+        size = (size + 2 * row.padding - kernel) // stride + 1
         jump *= stride
-        table.append(Field(row.layer, row.kernel, stride, row.padding, *before, rf, size, jump))
+        table.append(Field(row.layer, kernel, stride, row.padding, *before, rf, size, jump))
     return table
+
+
+@functools.cache
+def least_size(arch: str) -> int:
+    """Height and width that an image has to have at least: each norm needs 2 x 2 positions.
+
+    Of a single one, batch norm has no variance where the last batch is one image, and instance
+    norm never has one.
+    """
+    blocks = [i for i, row in enumerate(ARCHITECTURES[arch].rows) if row.after == "block"]
+    return next(size for size in itertools.count(2)
+                if all(receptive_field(arch, size)[i].size_out >= 2 for i in blocks))
+
+
+def check_arch(arch: str, image: tuple[int, int, int]) -> str:
+    """Name of an architecture for images (C, H, W): one of ARCHITECTURES that takes them.
+
+    "auto" is the one that was built for the nearest height and width: of several with as many
+    channels, if there is such a one, and of those the first. Raises ValueError for an unknown
+    name, and for images that are too small, with the least size.
+    """
+    check_choice("arch", arch, ("auto", *ARCHITECTURES))
+    asked = ARCHITECTURES if arch == "auto" else [arch]
+    least, height, width = min(map(least_size, asked)), *image[1:]
+    fits = [name for name in ARCHITECTURES if least_size(name) <= min(height, width)]
+    if min(height, width) < least:
+        others = f"arch=auto or one of {', '.join(fits)}, or " if fits else ""
+        raise ValueError(f"arch={arch} needs images of at least {least} x {least} pixels; these "
+                         f"have {height} x {width}. Choose {others}larger images.")
+
+    def distance(name: str) -> tuple[int, bool]:
+        channels, *built = ARCHITECTURES[name].image
+        return abs(height - built[0]) + abs(width - built[1]), channels != image[0]
+
+    return min(fits, key=distance) if arch == "auto" else arch
 
 
 class Counts(NamedTuple):
@@ -478,8 +524,15 @@ def count_means(layer: nn.Module, batch_size: int) -> int:
     return 0
 
 
+def count_outputs(model: Net, arch: str, image: tuple[int, int, int]) -> int:
+    """Numbers that all layers of a network of arch put out, for one image (C, H, W)."""
+    along_axes = (receptive_field(arch, size) for size in image[1:])
+    return sum(len(block) * row.channels * high.size_out * wide.size_out for block, row, high, wide
+               in zip(model.layers, ARCHITECTURES[arch].rows, *along_axes))
+
+
 def multiply_adds(model: nn.Module, arch: str) -> int:
-    """Multiply-adds of the convolutions, for one image: weights times positions."""
-    return sum(block.conv.weight.numel() * field.size_out**2
+    """Multiply-adds of the convolutions, for one image of the size that arch was built for."""
+    return sum(block.conv.weight.numel() * field.size_out**2  # weights times positions
                for block, field in zip(model.layers, receptive_field(arch))
                if hasattr(block, "conv"))

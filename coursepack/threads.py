@@ -87,6 +87,14 @@ def fix_threads(threads: int) -> None:
               "with the environment variable OMP_NUM_THREADS=1.", file=sys.stderr)
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that PyTorch can still take on a device. (Apple's GPU has those of the machine.)"""
+    if device.type != "cuda":
+        return psutil.virtual_memory().available
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
+
+
 def pick_device(device: str) -> torch.device:
     """The device that a name stands for. Raises ValueError if it is not there.
 

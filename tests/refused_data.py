@@ -106,9 +106,14 @@ CASES = rows("Data files", [
     *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"), "mine.npz: in",
        said) for what, changes, said in OWN],
     ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"), "Choose one of: mnist,"),
-    ("images in colour for a network of grey ones", load(npz(**dict.fromkeys(
-        ["x_train", "x_test"], lambda x: np.resize(x, (len(x), 32, 32, 3)))), then=BUILD),
-     "mnist_7k", "3 x 32 x 32", "cifar_35k"),
+    ("images that are too small for a network", load(npz(**dict.fromkeys(
+        ["x_train", "x_test"], lambda x: x[:, 5:])), then=BUILD),
+     "arch=mnist_7k", "at least 24 x 24", "23 x 28", "arch=auto or one of mnist_8k"),
+    ("a batch that does not fit into memory", load(npz(), then=BUILD, during=mock.patch(
+        "coursepack.threads.free_memory", return_value=2_000_000)),
+     "batch_size=128 takes about 0.0 GB", "Choose batch_size=6 or less"),
+    ("images of which not one fits into memory", load(npz(), then=BUILD, during=mock.patch(
+        "coursepack.threads.free_memory", return_value=200_000)), "smaller images"),
     *[(f"{size} images to train and {holdout} to test on, of 30", load(
         npz(), then=partial(take_part, train_size=size, holdout=holdout)), f"train_size={size}, "
         f"holdout={holdout}", *words) for size, holdout, *words in [

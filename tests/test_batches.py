@@ -25,11 +25,15 @@ def test_movement_is_that_of_torchs_grid():
     torch.testing.assert_close(batches.apply_affine(x, movement), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("augment", ["none", "rotate", "shift", "flip", "rotate+shift+flip"])
-def test_parts_of_an_augmentation_are_as_large_as_they_say_and_add_up(augment):
+@pytest.mark.parametrize(("augment", "height", "width"), [
+    *((augment, 28, 28) for augment in ("none", "rotate", "shift", "flip", "rotate+shift+flip")),
+    ("rotate+shift+flip", 64, 48)])
+def test_parts_of_an_augmentation_are_as_large_as_they_say_and_add_up(augment, height, width):
     torch.manual_seed(0)
-    movement = batches.random_affine(1000, augment).double()
-    turn, shift = movement[:, :, :2], movement[:, :, 2]
+    movement = batches.random_affine(1000, augment, height / width).double()
+    pixels = torch.tensor([width, height]).double() / max(width, height)
+    turn = movement[:, :, :2] * pixels.view(2, 1) / pixels  # of an image that is not square, too
+    shift = movement[:, :, 2]
     still = torch.eye(2).double().expand_as(turn)  # nothing is stretched
     torch.testing.assert_close(turn @ turn.mT, still, rtol=0, atol=1e-6)
     flipped = (torch.linalg.det(turn) < 0).sum()

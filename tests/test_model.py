@@ -29,8 +29,7 @@ def draw(*shape, seed=0):
 
 
 def random_images(arch, n=2):
-    channels, size = ARCHITECTURES[arch].image
-    return draw(n, channels, size, size).float()
+    return draw(n, *ARCHITECTURES[arch].image).float()
 
 
 def same_as_torchs(ours, theirs, x):
@@ -82,16 +81,45 @@ def test_what_is_counted_and_that_a_norm_has_an_alias_in_any_case():
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_receptive_field_is_what_the_gradient_reaches_at_the_sizes_of_real_tensors(arch):
-    fields, size = receptive_field(arch), ARCHITECTURES[arch].image[1]
+def test_a_network_takes_images_from_its_least_size_on_of_any_shape_and_no_smaller_one(arch):
+    least, (channels, *_), first = model.least_size(arch), ARCHITECTURES[arch].image, NUMBERS[arch]
+    for image in ((3, least, least + 17), (1, 45, least)):
+        for norm in NORMS:
+            net, outputs = Net(arch, norm, dropout=0.1, image=image, classes=3), []
+            for part in net.layers.modules():
+                if not [*part.children()]:
+                    part.register_forward_hook(lambda _, __, x, seen=outputs: seen.append(x.numel()))
+            output = net(draw(1, *image).float())  # of one image, in training: no norm refuses it
+            assert (output.shape, bool(output.isfinite().all())) == ((1, 3), True)
+            assert model.count_outputs(net, arch, image) == pytest.approx(sum(outputs), rel=0.01)
+        stem = Net(arch).layers[0].conv.weight[:, :1].numel()  # the first convolution's, a channel
+        assert count(Net(arch, image=image)).parameters == first[1] + (image[0] - channels) * stem
+    with pytest.raises(ValueError, match=f"at least {least} x {least} .*{least - 1} x 40"):
+        Net(arch, image=(channels, least - 1, 40))
+
+
+@pytest.mark.parametrize(("image", "arch"), [
+    ((1, 28, 28), "mnist_7k"), ((3, 32, 32), "cifar_35k"), ((3, 28, 28), "mnist_7k"),
+    ((3, 30, 30), "cifar_35k"), ((1, 30, 30), "mnist_7k"), ((3, 64, 48), "cifar_35k"),
+    ((1, 24, 30), "mnist_7k"), ((1, 20, 20), "cifar_35k"), ((1, 8, 8), "cifar_35k")])
+def test_auto_is_the_network_that_was_built_for_the_nearest_size_of_those_that_fit(image, arch):
+    assert model.check_arch("auto", image) == arch
+    assert str(Net("auto", "layer", image=image)) == str(Net(arch, "layer", image=image))
+
+
+@pytest.mark.parametrize("size", [0, 41])  # 0: that which it was built for
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_receptive_field_is_what_the_gradient_reaches_at_the_sizes_of_real_tensors(arch, size):
+    channels, built, _ = ARCHITECTURES[arch].image
+    fields, size = receptive_field(arch, size), size or built
     rows = max(i for i, f in enumerate(fields) if f.rf_out <= size / 2) + 1  # clear of the edges
-    net = Net(arch, norm="none")
+    net = Net(arch, norm="none", image=(channels, size, size))
     for parameter in net.parameters():  # positive weights: no ReLU cuts a path
         nn.init.ones_(parameter)
     for block in net.layers:
         if hasattr(block, "pool"):  # a maximum would pass the gradient to one element only
             block.pool = nn.AvgPool2d(block.pool.kernel_size)
-    images = torch.ones_like(random_images(arch)).requires_grad_()
+    images = torch.ones(2, channels, size, size, requires_grad=True)
     output = net.layers[:rows](images)
     assert output.shape[2] == fields[rows - 1].size_out
     middle = output.shape[2] // 2

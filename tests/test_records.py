@@ -167,7 +167,7 @@ def small_recipes(draw):
            "l1": [0.0, 0.1], "l2": [0.0, 0.1], "weight_decay": [0.0, 0.1], "lr": [1e-9, 0.1, 10.0],
            "batch_size": [3, 8, 40]}
     own = {name: draw(st.sampled_from(some)) for name, some in few.items()}
-    dataset = "grey" if ARCHITECTURES[arch].image[0] == 1 else "coloured"
+    dataset = draw(st.sampled_from(["grey", "coloured", "wide"]))
     recipe = draw(any_recipes(arch=arch, dataset=dataset, device="cpu", **own))
     wild = st.dictionaries(st.sampled_from([*FIELDS]), JUNK,
                            max_size=draw(st.sampled_from([0, 2])))
@@ -176,8 +176,8 @@ def small_recipes(draw):
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    """A folder with two tiny data sets, grey and coloured, of 12 training and 8 test images."""
-    for name, size in {"grey": (28, 28), "coloured": (32, 32, 3)}.items():
+    """A folder with tiny data sets of several sizes, of 12 training and 8 test images."""
+    for name, size in {"grey": (28, 28), "coloured": (32, 32, 3), "wide": (24, 36, 3)}.items():
         images = np.random.default_rng(0).integers(256, size=(20, *size), dtype=np.uint8)
         np.savez(tmp_path / f"{name}.npz", x_train=images[:12], x_test=images[12:],
                  y_train=np.arange(12) % 4, y_test=np.arange(8) % 4)

@@ -124,10 +124,9 @@ def networks() -> str:
     """Every architecture with the parameters that it has with each kind of normalization."""
     rows = []
     for arch, spec in ARCHITECTURES.items():
-        channels, size = spec.image
         counts = [count(Net(arch, groups=1, norm=norm)).parameters
                   for norm in ("batch", "layer", "none")]
-        rows.append([f"`{arch}`", f"{channels} x {size} x {size}", *(f"{n:,}" for n in counts)])
+        rows.append([f"`{arch}`", " x ".join(map(str, spec.image)), *(f"{n:,}" for n in counts)])
     heads = ["`arch`", "images", "gain and bias per channel", "per element (layer norm)", "no norm"]
     return markdown_table(heads, rows)
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import sys
+import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,11 @@ class Dataset(NamedTuple):
     mean: Tensor  # (C,), of all training pixels, as a fraction of white
     std: Tensor
     classes: tuple[str, ...]
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return tuple(self.train_images.shape[1:])
 
     def head(self, count: int) -> "Dataset":
         """The first count images to train on, and as many to test."""
@@ -96,6 +102,20 @@ def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
 def chosen_folder(data_dir: str) -> str:
     """The folder that somebody chose for data, "" if nobody did."""
     return data_dir or os.environ.get("DATA_DIR", "")
+
+
+def image_shape(name: str, data_dir: str = "") -> tuple[int, int, int]:
+    """(C, H, W) of a dataset's images, as a rule without reading them. Raises as load_dataset()."""
+    _, file = find_dataset(name, data_dir)
+    if not file.is_file():
+        return DATASETS[name].image
+    try:
+        with zipfile.ZipFile(file) as archive, archive.open("x_train.npy") as array:
+            np.lib.format.read_magic(array)
+            (_, height, width, *rest), _, _ = np.lib.format.read_array_header_1_0(array)
+        return {(): 1, (1,): 1, (3,): 3}[tuple(rest)], height, width
+    except Exception:  # of as many kinds as in sources.reading: loading says what is wrong
+        return load_dataset(name, data_dir).image
 
 
 @threads.own_torch()

@@ -41,6 +41,7 @@ class Published(NamedTuple):
     classes: tuple[str, ...]
     folders: str = ""  # how they are called that hold it, but for case, "-", "_" and "data"
     first_labels: str | None = None  # of four idx files: no name says which data set they are of
+    image: tuple[int, int, int] = (1, 28, 28)  # (C, H, W)
 
 
 DIGITS = tuple("0123456789")
@@ -52,7 +53,7 @@ DATASETS = {  # by our name, which is that of an .npz, too
     "mnist": Published("MNIST", DIGITS, "mnist", "5041921314353617"),
     "fashion_mnist": Published("FashionMNIST", FASHION, "fashion(mnist)?", "9003027255095579"),
     "kmnist": Published("KMNIST", KANA, "kmnist|kuzushiji(mnist)?", "8701424811510576"),
-    "cifar10": Published("CIFAR10", OBJECTS, "cifar10"),
+    "cifar10": Published("CIFAR10", OBJECTS, "cifar10", image=(3, 32, 32)),
     SAMPLE: Published("", DIGITS),
 }
 

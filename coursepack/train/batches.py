@@ -12,17 +12,18 @@ from coursepack.data.datasets import Dataset
 from coursepack.train.recipe import Recipe
 
 
-def random_affine(count: int, augment: str) -> Tensor:
+def random_affine(count: int, augment: str, ratio: float = 1.0) -> Tensor:
     """Random small movements, one an image: matrices (count, 2, 3) from output to input position.
 
     rotate: up to 7 degrees; shift: up to a tenth of the image; flip: left to right, every second.
+    ratio: height over width of the images, both of which a position sees as 2 long.
     """
     parts = augment.split("+")
     angle = torch.empty(count).uniform_(-1, 1) * math.radians(7 if "rotate" in parts else 0)
     shift = torch.empty(count, 2).uniform_(-1, 1) * (0.2 if "shift" in parts else 0)  # width is 2
     sign = 1 - torch.randint(2, (count,)) * (2 if "flip" in parts else 0)
-    rows = [angle.cos() * sign, -angle.sin(), shift[:, 0], angle.sin() * sign, angle.cos(),
-            shift[:, 1]]
+    rows = [angle.cos() * sign, -angle.sin() * ratio, shift[:, 0],
+            angle.sin() * sign / ratio, angle.cos(), shift[:, 1]]
     return torch.stack(rows, 1).view(count, 2, 3)
 
 
@@ -56,7 +57,9 @@ def training_batches(data: Dataset, recipe: Recipe, dtype: torch.dtype) -> Itera
     order = torch.randperm(len(data.train_labels)).to(data.train_labels.device)
     moves: Sequence = [None] * len(order)
     if recipe.augment != "none":
-        moves = random_affine(len(order), recipe.augment).to(order.device).split(recipe.batch_size)
+        _, height, width = data.image
+        moves = random_affine(len(order), recipe.augment, height / width)
+        moves = moves.to(order.device).split(recipe.batch_size)
     for batch, movement in zip(order.split(recipe.batch_size), moves):
         x = to_input(data.train_images.index_select(0, batch), data, dtype, movement)
         yield x, data.train_labels[batch]

@@ -13,24 +13,42 @@ from coursepack import threads
 from coursepack.data.datasets import Dataset
 from coursepack.train import batches, checkpoints, updates
 from coursepack.train.recipe import Recipe
-from model import ARCHITECTURES, Net
+from model import Net, count_outputs
 
 DIVERGED = 1e4  # losses above it are no training any more: guessing among ten classes costs 2.3
+TESTED = 250, 250 * 32 * 32  # images in memory at once in a test, and their pixels: at most
 
 
 @threads.own_torch()
 def build_model(recipe: Recipe, data: Dataset) -> Net:
-    """The recipe's network with its initial weights, which the seed alone decides."""
-    channels, size = ARCHITECTURES[recipe.arch].image
-    shape = tuple(data.train_images.shape[1:])
-    if shape != (channels, size, size):
-        fits = [n for n, a in ARCHITECTURES.items() if (a.image[0], *a.image[1:] * 2) == shape]
-        raise ValueError(
-            f"arch={recipe.arch} takes images of {channels} x {size} x {size}; those of "
-            f"{data.name} are {' x '.join(map(str, shape))}. "
-            f"Choose {'arch=' + ' or '.join(fits) if fits else 'another dataset'}.")
+    """The recipe's network with its initial weights, which the seed alone decides.
+
+    Raises ValueError for images too small for it, or a batch too large for the memory.
+    """
     torch.manual_seed(recipe.seed)
-    return Net(**recipe.network(), classes=len(data.classes)).to(threads.pick_device(recipe.device))
+    model = Net(**recipe.network(), image=data.image, classes=len(data.classes))
+    check_memory(model, data, recipe)
+    return model.to(threads.pick_device(recipe.device))
+
+
+def check_memory(model: Net, data: Dataset, recipe: Recipe) -> None:
+    """Raise ValueError unless the data and a step of training fit into what the device has free.
+
+    A step is estimated by the numbers that all layers put out, in float32, and a quarter more: of
+    seven networks on a CPU the most was 0.85 to 1.1 times that.
+    """
+    device = threads.pick_device(recipe.device)
+    free, batch = threads.free_memory(device), min(recipe.batch_size, len(data.train_labels))
+    if data.train_images.device.type != device.type:
+        free = max(0, free - data.train_images.nbytes - data.test_images.nbytes)
+    an_image = 5 * count_outputs(model, recipe.arch, data.image)  # bytes
+    if batch * an_image > free:
+        fits = free // an_image
+        raise ValueError(
+            f"batch_size={recipe.batch_size} takes about {batch * an_image / 1e9:,.1f} GB of "
+            f"memory with {recipe.arch} and images of {' x '.join(map(str, data.image))}, and "
+            f"beside the data {free / 1e9:,.1f} GB are free on {device}. Choose "
+            f"{f'batch_size={fits} or less' if fits else 'another device, or smaller images'}.")
 
 
 def train_epoch(model: Net, data: Dataset, recipe: Recipe, optimizer: torch.optim.Optimizer,
@@ -183,8 +201,10 @@ def predict(model: Net, data: Dataset) -> Tensor:
     """Log-probabilities (N, classes) of the test images, in evaluation mode; restores the mode."""
     was_training = model.training
     model.eval()
+    most, pixels = TESTED
+    at_once = min(most, max(1, pixels // math.prod(data.image[1:])))
     try:
-        return torch.cat([scores(model, part, data) for part in data.test_images.split(250)])
+        return torch.cat([scores(model, part, data) for part in data.test_images.split(at_once)])
     finally:
         model.train(was_training)
 

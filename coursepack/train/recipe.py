@@ -19,10 +19,11 @@ from coursepack.data.datasets import Dataset
 from coursepack.files import check_choice
 from coursepack.train import updates
 from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, SCHEDULES
-from model import INITS, Net, check_groups
+from model import ARCHITECTURES, INITS, Net, check_arch, check_groups
 
 AUGMENTS = ("rotate", "shift", "flip")
-NETWORK = tuple(name for name in inspect.signature(Net).parameters if name != "classes")
+OF_DATA = ("image", "classes")  # arguments of Net that the data decide; the others are a recipe's
+NETWORK = tuple(name for name in inspect.signature(Net).parameters if name not in OF_DATA)
 GOES_WITH = (  # a value, and the only values of other parameters with which it does what it is for
     ("l2_step", "learning_rate",
      {"optimizer": "sgd", "momentum": 0.0, "l1": 0.0, "penalize": "weights"}),
@@ -60,7 +61,7 @@ class Recipe:
     train_size: int = number(0)
     holdout: int = number(0)
     augment: str = "rotate+shift"
-    arch: str = "mnist_7k"
+    arch: str = "auto"  # from then on the one that the images' size decides
     norm: str = "batch"
     groups: int = number(2, 1)
     layer_affine: str = "element"
@@ -93,7 +94,15 @@ class Recipe:
     @classmethod
     def from_notebook(cls, variables: dict[str, object]) -> "Recipe":
         """The recipe that a notebook's variables, its globals(), spell out."""
-        return cls(**notebook_parameters(variables, {name: f.type for name, f in FIELDS.items()}))
+        given = notebook_parameters(variables, {name: f.type for name, f in FIELDS.items()})
+        recipe = cls(**given)
+        built_for = ARCHITECTURES[recipe.arch].image
+        shape = datasets.image_shape(recipe.dataset, recipe.data_dir)
+        if given.get("arch") == "auto" and shape != built_for:
+            built, own = (" x ".join(map(str, image)) for image in (built_for, shape))
+            print(f"arch=auto takes {recipe.arch}: it was built for images of {built}, of all "
+                  f"the nearest to the {own} of {recipe.dataset}, and is fitted to these.")
+        return recipe
 
     def __post_init__(self) -> None:
         for name, f in FIELDS.items():
@@ -122,15 +131,16 @@ class Recipe:
         if len(self.run_name) > 100 or not PLAIN.fullmatch(self.run_name):
             raise ValueError(f"run_name={self.run_name[:60]!r} is no plain name. "
                              "Choose up to 100 letters, digits, '_', '-' and '.'.")
-        if not check_network(**self.network()) and self.l2_step == "learning_rate":
+        image = datasets.image_shape(self.dataset, self.data_dir)
+        object.__setattr__(self, "arch", check_arch(self.arch, image))
+        if not check_network(image=image, **self.network()) and self.l2_step == "learning_rate":
             raise ValueError(f"l2_step=learning_rate with norm={self.norm}: no weight stands "
                              "before a norm, so L2 would do nothing. Choose l2_step=gradient.")
         files.check_place("runs_dir", files.find_folder("runs_dir", self.runs_dir))
-        datasets.find_dataset(self.dataset, self.data_dir)
         threads.pick_device(self.device)
 
     def network(self) -> dict[str, object]:
-        """The arguments of model.Net."""
+        """The arguments of model.Net, but for those OF_DATA."""
         return {name: getattr(self, name) for name in NETWORK}
 
     def load_data(self) -> Dataset:
