@@ -111,7 +111,7 @@ CASES = rows("Data files", [
      "arch=mnist_7k", "at least 24 x 24", "23 x 28", "arch=auto or one of mnist_8k"),
     ("a batch that does not fit into memory", load(npz(), then=BUILD, during=mock.patch(
         "coursepack.threads.free_memory", return_value=2_000_000)),
-     "batch_size=128 takes about 0.0 GB", "Choose batch_size=6 or less"),
+     "batch_size=128 takes about 0.0 GB", "Choose batch_size=7 or less"),
     ("images of which not one fits into memory", load(npz(), then=BUILD, during=mock.patch(
         "coursepack.threads.free_memory", return_value=200_000)), "smaller images"),
     *[(f"{size} images to train and {holdout} to test on, of 30", load(

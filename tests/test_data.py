@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from torchvision import datasets
 
 from coursepack.data import sources
-from coursepack.data.datasets import DATASETS, SAMPLE, load_dataset, take_part
+from coursepack.data.datasets import DATASETS, SAMPLE, image_shape, load_dataset, take_part
 from coursepack.train.recipe import Recipe
 
 SOURCES, FIRST_TO_ANSWER = "coursepack.data.sources", sources.first_to_answer
@@ -47,6 +47,7 @@ def test_an_npz_is_read_as_what_it_holds(shape, order, kind, save, classes, name
     with TemporaryDirectory() as folder:
         save(f"{folder}/{name}.npz", **written)
         data = load_dataset(name, folder)
+        assert image_shape(name, folder) == data.image
     holds(data, written)
     assert (data.name, data.source, "SAMPLE" in str(data)) == (name, "npz", False)
     assert len(data.classes) == (10 if name == "mnist" else classes)

@@ -88,7 +88,8 @@ def test_a_network_takes_images_from_its_least_size_on_of_any_shape_and_no_small
             net, outputs = Net(arch, norm, dropout=0.1, image=image, classes=3), []
             for part in net.layers.modules():
                 if not [*part.children()]:
-                    part.register_forward_hook(lambda _, __, x, seen=outputs: seen.append(x.numel()))
+                    part.register_forward_hook(
+                        lambda _, __, output, seen=outputs: seen.append(output.numel()))
             output = net(draw(1, *image).float())  # of one image, in training: no norm refuses it
             assert (output.shape, bool(output.isfinite().all())) == ((1, 3), True)
             assert model.count_outputs(net, arch, image) == pytest.approx(sum(outputs), rel=0.01)

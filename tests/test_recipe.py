@@ -73,6 +73,22 @@ def test_every_parameter_that_is_accepted_changes_the_run(tmp_path, monkeypatch,
     assert found[0] != found[1]
 
 
+@pytest.mark.parametrize(("shape", "given", "arch", "words"), [
+    ((64, 48, 3), "auto", "cifar_35k", ("built for images of 3 x 32 x 32", "3 x 64 x 48 of own")),
+    ((28, 28), "auto", "mnist_7k", ()), ((64, 48, 3), "mnist_8k", "mnist_8k", ())])
+def test_auto_is_the_network_for_the_images_and_a_notebook_says_so_if_it_is_of_another_size(
+        tmp_path, monkeypatch, capsys, shape, given, arch, words):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    images, labels = np.resize(np.arange(251, dtype=np.uint8), (9, *shape)), np.arange(9) % 3
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    recipe = Recipe.from_notebook({"dataset": "own", "arch": given})
+    said = capsys.readouterr().out
+    assert recipe.arch == arch
+    assert all(word in said for word in words) if words else said == ""
+    model = loop.build_model(recipe, data := recipe.load_data())
+    assert loop.predict(model, data).shape == (9, 3)
+
+
 def test_live_runs_draw_their_images_by_the_seed_and_later_cells_find_numbers():
     there = {"dataset": "mnist_sample", "data_dir": "", "live_images": "100", "live_epochs": 1,
              "seed": 2, "images_dir": "images"}

@@ -32,7 +32,7 @@ def train_and_save(data, recipe):
 
 
 def saved_network(recipe, data):
-    model = Net(**recipe.network(), classes=len(data.classes))
+    model = Net(**recipe.network(), image=data.image, classes=len(data.classes))
     model.load_state_dict(torch.load(recipe.run_dir / "model.pt", weights_only=True))
     return model
 

@@ -174,6 +174,31 @@ def test_mixed_up_classes_are_counted_and_of_many_the_most_frequent_are_shown():
     assert {"40", "70"} <= {*shown}
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # there may be no font for the last one
+@pytest.mark.parametrize("name", [
+    "Acrocephalus scirpaceus ssp. number {:03} x", "a_class_with_a_name_of_40_characters_{:03}",
+    "\u5f88\u957f\u7684\u4e2d\u6587\u7c7b\u522b\u540d\u79f0\u5728\u8fd9\u91cc\u5199\u51fa\u6765{:03}"])
+def test_long_names_of_a_hundred_classes_are_told_apart_inside_the_figure(name):
+    classes, many = [name.format(i) for i in range(100)], np.arange(100)
+    wrong = mistakes(many, np.roll(many, 1))
+    for figure in (figures.show_images(wrong.image[:10], classes[:10]),
+                   pictures.plot_misclassified(wrong, classes, RECORD, shown=10),
+                   pictures.plot_confusions([wrong], classes, RECORD)):
+        figure.draw_without_rendering()
+        for ax in (axes := figure.axes):
+            labels = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_yticklabels()]
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+                       and figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
+        titles = [ax.title.get_window_extent() for ax in axes if ax.get_title()]
+        for one, other in itertools.combinations(titles, 2):
+            assert not one.overlaps(other)
+    shown = axes[0].get_yticklabels()  # of the confusions
+    assert len({*texts(shown)}) == len(shown) == 12
+    for one, other in itertools.pairwise(label.get_window_extent() for label in shown):
+        assert not one.overlaps(other)
+
+
 def test_the_most_confident_mistakes_are_shown_and_none_is_said_to_be_certain():
     figure = pictures.plot_misclassified(mistakes([], []), DIGITS, RECORD)
     assert figure.get_suptitle() == "BN: no mistakes"

@@ -3,6 +3,7 @@
 import io
 import math
 import textwrap
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -47,6 +48,23 @@ def write_below(figure: plt.Figure, line: str) -> None:
     """Put small text below a figure, in lines that are not longer than it is wide."""
     line = textwrap.fill(line, int(12 * figure.get_figwidth()))
     figure.text(0.01, -0.01, line, fontsize=11, color="#444444", va="top", parse_math=False)
+
+
+def wide_letters(text: str) -> int:
+    """How many letters of a text are twice as wide as others, as Chinese ones are."""
+    return sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+
+
+def wrap(text: str, width: int, most: int = 9) -> str:
+    """A text in lines of at most so many letters, or half as many wide ones; at most so many."""
+    return textwrap.fill(text, width // 2 if wide_letters(text) else width, max_lines=most,
+                         placeholder="...")
+
+
+def longest(texts: Sequence[str]) -> int:
+    """The length of the longest line of some texts; a wide letter counts twice."""
+    lines = [line for text in texts for line in text.splitlines()]
+    return max([len(line) + wide_letters(line) for line in lines], default=0)
 
 
 def plain(number: float, position: int = 0) -> str:
@@ -214,9 +232,9 @@ def axes_grid(count: int, columns: int, width: float,
 def show_images(images: ArrayLike, above: Sequence[str] = (), below: Sequence[str] = (),
                 columns: int = 10) -> plt.Figure:
     """A grid of uint8 images (N, C, H, W), with a text above and below each, wrapped if long."""
-    above, below = ([textwrap.fill(text, 28) for text in texts] for texts in (above, below))
-    lines = [line for text in (*above, *below) for line in text.splitlines()]
-    width = max([1.35, *(0.095 * len(line) for line in lines)])  # texts do not touch
+    letters = min(28, max(12, 130 // columns))  # a line: of many columns, a figure stays narrow
+    above, below = ([wrap(text, letters) for text in texts] for texts in (above, below))
+    width = max(1.35, 0.095 * longest([*above, *below]))  # texts do not touch
     height = 1.15 + sum(0.1 + 0.2 * max(len(text.splitlines()) for text in texts)
                         for texts in (above, below) if texts)
     height += 0.1 / max(1, math.ceil(len(images) / columns))  # for the margin of the whole

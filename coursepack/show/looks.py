@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import seaborn as sns
+from matplotlib import font_manager
 
 from coursepack import threads
 from coursepack.runs.recipes import norm_name
@@ -22,6 +23,12 @@ STYLES = {  # Okabe and Ito's colours, which colour-blind people can tell apart,
     "rms": ("#E69F00", (0, (6, 1, 1, 1, 1, 1))),
     "none": ("#555555", (0, (1, 3))),
 }
+FALLBACKS = (  # fonts for what the first one has no letters of, each where it is installed
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "PingFang SC",
+    "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "Malgun Gothic", "Droid Sans Fallback", "Noto Sans Arabic", "Noto Sans Hebrew",
+    "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Segoe UI", "Arial Unicode MS",
+    "Unifont")
 LOOKS = {norm: Look(norm_name(norm), *style) for norm, style in STYLES.items()}
 
 
@@ -31,8 +38,10 @@ def set_up() -> None:
     Importing a module of the course changes nothing in the process; this does, once.
     """
     threads.set_up_torch()
+    there = {*font_manager.get_font_names()}
     sns.set_theme(style="whitegrid", rc={
         "figure.dpi": 110, "savefig.dpi": 150, "savefig.bbox": "tight",
+        "font.family": ["sans-serif", *(font for font in FALLBACKS if font in there)],
         "font.size": 13, "axes.labelsize": 13,
         "axes.titlesize": 15, "axes.titlelocation": "left", "xtick.labelsize": 12,
         "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False,

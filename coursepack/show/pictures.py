@@ -178,12 +178,17 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
         shown = sorted([*dict.fromkeys(np.transpose(commonest).ravel().tolist())][:12])
         of = f",\nbetween the 12 of {len(classes)} classes that are mixed up most"
     table = table[np.ix_(shown, shown)]
-    names = [textwrap.shorten(classes[i], 20, placeholder="...").replace("$", r"\$") for i in shown]
-    figure, ax = plt.subplots(figsize=(8, 6), layout="constrained")
+    names = [figures.wrap(classes[i], 20, most=3).replace("$", r"\$") for i in shown]
+    length, room = 0.1 * figures.longest(names), 0.22 * sum(  # inches
+        [1 + name.count("\n") for name in names])
+    figure, ax = plt.subplots(figsize=(max(8, 1 + length + room), max(6, 1.6 + length + room)),
+                              layout="constrained")
     sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
                 vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
                 ax=ax)
     ax.tick_params(axis="y", rotation=0)
+    if length > 0.6:
+        ax.tick_params(axis="x", rotation=90)
     images = len(np.unique(index))
     runs = "one run" if len(errors) == 1 else f"{len(errors)} runs, on {images:,} images"
     ax.set(xlabel="said", ylabel="true class", title=f"{table.sum():,} mistakes of {runs}{of}")

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = {  # what PyTorch says where there is such a GPU
     "cuda": {"cuda.is_available": True, "cuda.device_count": 1, "cuda.current_device": 0,
              "cuda.synchronize": None, "cuda.is_current_stream_capturing": False,
+             "cuda.mem_get_info": (2**34, 2**34), "cuda.memory_reserved": 0,
+             "cuda.memory_allocated": 0,
              "accelerator.current_accelerator": None, "backends.mps.is_available": False},
     "mps": {"cuda.is_available": False, "backends.mps.is_available": True, "mps.synchronize": None},
 }
