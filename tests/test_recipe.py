@@ -74,7 +74,7 @@ def test_every_parameter_that_is_accepted_changes_the_run(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(("shape", "given", "arch", "words"), [
-    ((64, 48, 3), "auto", "cifar_35k", ("built for images of 3 x 32 x 32", "3 x 64 x 48 of own")),
+    ((64, 48, 3), "auto", "cifar_35k", ("that images of 3 x 64 x 48 fit", "size, 3 x 32 x 32")),
     ((28, 28), "auto", "mnist_7k", ()), ((64, 48, 3), "mnist_8k", "mnist_8k", ())])
 def test_auto_is_the_network_for_the_images_and_a_notebook_says_so_if_it_is_of_another_size(
         tmp_path, monkeypatch, capsys, shape, given, arch, words):

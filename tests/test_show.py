@@ -185,11 +185,12 @@ def test_long_names_of_a_hundred_classes_are_told_apart_inside_the_figure(name):
                    pictures.plot_misclassified(wrong, classes, RECORD, shown=10),
                    pictures.plot_confusions([wrong], classes, RECORD)):
         figure.draw_without_rendering()
+        room = figure.bbox.padded(0.1 * figure.dpi)  # a tenth of an inch, which is saved as well
         for ax in (axes := figure.axes):
             labels = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_yticklabels()]
             boxes = [label.get_window_extent() for label in labels if label.get_text()]
-            assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
-                       and figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1 for box in boxes)
+            assert all(room.containsx(x) and room.containsy(y)
+                       for box in boxes for x, y in (box.min, box.max))
         titles = [ax.title.get_window_extent() for ax in axes if ax.get_title()]
         for one, other in itertools.combinations(titles, 2):
             assert not one.overlaps(other)

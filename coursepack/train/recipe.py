@@ -100,8 +100,8 @@ class Recipe:
         shape = datasets.image_shape(recipe.dataset, recipe.data_dir)
         if given.get("arch") == "auto" and shape != built_for:
             built, own = (" x ".join(map(str, image)) for image in (built_for, shape))
-            print(f"arch=auto takes {recipe.arch}: it was built for images of {built}, of all "
-                  f"the nearest to the {own} of {recipe.dataset}, and is fitted to these.")
+            print(f"arch=auto takes {recipe.arch}: of the networks that images of {own} fit, "
+                  f"it was built for the nearest size, {built}.")
         return recipe
 
     def __post_init__(self) -> None:
