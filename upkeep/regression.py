@@ -34,7 +34,7 @@ MUTANTS = {  # what is broken: file, what stands there once, what is put there
     "learning rate 10 % higher": (LOOP, 'group["lr"] = rate', 'group["lr"] = 1.1 * rate'),
     "momentum changed": (UPDATES, "momentum=momentum,", "momentum=0.85,"),
     "Nesterov left out": (UPDATES, "nesterov=momentum > 0", "nesterov=False"),
-    "seed changed": (LOOP, "(recipe.seed)\n    return", "(recipe.seed + 1)\n    return"),
+    "seed changed": (LOOP, "(recipe.seed)\n    model", "(recipe.seed + 1)\n    model"),
     "test loss a sum over batches": (LOOP, "(log_probabilities.double()",  # of two
                                      "(2 * log_probabilities.double()"),
     "running statistics 10 % faster": (MODEL, 'features": c})', 'features": c, "momentum": 0.11})'),
