@@ -257,12 +257,15 @@ def all_parameters(notebook: str, passed: dict[str, object]) -> dict[str, object
 def changed_since(run: Run, record: dict) -> dict[str, tuple[object, object]]:
     """Parameters that a record has otherwise than its run: what it has, what the run has.
 
-    Folders and device may differ; a run on the sample has not seen the data that it asked for.
+    Folders and device may differ, and auto is whichever network it took; a run on the sample has
+    not seen the data that it asked for.
     """
     recorded, expected = (all_parameters(run.notebook, parameters)
                           for parameters in (record["parameters"], run.parameters))
     if record["data"]["source"] == "sample":
         recorded["dataset"] = SAMPLE
+    if expected["arch"] == "auto":  # the record has the one that it took
+        expected["arch"] = recorded["arch"]
     return {key: (recorded.get(key), value) for key, value in expected.items()
             if key not in PLACES and recorded.get(key) != value}
 
