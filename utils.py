@@ -8,8 +8,9 @@ of which imports only from those before it. The networks and their layers are in
 from coursepack.files import check_writable, find_folder
 from coursepack.threads import pick_device
 
-# -- data: the named datasets
+# -- data: the named datasets; your own
 from coursepack.data.datasets import load_dataset
+from coursepack.data.imports import import_data
 
 # -- train: what a step does to weights; the parameters of a run; batches; network and loop
 from coursepack.train.updates import decay, penalized_parameters, penalty, rate_for_l2, shrink
@@ -40,7 +41,7 @@ from coursepack.show.figures import (
     add_caption, axes_grid, label_ends, plot_graph, show, show_images,
 )
 from coursepack.show.pictures import (
-    plot_confusions, plot_means, plot_misclassified, plot_reliability, plot_weights,
+    plot_confusions, plot_means, plot_misclassified, plot_reliability, plot_samples, plot_weights,
 )
 from coursepack.show.charts import (
     add_note, draw_power, plot_differences, plot_effect, plot_path, plot_runs,

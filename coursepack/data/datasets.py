@@ -5,6 +5,7 @@ import os
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +64,11 @@ OTHER_DATA = {  # what to do with files that are not read as they are, by how th
     "choose that name as dataset and its folder as data_dir": (".npz",),
     "choose the dataset that it is of, and its folder as data_dir": ("-ubyte", "-ubyte.gz"),
     "an archive: unpack it": (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"),
+    "not read as it is: {file}": (".csv", ".tsv", ".parquet", ".mat", ".npy"),
+    "pictures: {folder}": (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     "not read: save images and labels by numpy.savez, as x_train, y_train, x_test, y_test": (
-        ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".mat", ".npy", ".pt", ".pth", ".pkl",
-        ".pickle", ".h5", ".hdf5", ".arff", ".tfrecord", ".png", ".jpg", ".jpeg", ".bmp", ".gif",
-        ".tif", ".tiff", ".webp"),
+        ".arrow", ".feather", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".arff",
+        ".tfrecord"),
 }
 
 
@@ -94,6 +96,9 @@ def find_dataset(name: str, data_dir: str = "") -> tuple[Path, Path]:
             raise ValueError(f"dataset={name!r} is read from {wanted}, and {folder} has {other}: "
                              "upper and lower case count. Rename the file, or choose the dataset "
                              "as the file is called.")
+        if Path(other).stem == name not in DATASETS:  # of a file or folder
+            raise ValueError(f"dataset={name!r} is read from {wanted}. {folder} has {other}; make "
+                             f"one of it: {sources.converter(folder / other, name)}")
     own = sorted(Path(other).stem for other in found if other.endswith(".npz"))
     check_choice("dataset", name, dict.fromkeys([*DATASETS, *own]))
     return folder, folder / wanted
@@ -126,14 +131,27 @@ def load_dataset(name: str, data_dir: str = "") -> Dataset:
     """
     folder, file = find_dataset(name, data_dir)
     source, arrays = read_dataset(name, file, bool(chosen_folder(data_dir)))
-    classes = DATASETS[name].classes if name in DATASETS else ()
     where = file if source == "npz" else f"{name} of {source} in {folder}"
-    tensors = sources.check_arrays(where, arrays, len(classes))
+    return make_dataset(name, source, arrays, where, "Put another in its place, or convert it: "
+                        + sources.converter(file if source == "npz" else folder))
+
+
+def make_dataset(name: str, source: str, arrays: Sequence[np.ndarray], where: object,
+                 fix: str) -> Dataset:
+    """A Dataset of four arrays and, perhaps, the names of classes. Raises ValueError.
+
+    where, fix: what an error says about their place, and what to do.
+    """
+    arrays, names = arrays[:4], [str(text) for more in arrays[4:] for text in more.ravel()]
+    classes = DATASETS[name].classes if name in DATASETS else tuple(names)
+    tensors = sources.check_arrays(where, arrays, len(classes), fix)
     classes = classes or tuple(str(label) for label in range(int(tensors[1].max()) + 1))
+    if len({*classes}) < len(classes) or "" in classes:
+        raise ValueError(f"{where}: its classes are not called by names that differ. {fix}")
     mean, std = pixel_statistics(tensors[0])
     if (std == 0).any():
         raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
-                         "nothing to learn from. Replace the file.")
+                         f"nothing to learn from. {fix}")
     return Dataset(name, source, *tensors, mean, std, classes)
 
 
@@ -203,8 +221,12 @@ def other_data(folder: Path) -> str:
                 if place.casefold().endswith(ends) and not place.startswith("."):
                     found.setdefault(advice, []).append(place)
                     break
-    kinds = [f"{min(paths)}{f' and {len(paths) - 1:,} more' if paths[1:] else ''} ({advice})"
-             for advice, paths in found.items()]
+    kinds = []
+    for advice, paths in found.items():
+        file = folder / min(paths)
+        advice = advice.format(file=sources.converter(file), folder=sources.converter(file.parent))
+        more = f" and {len(paths) - 1:,} more" if paths[1:] else ""
+        kinds.append(f"{min(paths)}{more} ({advice})")
     return f"There is {', '.join(kinds)}. " if kinds else ""
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import queue
 import re
+import shlex
 import socket
 import sys
 import threading
@@ -24,11 +25,11 @@ import torch
 from torch import Tensor
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")  # of an .npz
+CLASSES = "classes"  # of an .npz, if it has names of its classes
 MOST_CLASSES = 1000  # more are no classes, but numbers of some other kind
 LOCK = ".download.lock"  # in the data folder: held by the one process that downloads to it
 PATIENCE = 8.0  # seconds until a server that says nothing is given up
 GZIP = b"\x1f\x8b"  # every .gz begins with it
-REPLACE = "Put a whole one in its place, or choose another dataset or data_dir."
 IDX = {"train-images": 3, "train-labels": 1, "t10k-images": 3, "t10k-labels": 1}  # dimensions
 IDX_NAME = re.compile(r"(?i)((?:train|t10k)-(?:images|labels))[-.]idx[13]-ubyte(?:\.gz)?")
 SAMPLE = "mnist_sample"  # can be asked for by name, too
@@ -58,9 +59,24 @@ DATASETS = {  # by our name, which is that of an .npz, too
 }
 
 
+def converter(source: Path, name: str = "") -> str:
+    """The command that makes an .npz of a file or folder; name: of the data set, a new one."""
+    name = name or "own_" + re.sub(r"\W+", "_", source.name.split(".")[0])
+    return f"python tools/import_data.py {shlex.quote(str(source))} {name}"
+
+
+def fix_of(file: Path) -> str:
+    """What to do about a file or folder that cannot be read."""
+    return ("Put a whole one in its place, or choose another dataset or data_dir. If it is whole, "
+            f"and only of another layout: {converter(file)}")
+
+
 @contextlib.contextmanager
-def reading(file: Path, kind: str = "data") -> Iterator[BinaryIO]:
-    """A file, opened; whatever goes wrong with it is a ValueError that names it. No pipe waits."""
+def reading(file: Path, kind: str = "data", fix: str = "") -> Iterator[BinaryIO]:
+    """A file, opened; whatever goes wrong with it is a ValueError that names it, and the fix.
+
+    No pipe waits.
+    """
     try:
         if not os.path.isfile(file):
             raise OSError("it is a folder, a pipe or a link to nothing")
@@ -68,23 +84,31 @@ def reading(file: Path, kind: str = "data") -> Iterator[BinaryIO]:
             yield opened
     except Exception as error:  # numpy, zipfile and what unpacks raise a dozen kinds
         why = getattr(error, "strerror", None) or str(error) or repr(error)
-        raise ValueError(f"{file} is no readable {kind} file: {why}. {REPLACE}") from error
+        raise ValueError(f"{file} is no readable {kind} file: {why}. "
+                         f"{fix or fix_of(file)}") from error
 
 
 def read_npz(file: Path) -> list[np.ndarray]:
-    """The four arrays of an .npz. Raises ValueError before a hostile one has taken memory."""
+    """The four arrays of an .npz, and names of classes if it has them, "classes".
+
+    Raises ValueError before a hostile one has taken memory.
+    """
     with reading(file) as opened, zipfile.ZipFile(opened) as archive:
         if missing := [name for name in ARRAYS if f"{name}.npy" not in archive.namelist()]:
             raise ValueError(f"it lacks {', '.join(missing)}")
         # numpy takes no memory for numbers that a file claims and does not have
         check_memory(sum(archive.getinfo(f"{name}.npy").file_size for name in ARRAYS))
-        arrays = []
-        for name in ARRAYS:
-            with archive.open(f"{name}.npy") as member:
-                arrays.append(np.lib.format.read_array(member, allow_pickle=False))
-                if member.read(1):  # at the end of a member, zipfile compares its checksum
-                    raise ValueError(f"{name}.npy goes on after its shape {arrays[-1].shape}")
-        return arrays
+        more = [CLASSES] if f"{CLASSES}.npy" in archive.namelist() else []
+        return [read_member(archive, f"{name}.npy") for name in [*ARRAYS, *more]]
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """An array of an .npz, never a pickled one. Raises ValueError."""
+    with archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # at the end of a member, zipfile compares its checksum
+            raise ValueError(f"{name} goes on after its shape {array.shape}")
+        return array
 
 
 def check_memory(size: int) -> None:
@@ -118,7 +142,7 @@ def read_published(name: str, folder: Path) -> list[np.ndarray]:
     except ConnectionError as error:
         if partly:  # somebody wants these data, and no others in their place
             raise ValueError(f"{name} is not whole: {partly}. It cannot be downloaded ({error}). "
-                             f"Put whole files there, or {name}.npz.") from None
+                             f"Put whole files there. Others: {converter(folder)}") from None
         raise FileNotFoundError(
             f"{name} is not in {folder} and cannot be downloaded ({error}).") from None
     return download(name, dataset, folder, url)
@@ -161,7 +185,7 @@ def read_torchvision(name: str, top: Path) -> list[np.ndarray]:
         if "not found" in str(error):
             raise FileNotFoundError from None
         raise ValueError(f"torchvision's files of {name} in {top} cannot be read: {error!r}. "
-                         f"{REPLACE}") from error
+                         f"{fix_of(top)}") from error
 
 
 def unpack(name: str, top: Path) -> list[np.ndarray]:
@@ -210,7 +234,8 @@ def read_idx_files(name: str, place: Path) -> list[np.ndarray]:
         except ValueError as error:
             kept = found[part].parts[-3:-1] == (DATASETS[name].torchvision, "raw")
             if kept and found[part].suffix == ".gz":
-                raise FileNotFoundError(str(error).removesuffix(f". {REPLACE}")) from error
+                whole = f". {fix_of(found[part])}"
+                raise FileNotFoundError(str(error).removesuffix(whole)) from error
             raise
     begin = "".join(map(str, arrays[1][:16].tolist()))
     for other, published in DATASETS.items():
@@ -248,16 +273,23 @@ def download(name: str, dataset: type, folder: Path, url: str = "") -> list[np.n
     """
     mirrors = sorted(getattr(dataset, "mirrors", ()), key=lambda start: not url.startswith(start))
     dataset = type(dataset.__name__, (dataset,), {"mirrors": mirrors})
+    with downloading(name, folder):
+        return open_torchvision(dataset, folder, download=True)  # of what is missing
+
+
+@contextlib.contextmanager
+def downloading(name: str, folder: Path) -> Iterator[None]:
+    """For what downloads to folder, by one process at a time: what goes wrong is an OSError."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # torchvision sets none: a stalled server would hang for ever
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with wait_for_lock(folder):
-            return open_torchvision(dataset, folder, download=True)  # of what is missing
+            yield
     except Exception as error:  # of the network, of the disk, of unpacking
         raise OSError(f"downloading or unpacking {name} in {folder} failed: "
-                      f"{str(error) or repr(error)}. Run again, put {name}.npz there, or choose "
-                      "another data_dir.") from error
+                      f"{str(error) or repr(error)}. Run again, put its files there as published, "
+                      f"or choose another data_dir. Others: {converter(folder)}") from error
     finally:
         socket.setdefaulttimeout(before)
 
@@ -323,16 +355,18 @@ def read_sample() -> list[np.ndarray]:
     return [array for part in parts for array in (part[:, :-1].reshape(-1, 28, 28), part[:, -1])]
 
 
-def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int) -> list[Tensor]:
+def check_arrays(where: object, arrays: Sequence[np.ndarray], classes: int,
+                 fix: str) -> list[Tensor]:
     """The four arrays as tensors: images uint8 (N, C, H, W), labels int64 (N,).
 
-    classes: how many there should be, 0 for as many as the training labels say. Raises ValueError.
+    classes: how many there should be, 0 for as many as the training labels say. Raises ValueError,
+    with where and fix.
     """
     tensors: list[Tensor] = []
     for split, images, labels in [("train", *arrays[:2]), ("test", *arrays[2:])]:
         for wrong, problem in problems(images, labels, arrays[0], classes):
             if wrong:
-                raise ValueError(f"{where}: in its {split} part, {problem}. Replace the file.")
+                raise ValueError(f"{where}: in its {split} part, {problem}. {fix}")
         classes = classes or int(labels.max()) + 1
         images = images if images.ndim == 4 else images[..., None]
         tensors.append(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))

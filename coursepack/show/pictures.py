@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from numpy.typing import ArrayLike
 
+from coursepack.data.datasets import Dataset
 from coursepack.lab import effects
 from coursepack.runs import recipes
 from coursepack.runs.mistakes import Misclassified
@@ -136,6 +137,15 @@ def plot_reliability(records: Sequence[dict]) -> plt.Figure:
                         "are right as the network expects. Upright: 95 % intervals; bins of fewer "
                         f"than {LEAST_ANSWERS} answers are left out")
     return figure
+
+
+def plot_samples(data: Dataset, shown: int = 10) -> plt.Figure:
+    """Training images of a data set with the names of their classes: classes take turns."""
+    labels = np.asarray(data.train_labels)
+    turns = pd.Series(labels).groupby(labels).cumcount()  # how many of its class come before
+    chosen = np.lexsort((labels, turns))[:shown]
+    above = [data.classes[label] for label in labels[chosen]]
+    return figures.show_images(np.asarray(data.train_images)[chosen], above, columns=5)
 
 
 def percent(share: float) -> str:
