@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from coursepack import files  # noqa: E402
-from coursepack.data import datasets, imports  # noqa: E402
+from coursepack.data import datasets, imports, readers  # noqa: E402
 from coursepack.show import looks, pictures  # noqa: E402
 
 OPTIONS = {  # what --help says of the options that are Asked's
@@ -35,10 +35,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a file, a folder, or one of torchvision's data sets: "
-                                       f"{', '.join(imports.TORCHVISION)}")
+                                       f"{', '.join(readers.TORCHVISION)}")
     parser.add_argument("name", help="of the data set, for dataset = NAME in a notebook")
     for option, text in OPTIONS.items():
-        parser.add_argument(f"--{option}", help=text, default=imports.Asked._field_defaults[option],
+        parser.add_argument(f"--{option}", help=text, default=readers.Asked._field_defaults[option],
                             **KINDS.get(option, {}))
     parser.add_argument("--replace", action="store_true", help="what is there of this name")
     parser.add_argument("--data_dir", default="", help="folder to write to (DATA_DIR, else data/)")
