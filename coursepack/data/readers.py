@@ -145,7 +145,7 @@ def pick(where: object, role: str, names: Sequence[str], asked: str) -> str:
     if len(fits) > 1 and role == "labels":
         fits = [name for name in fits if words_of(name) & LABELS] or fits
     if len(fits) != 1:
-        refuse(where, f"its {role} could be {some(fits or names) or 'nowhere'}",
+        refuse(where, f"{role}={asked!r}: they could be {some(fits or names) or 'nowhere'}",
                f"Say --{role} NAME, or --split NAME of one data set of several")
     return fits[0]
 
@@ -376,7 +376,7 @@ def label_column(file: Path, names: Sequence[str], frame: pd.DataFrame,
             if 1 < len(values) <= sources.MOST_CLASSES and (values == np.rint(values)).all():
                 fits.append(i)
     if len(fits) != 1:
-        refuse(file, "its labels could be in column " + " or ".join(
+        refuse(file, f"labels={asked.labels!r}: they could be in column " + " or ".join(
             str(names[i] if names else i + 1) for i in fits or ends.values()),
             "Say --labels first, --labels last, or --labels NAME of its header")
     return fits[0]
