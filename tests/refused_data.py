@@ -74,7 +74,7 @@ ARRAYS = [  # what is wrong with the arrays of mnist.npz, and what is said besid
 OWN = [  # what is wrong with the arrays of mine.npz
     ("labels with gaps", {"y_train": np.arange(30) % 10 * 2}, "0 to 18, not from 0 to 9 for 10"),
     ("one class", {"y_train": np.zeros(30, int)}, "all labels are 0, and there have to"),
-    ("two classes of one name", {"classes": np.array([*"aabcdefghi"])}, "names that differ"),
+    ("two classes of one name", {"classes": np.array([*"aabcdefghi"])}, "not all names differ"),
     ("too few names of classes", {"classes": np.array([*"abcdefghi"])}, "0 to 9, not from 0 to 8"),
     ("numbers of images as labels", {"x_train": np.zeros((1001, 2, 2), np.uint8),
                                      "y_train": np.arange(1001)}, "1,001 classes, more than 1,000")]

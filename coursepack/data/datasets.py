@@ -147,7 +147,7 @@ def make_dataset(name: str, source: str, arrays: Sequence[np.ndarray], where: ob
     tensors = sources.check_arrays(where, arrays, len(classes), fix)
     classes = classes or tuple(str(label) for label in range(int(tensors[1].max()) + 1))
     if len({*classes}) < len(classes) or "" in classes:
-        raise ValueError(f"{where}: its classes are not called by names that differ. {fix}")
+        raise ValueError(f"{where}: in its classes not all names differ. {fix}")
     mean, std = pixel_statistics(tensors[0])
     if (std == 0).any():
         raise ValueError(f"{where}: a channel of its training images is one flat grey, so there is "
