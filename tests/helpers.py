@@ -169,7 +169,8 @@ def log_probabilities(model, images, data):
 
 def make_record(norm, seed, accuracy, wrong=(), **parameters):
     """A record of 1,000 test images, two epochs."""
-    own = {"norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}", "epochs": 2}
+    own = {"arch": "mnist_7k", "norm": norm, "seed": seed, "run_name": f"{norm}-seed{seed}",
+           "epochs": 2}
     epochs = [{"test_accuracy": a, "accuracy": a, "loss": 1 - a, "test_loss": 1 - a, "penalty": 0.1,
                "lr": 0.05, "train_seconds": 0.4, "test_seconds": 0.1, "threads": 1}
               for a in (min(accuracy + 0.01, 1.0), accuracy)]

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -32,7 +33,8 @@ def write(tmp_path, monkeypatch):
 
 
 def test_every_study_is_possible_and_what_is_kept_was_made_with_its_threads(monkeypatch):
-    monkeypatch.setattr("coursepack.data.datasets.find_dataset", lambda *args: None)
+    monkeypatch.setattr("coursepack.data.datasets.find_dataset",
+                        lambda name, *args: ("nowhere", Path("nowhere")))
     plans = {name: tools.plan(name, "runs") for name in studies.study_names()}
     for file in (ROOT / "results").glob("*/*.json"):
         if not file.parent.name.startswith(report.SAVED):
