@@ -99,12 +99,17 @@ def question_5():
 def question_6():
     runs = table("l2").query("l2 >= 0.003")
     runs["length"] = np.log((runs.filter(regex="^norm_[1-5]$") ** 2).sum(axis=1)) / 2
-    length = runs.set_index(["norm", "seed", "lr", "l2"])["length"]
     power = {}
-    for factor, low, high in (("lr", 0.1, 0.3), ("l2", 0.003, 0.03)):
-        ends = length.unstack(factor)
-        power[factor] = (ends[high] - ends[low]).groupby("norm").mean() / np.log(high / low)
-    yield "POWER", power
+    for factor in ("l2", "lr"):
+        for norm, some in runs.groupby("norm"):
+            low, high = some[factor].min(), some[factor].max()
+            mean = some.groupby(factor)["length"].mean()
+            power[norm, factor] = (mean[high] - mean[low]) / np.log(high / low)
+    of = {factor: sorted(power[norm, factor] for norm in ("batch", "group", "layer"))
+          for factor in ("l2", "lr")}
+    yield "the length of the weights", [f"{number:.2f}" for number in (
+        of["l2"][0], of["l2"][-1], -0.25, of["lr"][0], of["lr"][-1], 0.25,
+        power["none", "l2"], power["none", "lr"])]
     runs = table("l2_noise").query("norm == 'batch'")
     right = 100 * runs.groupby(["l2", "l2_step", "penalize", "schedule"])["test_accuracy"].mean()
     yield "with L2 on the last layer", [40, *(f"{right[way]:.1f}" for way in [
