@@ -142,7 +142,7 @@ def question_8():
     few, most = runs["epochs"].agg(["min", "max"])
     done = runs[["l1", "l2", "dropout"]].sum(axis=1) + (runs["augment"] != "none")
     wrong = 100 - 100 * runs.groupby([done, runs["epochs"]])["test_accuracy"].mean()
-    yield "With 40 % wrong labels", [40, f"{wrong[0, most]:.0f}", 100, f"{wrong[0, few]:.0f}",
+    yield "if training stops", [40, f"{wrong[0, most]:.0f}", 100, f"{wrong[0, few]:.0f}",
                                      few, f"{wrong[wrong.index[1:]].drop((0, most)).min():.0f}"]
     runs = table("norm_batch_noise").query("norm == 'batch' and label_noise > 0 and epochs == 47")
     wrong = 100 - 100 * runs.groupby(["l2", "norm_batch"])["test_accuracy"].mean()
