@@ -27,6 +27,7 @@ COLOUR = DRAW.integers(256, size=(60, 16, 16, 3), dtype=np.uint8)
 Y = np.r_[np.arange(40) % 4, np.arange(20) % 4]
 KERAS = "x_train y_train x_test y_test"
 MEDMNIST = "train_images train_labels test_images test_labels"
+IDX = "train-images-idx3 train-labels-idx1 test-images-idx3 test-labels-idx1"
 WORDS = np.array(["ant", "bee", "cat", "dog"])
 FLAT = GREY.reshape(60, -1)
 
@@ -112,8 +113,7 @@ def torchvisions(folder):
     place = folder.parent / "out" / "EMNIST" / "raw"
     place.mkdir(parents=True)
     each(lambda file, array: file.write_bytes(idx(array)), "emnist-letters-{}-ubyte",
-         GREY.swapaxes(1, 2), Y + 1,
-         "train-images-idx3 train-labels-idx1 test-images-idx3 test-labels-idx1")(place)
+         GREY.swapaxes(1, 2), Y + 1, IDX)(place)
     return "EMNIST"
 
 
@@ -126,9 +126,8 @@ class Source(NamedTuple):
     says: tuple[str, ...] = ()
 
 
-IDX = ("train-images-idx3 train-labels-idx1 test-images-idx3 test-labels-idx1")
-LETTERS = (each(lambda file, array: file.write_bytes(gzip.compress(idx(array))),
-                "emnist-letters-{}-ubyte.gz", GREY.swapaxes(1, 2), Y + 1, IDX))
+LETTERS = each(lambda file, array: file.write_bytes(gzip.compress(idx(array))),
+               "emnist-letters-{}-ubyte.gz", GREY.swapaxes(1, 2), Y + 1, IDX)
 SOURCES = {
     "Keras, labels (N, 1)": Source(npz(y=Y[:, None]), {}),
     "floats of 0 to 1, one-hot": Source(
@@ -251,13 +250,11 @@ def test_a_picture_is_taken_as_one_sees_it(change, options, pixel, said, tmp_pat
     data = imports.import_data(str(tmp_path / "in"), "own", data_dir=str(tmp_path / "out"))
     assert said in capsys.readouterr().out
     images = np.concatenate([data.train_images.numpy(), data.test_images.numpy()])
-    places = [place for place, image in enumerate(images) if not any(
+    [image] = [image for image in images if not any(
         np.array_equal(image, other.transpose(2, 0, 1)) for other in COLOUR)]
     if pixel is None:
-        [image] = images[places]
         assert np.array_equal(image, np.asarray(shown[0].convert("RGB")).transpose(2, 0, 1))
     else:
-        [image] = images[places]
         assert image[0, 0, 0] == pixel
 
 
@@ -315,5 +312,5 @@ def test_each_row_of_torchvision_is_one_of_its_classes_with_these_options():
     for row in readers.TORCHVISION.values():
         options = inspect.signature(readers.torchvision_class(row.torchvision)).parameters
         known = {*options, "train"} if "kwargs" in options else {*options}
-        assert {row.option, "download", *(["split"] if row.splits else [])} - {"download"} <= known
+        assert {row.option, *(["split"] if row.splits else [])} <= known
     assert readers.torchvision_class("EMNIST").splits == readers.LETTERS

@@ -1,7 +1,7 @@
 """Pictures of the tables of studies: a response against a factor, differences, a heat map."""
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -100,8 +100,7 @@ def plot_effect(table: pd.DataFrame, response: str, x: str, line: str = "norm",
     for which in log:
         make_logarithmic(ax, which, 1, 1.5, 2, 3, 5, 7)
     if len(levels) <= 10:
-        ax.set_xticks(levels, [textwrap.fill(word, max(8, 56 // len(words))) for word in words]
-                      or [plain(level) for level in levels])
+        ax.set_xticks(levels, tick_names(words or levels))
     mark_failures(ax, points, x, line, looks)
     label_ends(ax, ends)
     bars = f"bars: 95 % interval of the {'geometric ' * ('y' in log)}mean"
@@ -122,7 +121,7 @@ def plot_runs(table: pd.DataFrame, response: str, x: str, line: str, bound: floa
     """
     shown, looks, ends = response_of(response), looks_of(table, line, names), []
     levels = list(table[x].unique())
-    if is_number := pd.api.types.is_numeric_dtype(table[x]):
+    if pd.api.types.is_numeric_dtype(table[x]):
         levels.sort()
     table = table.assign(**{x: table[x].map(levels.index), "good": table[response] < bound})
     points = by_point(table, response, [line, x])
@@ -142,14 +141,19 @@ def plot_runs(table: pd.DataFrame, response: str, x: str, line: str, bound: floa
     make_logarithmic(ax, "y", 1, 2, 5)
     ax.set(ylabel=ylabel or shown.label)
     draw_counts(below, points, x, line, looks)
-    below.set_xticks(range(len(levels)), map(plain, levels) if is_number else [
-        textwrap.fill(word, max(8, 56 // len(levels))) for word in levels])
+    below.set_xticks(range(len(levels)), tick_names(levels))
     below.set(xlabel=xlabel or x.replace("_", " "))
     below.set_title(f"How many of {points['runs'].max()} runs have {counted}", fontsize=13)
     label_ends(ax, ends)
     crosses = "; ×: all runs diverged, 2×: two of them" * bool(points["failed"].any())
     figure.set_label(f"a dot each; lines join medians{crosses}")
     return figure
+
+
+def tick_names(levels: Sequence[object]) -> list[str]:
+    """What stands below an axis: numbers as short as can be, words in lines that have room."""
+    return [textwrap.fill(level, max(8, 56 // len(levels))) if isinstance(level, str)
+            else plain(level) for level in levels]
 
 
 def draw_counts(ax: plt.Axes, points: pd.DataFrame, x: str, line: str,
