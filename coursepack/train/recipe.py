@@ -36,8 +36,8 @@ MUST_AGREE = ("dataset", "train_size", "holdout", "augment", "arch", "epochs", "
 BY_HAND = {"images": int, "channels": int, "size": int, "groups": int, "eps": float, "seed": int}
 SUMMARY = {"runs": str, "factors": str, "runs_dir": str, "images_dir": str, "shown": int,
            "columns": int}
-LIVE = {"dataset": str, "data_dir": str, "live_images": int, "live_epochs": int, "seed": int,
-        "images_dir": str}
+LIVE = {"dataset": str, "data_dir": str, "arch": str, "live_images": int, "live_epochs": int,
+        "seed": int, "images_dir": str}
 KINDS = {int: "a whole number", float: "a number", bool: "True or False", str:
          "a text in quotes (papermill's -r {} passes one as it is written, -p makes 1 of 001)"}
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -254,7 +254,7 @@ def live_parameters(variables: dict[str, object]) -> dict[str, object]:
         files.check_range(name, variables[name], 1)
     common = {"dataset": variables["dataset"], "data_dir": variables["data_dir"],
               "train_size": variables["live_images"], "epochs": variables["live_epochs"],
-              "seed": variables["seed"], "subset_seed": variables["seed"], "arch": "mnist_8k",
+              "seed": variables["seed"], "subset_seed": variables["seed"], "arch": variables["arch"],
               "augment": "none", "batch_size": 64}
     Recipe(**common)
     return common
