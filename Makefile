@@ -66,8 +66,8 @@ report: $(BIN)/ready  ## for maintainers: tables and figures from results/
 regression: $(BIN)/dev  ## for maintainers: do the tests notice broken mathematics, and only that?
 	@$(BIN)/python upkeep/regression.py $(REGRESSION)
 
-refusals: $(BIN)/dev  ## for maintainers: is every bad input refused? and how many were tried
-	PAGE=1 $(TEST) tests/test_refusals.py
+refusals: $(BIN)/dev  ## for maintainers: is every bad input refused, every source of images read?
+	PAGE=1 $(TEST) tests/test_refusals.py tests/test_imports.py
 
 survival: $(BIN)/dev  ## for maintainers: are kills, full disks, dead networks survived?
 	$(TEST) --dist load -m survival tests

@@ -7,6 +7,9 @@ import gzip
 import inspect
 import io
 import json
+import os
+import subprocess
+import sys
 from typing import NamedTuple
 
 import import_data as tool
@@ -20,7 +23,9 @@ from sklearn.datasets import load_digits
 
 from coursepack.data import imports, readers
 from coursepack.data.datasets import load_dataset
+from coursepack.files import ROOT
 
+PAGE = ROOT / "tests" / "README.md"
 DRAW = np.random.default_rng(0)
 GREY = DRAW.integers(256, size=(60, 16, 16), dtype=np.uint8)
 COLOUR = DRAW.integers(256, size=(60, 16, 16, 3), dtype=np.uint8)
@@ -314,3 +319,40 @@ def test_each_row_of_torchvision_is_one_of_its_classes_with_these_options():
         known = {*options, "train"} if "kwargs" in options else {*options}
         assert {row.option, *(["split"] if row.splits else [])} <= known
     assert readers.torchvision_class("EMNIST").splits == readers.LETTERS
+
+
+# --------------------------------------------------------- from a source to the summary
+def words_of(asked):
+    """Options as one types them."""
+    return [word for name, value in asked.items() for word in
+            [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [
+    name for name in SOURCES if "PAGE" in os.environ or name == "pictures in folders"])
+def test_a_source_is_trained_on_and_summarized_by_a_command_each(name, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    place = SOURCES[name].write(tmp_path / "in") or tmp_path / "in"
+    place = place if isinstance(place, str) else tmp_path / "in"
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "out"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run(monkeypatch, place, "own", *words_of(SOURCES[name].asked))
+    for notebook, words in {
+            "01_batch_norm_l1_l2": "-p dataset own -p epochs 1 -p run_name own_bn",
+            "04_summary": f"-p runs own_bn -p images_dir {tmp_path}"}.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", "notebooks",
+             f"notebooks/{notebook}.ipynb", f"{tmp_path}/out.ipynb", *words.split(),
+             "-p", "runs_dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+        assert not done.returncode, done.stderr[-3000:]
+
+
+def test_the_page_names_each_source():
+    rows = "".join(f"| {name} | {' '.join(words_of(source.asked)) or '-'} |\n"
+                   for name, source in SOURCES.items())
+    before, mark, after = PAGE.read_text(encoding="utf-8").partition("<!-- sources -->\n")
+    table = f"{mark}| source | options |\n| --- | --- |\n{rows}{mark}"
+    if "PAGE" in os.environ:
+        PAGE.write_text(before + table + after.partition(mark)[2], encoding="utf-8")
+    assert table in PAGE.read_text(encoding="utf-8"), "make refusals writes it anew"

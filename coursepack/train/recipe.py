@@ -254,8 +254,8 @@ def live_parameters(variables: dict[str, object]) -> dict[str, object]:
         files.check_range(name, variables[name], 1)
     common = {"dataset": variables["dataset"], "data_dir": variables["data_dir"],
               "train_size": variables["live_images"], "epochs": variables["live_epochs"],
-              "seed": variables["seed"], "subset_seed": variables["seed"], "arch": variables["arch"],
-              "augment": "none", "batch_size": 64}
+              "seed": variables["seed"], "subset_seed": variables["seed"],
+              "arch": variables["arch"], "augment": "none", "batch_size": 64}
     Recipe(**common)
     return common
 
