@@ -20,11 +20,13 @@ from unittest import mock
 
 import psutil
 import pytest
+from helpers import files_in
 from refused import is_ours
 
 from coursepack import files
 from coursepack.data import sources
 from coursepack.data.datasets import load_dataset
+from coursepack.data.imports import import_data
 from coursepack.lab.rows import read_table
 from coursepack.runs.records import load_record, save_run
 from coursepack.train import loop
@@ -120,17 +122,28 @@ def start(tmp_path_factory, some_digits):
             one.send(signal.SIGKILL)
 
 
-def train(folder, name="", disturb=None, **changes):
-    """What a recipe notebook does; a file is written by disturb if its name begins like this."""
+def disturb_writing(name, disturb):
+    """From now on a file is written by disturb if its name begins like this."""
     if disturb:
         replace = files.replace_file
         files.replace_file = lambda path, write, **kept: replace(
             path, partial(disturb, write) if path.name.startswith(name) else write, **kept)
+
+
+def train(folder, name="", disturb=None, **changes):
+    """What a recipe notebook does, where a file may be disturbed."""
+    disturb_writing(name, disturb)
     recipe = Recipe(**{"arch": "mnist_8k", "epochs": 6, "batch_size": 64, "augment": "none",
                        "device": "cpu", "runs_dir": str(folder / "runs")} | changes)
     data = recipe.load_data()
     model = loop.build_model(recipe, data)
     return save_run(model, data, recipe, loop.train(model, data, recipe))["data"]
+
+
+def convert(folder, source, disturb=None):
+    """What tools/import_data.py does, where its file may be disturbed."""
+    disturb_writing("own.npz", disturb)
+    return len(import_data(source, "own", replace=True, data_dir=str(folder)).train_labels)
 
 
 def stay_at_half(write, path):
@@ -225,6 +238,22 @@ def test_a_notebook_or_a_study_that_is_killed_goes_on(start, folder, words, sign
         made += len(rows.drop_duplicates([*head["factors"], "seed"]))
         assert made == len(rows) == head["runs"]
     assert made == count
+
+
+@pytest.mark.parametrize("disturb", [case(stay_at_half, now=True), case(find_no_room, now=False)])
+def test_a_conversion_that_is_cut_leaves_the_data_set_that_was_there(
+        start, tmp_path, some_digits, disturb):
+    source = str(some_digits / "mnist.npz")
+    count = start(convert, tmp_path, source).end()
+    before = (tmp_path / "own.npz").read_bytes()
+    cut = start(convert, tmp_path, source, disturb)
+    if disturb is stay_at_half:
+        cut.wait_for("half of it").send(signal.SIGKILL).end(-signal.SIGKILL)
+    else:
+        cut.end(REFUSED)
+    assert (tmp_path / "own.npz").read_bytes() == before
+    assert start(convert, tmp_path, source).end().splitlines()[-1] == count.splitlines()[-1]
+    assert files_in(tmp_path) == ["own.npz"]
 
 
 @pytest.mark.parametrize("lr", [case(0.1, now=True), case(0.2, now=False)])  # alike, and unlike
