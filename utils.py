@@ -23,7 +23,7 @@ from coursepack.train.loop import (
 )
 
 # -- runs: what a run leaves behind; its mistakes; runs of one recipe
-from coursepack.runs.mistakes import calibration_error, shared_mistakes
+from coursepack.runs.mistakes import shared_mistakes
 from coursepack.runs.records import PUBLISHED, find_runs, load_run, save_run
 from coursepack.runs.recipes import by_recipe, check_comparable, recipe_title
 

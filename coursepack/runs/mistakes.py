@@ -54,16 +54,6 @@ def reliability_table(confidence: ArrayLike, right: ArrayLike,
              "accuracy": float(right[bins == k].mean())} for k in np.unique(bins)]
 
 
-def calibration_error(rows: Sequence[dict[str, float]]) -> float:
-    """Expected calibration error: |confidence - accuracy|, as a mean over the images of all bins.
-
-    rows: of reliability_table(). Guo et al. 2017, https://arxiv.org/abs/1706.04599
-    """
-    images = np.array([row["images"] for row in rows])
-    off = np.array([abs(row["confidence"] - row["accuracy"]) for row in rows])
-    return float((images * off).sum() / images.sum())
-
-
 class Shared(NamedTuple):
     """The test images that several networks all get wrong, in the order of their index."""
 
