@@ -345,4 +345,4 @@ def test_ways_are_named_by_what_they_have():
                           "augment": ["none", "none", "shift", "none", "none"],
                           "train_size": [5, 5, 9, 5, 5], "epochs": [9, 9, 2, 9, 5]})
     assert charts.with_ways(table)["way"].to_list() == [
-        "nothing", "L1", "dropout + moved images", "L1 + dropout", "stop earlier"]
+        "nothing", "L1", "dropout + augmentation", "L1 + dropout", "early stopping"]

@@ -50,17 +50,17 @@ def with_errors(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_ways(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column way: what a run has against learning its images by heart.
+    """The table with a column way: what a run has against overfitting.
 
-    To stop earlier is a way, too: fewer epochs than the most for as many images and wrong labels.
+    Early stopping is a way, too: fewer epochs than the most for as many images and wrong labels.
     """
-    ways = {"l1": "L1", "l2": "L2", "dropout": "dropout", "augment": "moved images"}
+    ways = {"l1": "L1", "l2": "L2", "dropout": "dropout", "augment": "augmentation"}
     way = pd.Series("", index=table.index)
     for factor in [factor for factor in ways if factor in table]:
         way += table[factor].isin([0, "none"]).map({True: "", False: f" + {ways[factor]}"})
     if "epochs" in table:
         alike = [name for name in ("train_size", "label_noise", "norm") if name in table]
-        way[table["epochs"] < table.groupby(alike)["epochs"].transform("max")] += " + stop earlier"
+        way[table["epochs"] < table.groupby(alike)["epochs"].transform("max")] += " + early stopping"
     return table.assign(way=way.str.removeprefix(" + ").replace("", "nothing"))
 
 
@@ -274,19 +274,19 @@ def looks_of(table: pd.DataFrame, line: str,
     A norm has its own look, and the lines of one norm, if there are others, shades of its colour.
     Anything else has the next look that is free.
     """
-    looks, norms = {}, []
+    looks, norms = {}, [level for level in table[line].unique() if level in LOOKS]
     for level, runs in table.groupby(line, sort=False):
         norm = level if level in LOOKS else None
         if norm is None and "norm" in table and table["norm"].nunique() > 1:
             norm = runs["norm"].iloc[0] if runs["norm"].nunique() == 1 else None
         look, earlier = LOOKS.get(norm), norms.count(norm)
-        if look and earlier:
+        if look and earlier and level != norm:
             shade = SHADES[earlier % len(SHADES)] * np.array(to_rgb(look.colour))
             look = Look(look.short, to_hex(shade.clip(0, 1)), OTHER_LOOKS[(earlier + 2) % 6].line)
         look = look or OTHER_LOOKS[len(looks) % len(OTHER_LOOKS)]
         short = look.short if level in LOOKS else level
         looks[level] = look._replace(short=str((names or {}).get(level, short)))
-        norms.append(norm)
+        norms += [] if level == norm else [norm]
     return looks
 
 
