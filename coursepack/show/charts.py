@@ -60,7 +60,8 @@ def with_ways(table: pd.DataFrame) -> pd.DataFrame:
         way += table[factor].isin([0, "none"]).map({True: "", False: f" + {ways[factor]}"})
     if "epochs" in table:
         alike = [name for name in ("train_size", "label_noise", "norm") if name in table]
-        way[table["epochs"] < table.groupby(alike)["epochs"].transform("max")] += " + early stopping"
+        most = table.groupby(alike)["epochs"].transform("max")
+        way[table["epochs"] < most] += " + early stopping"
     return table.assign(way=way.str.removeprefix(" + ").replace("", "nothing"))
 
 
