@@ -159,7 +159,7 @@ TABLES = [
     ("a line that lacks pixels", (HEAD, *LINES, "1,2,3"), "line 42", "65 columns"),
     ("a word for a pixel", (HEAD, *LINES, LINES[1].replace("63", "dark")), "'dark' in line 42"),
     ("a pixel that is missing", (HEAD, *LINES, LINES[1].replace(",5,", ",,")), "line 42"),
-    ("labels that could be first or last", LINES, "--labels first, --labels last"),
+    ("labels that could be first or last", LINES, "or --labels first or last"),
     ("no column of that name", (HEAD, *LINES), "labels='digit'", {"labels": "digit"}),
     ("a header alone", (HEAD, ""), "data.csv"),
     ("no line of a usual length", ("1,2,3," * 2**22,), "a line has more than 16,777,216 bytes"),

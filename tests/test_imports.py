@@ -35,6 +35,8 @@ MEDMNIST = "train_images train_labels test_images test_labels"
 IDX = "train-images-idx3 train-labels-idx1 test-images-idx3 test-labels-idx1"
 WORDS = np.array(["ant", "bee", "cat", "dog"])
 FLAT = GREY.reshape(60, -1)
+ENDS = GREY.copy()
+ENDS[:, 0, 0] = DRAW.integers(9, size=60)  # the first column of a table, as labels are
 
 
 def split(x, y, names=KERAS):
@@ -67,6 +69,12 @@ def table(file, x, y, header=None, separator=",", last=False):
 
 def pixels(count, *before):
     return [*before, *(f"pixel{i}" for i in range(count))]
+
+
+def kaggle(folder):
+    table("train.csv", GREY, Y, pixels(256, "label"))(folder)
+    table("test.csv", GREY[:9], None, pixels(256))(folder)
+    (folder / "sample_submission.csv").write_text("ImageId,Label\n1,0\n", encoding="utf-8")
 
 
 def mats(x, y, form="{}_32x32.mat"):
@@ -170,24 +178,24 @@ SOURCES = {
     "SVHN of MATLAB": Source(
         mats(COLOUR, np.array([1, 2, 10, 9])[Y]), {}, COLOUR, "1 2 0 9",
         says=("label 10 is the digit 0", "left out: extra_32x32.mat/X")),
-    "Kaggle's train.csv and test.csv": Source(lambda folder: (
-        table("train.csv", GREY, Y, pixels(256, "label"))(folder),
-        table("test.csv", GREY[:9], None, pixels(256))(folder),
-        (folder / "sample_submission.csv").write_text("ImageId,Label\n1,0\n", encoding="utf-8")),
-        {}, train=48, says=("sample_submission.csv", "left out: test.csv/images")),
+    "Kaggle's train.csv and test.csv": Source(
+        kaggle, {}, train=48, says=("sample_submission.csv", "left out: test.csv/images")),
+    "Kaggle's, with its column of labels named": Source(kaggle, {"labels": "label"}, train=48),
     "Fashion-MNIST's two tables": Source(lambda folder: (
         table("fashion-mnist_train.csv", GREY[:40], Y[:40], pixels(256, "label"))(folder),
         table("fashion-mnist_test.csv", GREY[40:], Y[40:], pixels(256, "label"))(folder)), {}),
     "a table without a header": Source(table(
         "mnist.csv", np.pad(GREY[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1))), Y), {},
         np.pad(GREY[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1))), train=48, says=("column 1",)),
+    "labels that could be first or last": Source(
+        table("both.csv", ENDS, Y, last=True), {"labels": "last"}, ENDS, train=48),
     "packed, with tabs, floats, a word last": Source(
         table("data.tsv.gz", FLAT / 255, WORDS[Y], separator="\t", last=True), {},
         classes=" ".join(WORDS), train=48),
     "a number of each line, a quoted header, colours": Source(
         table("colours.csv", np.c_[np.arange(60), COLOUR.reshape(60, -1)], Y,
               [*pixels(768, '""'), '"label"'], last=True), {"channels": "last"}, COLOUR, train=48,
-        says=("in column 770 label, column 1 numbers",)),
+        says=("in column 770, label, column 1 numbers",)),
     "pictures in folders": Source(
         photos(COLOUR, "{label}/{i}.png"), {}, COLOUR, " ".join(WORDS), 48, ("16 x 16", "notes")),
     "pictures in train/ and test/": Source(
@@ -280,7 +288,7 @@ def test_photographs_of_all_sizes_are_cut_to_the_middle_and_scaled_and_twins_are
     assert data.train_labels.unique().tolist() == [0, 1, 2, 3]
     said = capsys.readouterr().out
     for words in ("12 pictures of 80 x 40 to 82 x 58 pixels", "the middle of each scaled to 16 x 8",
-                  "8 test images are training images, too: test/ant/0.jpg = train/ant/"):
+                  "8 test images are training images, too: test/"):
         assert words in said
 
 

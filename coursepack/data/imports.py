@@ -103,16 +103,17 @@ def arrange(source: str, found: Found, asked: Asked) -> tuple[
             if len(places) < 2:
                 refuse(source, f"class {name} has one image, none to test on", "Give two or more")
             kept.append(places[:min(max(1, round(share * len(places))), len(places) - 1)])
-        order["test"] = np.sort(np.concatenate(kept))
+        order["test"] = draw.permutation(np.concatenate(kept))
         order["train"] = draw.permutation(np.setdiff1d(order["train"], order["test"]))
         found.said.append(f"{100 * share:.3g} % of each class kept for the test, by chance: "
                           f"{len(order['test']):,} of {len(labels['train']):,}")
     elif asked.test:
         refuse(source, f"test={asked.test}, and there is a part to test on", "Leave it out")
-    elif (np.diff(labels["train"]) >= 0).all():
-        order["train"] = draw.permutation(order["train"])
-        found.said.append("images to train on were sorted by class, and are mixed")
     of = {part: part if part in chosen else "train" for part in order}
+    for part, places in order.items():  # whoever takes a few of them gets some of each class
+        if (np.diff(labels[of[part]][places]) >= 0).all():
+            order[part] = draw.permutation(places)
+            found.said.append(f"images to {part} on were sorted by class, and are mixed")
     return ({part: (images[of[part]][taken], labels[of[part]][taken])
              for part, taken in order.items()}, classes,
             {part: (chosen[of[part]][0], taken) for part, taken in order.items()})
@@ -158,8 +159,10 @@ def choose(source: str, found: Found, asked: Asked) -> dict[str, tuple[str, np.n
     chosen, used = {}, [name for role in roles.values() for name in role.get("classes", [])]
     for part in ("train", "test"):
         if part in both:
-            image, label = (readers.pick(source, role, both[part][role], getattr(asked, role))
-                            for role in ("images", "labels"))
+            image, label = (
+                readers.pick(source, role, both[part][role], named)
+                for role, named in (("images", asked.images),
+                                    ("labels", "" if found.labelled else asked.labels)))
             chosen[part] = image, found.arrays[label]
             used += [image, label]
             found.said.append(f"{part}: images of {image}, labels of {label}")

@@ -102,6 +102,7 @@ class Found:
         self.said: list[str] = []
         self.transposed = False  # images lie on their side
         self.pictures = False  # images come of pictures: bytes, and of the size asked for
+        self.labelled = False  # labels come of the column asked for, if one is
 
 
 def refuse(where: object, what: object, fix: str) -> NoReturn:
@@ -327,8 +328,10 @@ def read_table(file: Path, name: str, found: Found, asked: Asked) -> None:
     found.arrays[f"{name}/images"] = np.concatenate(pixels)
     if labels:
         found.arrays[f"{name}/labels"] = pd.concat(labels).to_numpy()
+    found.labelled = True
     found.said.append(f"{name}: labels in " + (
-        "no column" if column is None else f"column {column + 1} {''.join(header[column:][:1])}")
+        "no column" if column is None else f"column {column + 1}") + (
+        "" if not header else "" if column is None else f", {header[column]}")
         + (f", column {some(i + 1 for i in drop)} numbers the lines" if drop else ""))
 
 
@@ -363,22 +366,24 @@ def label_column(file: Path, names: Sequence[str], frame: pd.DataFrame,
                  asked: Asked) -> int | None:
     """The number of a table's column of labels, None if its header has none. Raises Refusal."""
     ends = {"first": 0, "last": frame.shape[1] - 1}
-    places = {name.casefold(): i for i, name in enumerate(names)} | ends
+    numbered = names or range(1, frame.shape[1] + 1)
+    places = {str(name).casefold(): i for i, name in enumerate(numbered)} | ends
     fits = [i for name, i in places.items() if name in LABELS] or [
         i for i, kind in enumerate(frame.dtypes) if kind.kind not in "iuf"]
     if asked.labels:
         fits = [i for name, i in places.items() if name == asked.labels.casefold()]
-    elif not fits and names and (frame.shape[1] ** 0.5).is_integer():  # as Kaggle's, to submit
+    if not fits and names and (frame.shape[1] ** 0.5).is_integer():  # as Kaggle's, to submit
         return None
-    elif not fits:  # numbers alone: which of the ends can be labels?
+    if not fits and not asked.labels:  # numbers alone: which of the ends can be labels?
         for i in ends.values():
             values = frame[i].unique()
             if 1 < len(values) <= sources.MOST_CLASSES and (values == np.rint(values)).all():
                 fits.append(i)
     if len(fits) != 1:
-        refuse(file, f"labels={asked.labels!r}: they could be in column " + " or ".join(
-            str(names[i] if names else i + 1) for i in fits or ends.values()),
-            "Say --labels first, --labels last, or --labels NAME of its header")
+        could = [str(numbered[i]) for i in fits or ends.values()]
+        refuse(file, f"its labels could be in column {' or '.join(could)}" if not asked.labels else
+               f"labels={asked.labels!r}: it has no such column, but {some(numbered)}",
+               f"Say --labels {could[0]}, or --labels first or last")
     return fits[0]
 
 

@@ -11,7 +11,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -57,12 +57,14 @@ def try_out(data: Dataset, common: dict[str, object], measure: Sequence[str] = (
             **grid: Sequence[object]) -> pd.DataFrame:
     """A small experiment at once: a run for each combination of levels, and a printed line each.
 
-    data: what is trained and tested on; common: parameters of every run; grid: levels by parameter.
+    data: what is trained and tested on; common: parameters of every run, where a train_size of more
+    images than there are means all; grid: levels by parameter.
     """
-    rows = []
+    rows, most = [], len(data.train_labels)
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values))
         recipe = Recipe(**common | point)
+        recipe = replace(recipe, train_size=min(recipe.train_size, most))
         rows.append(point | {"seed": recipe.seed} | run_once(recipe, data, measure))
         print(describe_row(rows[-1], list(grid)))
     return pd.DataFrame(rows)

@@ -95,8 +95,9 @@ class Graph(NamedTuple):
         """Scale, numbers and limits of an axis, once all is drawn: large values are above."""
         low, high = ax.get_ylim()
         if self.begin > 0:
-            make_logarithmic(ax, "y", 1, 2, 5)
             low, high = ax.dataLim.y0 / 1.1, ax.dataLim.y1 * 1.1
+            far = high > 8 * low
+            make_logarithmic(ax, "y", *((1, 2, 5) if far else (1, 1.5, 2, 3, 5, 7)))
         if self.percents:
             ax.set_yticks(self.drawn(np.divide(self.percents, 100)),
                           [f"{percent:g} %" for percent in self.percents])
@@ -104,7 +105,8 @@ class Graph(NamedTuple):
         ax.set(ylabel=self.label, ylim=(low, high) if upright else (high, low))
 
 
-LOSS = partial(Graph, label="negative log likelihood (nats)", ends=(0, np.inf), begin=1e-7)
+LOSS = partial(Graph, label="negative log likelihood (nats), log axis", ends=(0, np.inf),
+               begin=1e-7)
 ACCURACY = partial(  # logarithmic in the errors
     Graph, label="images classified right", drawn=lambda accuracy: 1 - accuracy, ends=(0, 1),
     begin=9.99e-5, percents=(10, 30, 50, 60, 70, 80, 85, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.99))

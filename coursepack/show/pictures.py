@@ -127,7 +127,8 @@ def plot_reliability(records: Sequence[dict]) -> plt.Figure:
         ax.set(ylim=(-0.02, 1.02))
         ax.set_title(textwrap.fill(recipe, 24), parse_math=False)
         below.set(xlabel="confidence")
-        figures.make_logarithmic(below, "y", 1)
+        far = bins["images"].max() > 30 * bins["images"].min()
+        figures.make_logarithmic(below, "y", *((1,) if far else (1, 2, 5)))
         for axis in (ax.yaxis, below.xaxis):
             axis.set_major_formatter(lambda value, _: f"{value:.0%}")
     for ax, below in zip(grid[::2, 0], grid[1::2, 0]):
@@ -194,8 +195,8 @@ def plot_confusions(errors: Sequence[Misclassified], classes: Sequence[str],
     figure, ax = plt.subplots(figsize=(max(8, 1 + length + room), max(6, 1.6 + length + room)),
                               layout="constrained")
     sns.heatmap(table, mask=table == 0, annot=True, fmt="d", cmap="Oranges", cbar=False, vmin=0,
-                vmax=max(table.max(), 1), linewidths=0.5, xticklabels=names, yticklabels=names,
-                ax=ax)
+                vmax=max(2 * table.max(), 1), annot_kws={"color": "black"}, linewidths=0.5,
+                xticklabels=names, yticklabels=names, ax=ax)
     ax.tick_params(axis="y", rotation=0)
     if length > 0.6:
         ax.tick_params(axis="x", rotation=90)

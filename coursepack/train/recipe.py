@@ -102,6 +102,9 @@ class Recipe:
             built, own = (" x ".join(map(str, image)) for image in (built_for, shape))
             print(f"arch=auto takes {recipe.arch}: of the networks that images of {own} fit, "
                   f"it was built for the nearest size, {built}.")
+        if (recipe.arch, recipe.dataset.removesuffix("_sample")) != ("mnist_7k", "mnist"):
+            print("The text of this notebook is about mnist_7k and digits: what it says of layers, "
+                  "sizes and numbers may be otherwise here.")
         return recipe
 
     def __post_init__(self) -> None:
