@@ -9,8 +9,24 @@ import torch
 import torch.nn.functional as F
 from helpers import files_in, first, fit, log_probabilities, make_recipe, says
 
+from coursepack.lab.studies import notebook_defaults
 from coursepack.train import batches, loop
+from coursepack.train.recipe import Recipe
 from coursepack.train.updates import PENALIZE
+
+
+# Of five steps loss, penalty, accuracy and the last rate; then loss and accuracy of a test.
+@pytest.mark.parametrize(("notebook", "numbers"), [
+    ("01_batch_norm_l1_l2",
+     [2.2809958737, 0.0055598620, 0.1296875, 0.0162349131, 2.3037975851, 0.1]),
+    ("02_group_norm_l1",
+     [2.2748828726, 0.0039515046, 0.1046875, 0.0162349131, 2.1638445504, 0.2671875]),
+    ("03_layer_norm_l2",
+     [2.2820333898, 0.0016090077, 0.1078125, 0.0162349131, 2.1387608263, 0.240625])])
+def test_five_steps_of_a_recipe_give_these_numbers_on_every_machine(digits, notebook, numbers):
+    """In float64, but for random numbers drawn in float32. Run by upkeep/regression.py, too."""
+    recipe = Recipe(**notebook_defaults(notebook) | {"epochs": 2, "lr": 0.02})
+    assert [*loop.probe(digits, recipe).values()] == pytest.approx(numbers, rel=1e-6)
 
 
 def test_a_history_is_counted_over_images_not_over_batches_and_the_penalty_apart(tmp_path, few):
