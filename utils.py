@@ -18,9 +18,7 @@ from coursepack.train.recipe import (
     Recipe, by_hand_parameters, live_parameters, summary_parameters,
 )
 from coursepack.train.batches import apply_affine, random_affine, to_input
-from coursepack.train.loop import (
-    build_model, evaluate, predict, probe, train, train_beside,
-)
+from coursepack.train.loop import build_model, evaluate, predict, train, train_beside
 
 # -- runs: what a run leaves behind; its mistakes; runs of one recipe
 from coursepack.runs.mistakes import shared_mistakes

@@ -105,6 +105,9 @@ def test_a_recipe_has_the_defaults_of_its_class_and_a_study_of_it_all_that_a_run
     assert found == {name: expected[name] for name in found}
     assert found.keys() == notebook_defaults("01_batch_norm_l1_l2").keys() > own.keys()
     code = code_of(NOTEBOOKS[ROOT / "notebooks" / f"{name}.ipynb"])
+    parameters, setup, *_ = code  # folded alike: in Jupyter, in Colab, on the website
+    assert parameters.source.startswith("# @title ")
+    assert parameters.metadata == setup.metadata | {"tags": ["parameters", *setup.metadata.tags]}
     lessons = [cell for cell in code if "lesson" in cell.metadata.get("tags", [])]
     run = [cell for cell in code if cell not in lessons]
     assert [cell.id for cell in run] == ["parameters", "setup", "check", "data", "train", "result"]

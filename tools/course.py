@@ -143,7 +143,7 @@ def make_course(names: list[str], folder: str, parameters: dict[str, object]) ->
     print("== pages", flush=True)
     call("nbconvert", "--log-level", "WARN", "--to", "html", "--template", "classic",
          "--TagRemovePreprocessor.enabled=True",
-         "--TagRemovePreprocessor.remove_input_tags=hide-input", *outputs)  # the setup
+         "--TagRemovePreprocessor.remove_input_tags=hide-input", *outputs)  # what is folded
     print(f"== done: notebooks and pages in {folder}/, figures in {folder}/images/")
     for run in on_the_sample(folder):
         print(f"{folder}/{run} is of the 5,000-digit SAMPLE")
