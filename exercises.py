@@ -55,8 +55,7 @@ def check(name: str, answer: object) -> None:
     verdict, more = grading.grade(exercise, answer)
     if not (verdict == OPEN and state[name] == RIGHT):
         state[name] = verdict
-    named = any(more.startswith(said) for said in exercise.wrong)
-    if verdict != RIGHT and not named:
+    if verdict != RIGHT and not more.startswith((*exercise.wrong, *grading.CLEAR)):
         more = f'{more} exercises.hint("{name}") helps.'.lstrip()
     say(f"{name}: {verdict}. {more}")
 

@@ -19,7 +19,7 @@ from torch import nn
 
 import exercises
 import model
-from coursepack.exercises import by_hand, grading
+from coursepack.exercises import by_hand, changes, fair, grading, groups, scale
 from coursepack.exercises.grading import OPEN, RIGHT, WRONG, grade
 from coursepack.files import ROOT
 from exercises import EXERCISES
@@ -96,7 +96,7 @@ def test_what_is_done_is_counted_and_undone_by_a_wrong_answer_alone(said):
 def test_hints_come_one_after_the_other_and_are_offered_where_no_mistake_is_named(said):
     for i in (1, 2, 2):
         assert said(exercises.hint, "group_counts").startswith(f"group_counts, hint {i} of 2: ")
-    for counts, offered in ((lambda shape, groups: (7, 7), True),
+    for counts, offered in ((lambda shape, groups: (7, 7), True), (7, False),
                             (lambda shape, groups: (2 * groups, shape[0] * groups), False)):
         answer = said(exercises.check, "group_counts", counts)
         assert ('exercises.hint("group_counts") helps.' in answer) == offered
@@ -134,19 +134,53 @@ def set_weight(net):
     net.layers[0].conv.weight = net.layers[0].conv.weight / 2
 
 
+def in_place(w, gradient, lr, decay, optimizer, decoupled):
+    w += scale.first_step(w, gradient, lr, decay, optimizer, decoupled) - w
+    return w
+
+
+def one_side(only_first, only_other):
+    tosses = only_first + only_other
+    return 1.0 if not tosses else 2 * fair.tail(only_first, only_other, min(only_first, only_other))
+
+
+LOOKED_UP = dict(zip((str(case[0]) for case in scale.shapes_cases()[:-1]),  # but for the drawn one
+                     grading.results_of(EXERCISES["layer_norm_parameters"],
+                                        scale.layer_norm_parameters)))
+
+
 @pytest.mark.parametrize(("name", "answer", "words"), [
-    ("normalize", lambda x, axes, eps: by_hand.normalize(x, axes, eps) + x.zero_(), []),
-    ("BatchNorm", by_hand.wrong_batch_norm(divisor=1, swapped=True),  # of two mistakes the first
+    ("normalize", lambda x, axes, eps: by_hand.normalize(x, axes, eps) + x.zero_(), ["`x` was"]),
+    ("BatchNorm", by_hand.wrong_batch_norm(divisor=1, move=by_hand.turned),  # of two the first
      ["normalizes with the unbiased variance", "not all"]),
-    ("normalize", lambda x, axes, eps: x - x.mean(axes), ["It stops with", ". (", "keepdim=True"]),
+    ("number_of_means", by_hand.with_means(batch=lambda *sizes: 1, group=lambda n, c, h, w, g: g),
+     ["Batch norm: that is one for all.", "not all"]),
+    ("mcnemar", one_side, ["`min(1.0, ...)`"]),  # wrong in fewer cases than the known way is
+    ("normalize", lambda x, axes, eps: x - x.mean(axes),
+     ["With axes=(0, 2, 3), eps=1e-05: It stops with", ". (", "keepdim=True"]),
     ("group_norm", lambda x, groups, eps: x.reshape(len(x), groups, *x.shape[1:]), ["multiplied"]),
-    ("halve", lambda net: net.layers[0].conv.weight.div_(2), ["torch.no_grad()"]),
-    ("number_of_means", lambda *case: -7, ["The result is -7, and that is not it."]),
-    ("fold_all", set_weight, ["nn.Parameter"])])
-def test_two_mistakes_and_errors_of_pytorch_come_with_advice(name, answer, words):
+    ("fold_all", lambda net: net.layers[0].conv.weight.div_(2), ["torch.no_grad()"]),
+    ("fold_all", set_weight, ["nn.Parameter"]),
+    ("first_step", in_place, ["`w` was changed"]),
+    ("strongest_harmless", lambda rows, margin: [rows.sort(), changes.strongest_harmless(
+        rows, margin)][1], ["`rows` was changed"]),
+    ("number_of_means", lambda *case: -7, ["With shape=(5, 12, 3, 7), norm='batch', groups=4: The "
+                                           "result is -7, and 12 is expected."]),
+    ("layer_norm_parameters", lambda shapes: LOOKED_UP.get(str(shapes), 0), ["result is 0, and"]),
+    ("proximal_step", lambda w, threshold: torch.where(
+        w == 0.7, w * math.nan, groups.proximal_step(w, threshold)),
+     ["1 of 10 numbers are wrong. At [8] the result is nan, and 0.5 is expected.", "divided by 0"]),
+    ("reliability", lambda *case: tuple(fair.reliability(*case)[:2]), ["3 results", "not 2"]),
+    ("errors_by_batch", lambda *case: {2: 0.5}, ["2, 8, 22 is expected, not one with 2"]),
+    ("mcnemar", lambda *case: None, ["`return`"]), ("mcnemar", 0.6, ["by its name alone"]),
+    ("mcnemar", lambda *case: (fair.mcnemar(*case),), ["a tuple; a number is", "comma"]),
+    ("mcnemar", lambda *case: (-4) ** 0.5, ["negative"]),
+    ("normalize", lambda x, *others: x * 1j, ["negative"]),
+    ("normalize", lambda x, *others: torch.nested.nested_tensor([*x], layout=torch.jagged),
+     ["`torch.stack`"])])
+def test_what_is_wrong_comes_with_its_place_and_with_advice(name, answer, words):
     verdict, said = grade(EXERCISES[name], answer)
-    assert verdict == (WRONG if words else RIGHT)
-    assert all(word in said for word in words)
+    assert (verdict, [word for word in words if word not in said]) == (WRONG, []), said
 
 
 def endless(*args):

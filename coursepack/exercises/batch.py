@@ -1,6 +1,8 @@
 """Notebook 01: errors in training mode by batch size, and folding all batch norms."""
 
 import copy
+import itertools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,7 @@ def classifier() -> tuple[nn.Module, Tensor, Tensor]:
     images = images * torch.linspace(0.2, 3, 22, dtype=torch.float64).view(-1, 1, 1, 1)
     images = images[torch.randperm(22, generator=draw)]
     labels = copy.deepcopy(net).train()(images).argmax(1)  # what the whole batch says
+    labels[-1] = (labels[-1] + 1) % 3  # a mistake in the last batch of 8, which has but 6
     return net.eval(), images, labels
 
 
@@ -45,19 +48,19 @@ def use_errors(answer: object, net: nn.Module, images: Tensor, labels: Tensor,
     """The errors, and whether the network was left as it was."""
     before = copy.deepcopy(net)
     result = {"errors by size": answer(net, images, labels, sizes)}
-    result["the network's running mean afterwards"] = net[1].running_mean - before[1].running_mean
-    result["the network's mode afterwards"] = int(net.training)
-    return result
+    moved = not torch.equal(net[1].running_mean, before[1].running_mean)
+    return result | {"1 if the network's running mean has moved": int(moved),
+                     "1 if the network is in training mode": int(net.training)}
 
 
 def by_batches(net: nn.Module, images: Tensor, labels: Tensor, sizes: tuple[int, ...],
-               training: bool = True, share: str = "wrong") -> dict[int, float]:
-    """A wrong way: in evaluation mode, or a mean of batch means, or what is right."""
+               training: bool = True, share: str = "wrong",
+               chosen: Callable = lambda x, y, size: True) -> dict[int, float]:
+    """A wrong way: in evaluation mode, some batches, a mean of batch means, or what is right."""
     net, wrong = copy.deepcopy(net).train(training), {}
     for size in sizes:
-        batches = list(zip(images.split(size), labels.split(size)))
-        if share == "whole":
-            batches = [(x, y) for x, y in batches if len(y) == size]
+        batches = [(x, y) for x, y in zip(images.split(size), labels.split(size))
+                   if chosen(x, y, size)]
         shares = torch.tensor([(net(x).argmax(1) != y).double().mean() for x, y in batches])
         counts = torch.tensor([len(y) for _, y in batches])
         if share == "mean of means":
@@ -95,7 +98,16 @@ ERRORS_WRONG = {
             size: len(labels) * share
             for size, share in errors_by_batch(net, images, labels, sizes).items()},
     "The last batch is left out, which is smaller than the others. It counts, too.":
-        lambda *case: by_batches(*case, share="whole"),
+        lambda *case: by_batches(*case, chosen=lambda x, y, size: len(y) == size),
+    "The last batch is left out, which is smaller than the others, but its images are counted.":
+        lambda net, images, labels, sizes: {
+            size: share * (len(labels) // size * size) / len(labels) for size, share in by_batches(
+                net, images, labels, sizes, chosen=lambda x, y, size: len(y) == size).items()},
+    "Only the first batch of each size counts here. Go through all of them.":
+        lambda net, images, *case: by_batches(
+            net, images, *case, chosen=lambda x, y, size: torch.equal(x, images[:size])),
+    "The count goes on from size to size. Begin again with 0 for each.":
+        lambda *case: dict(zip(case[-1], itertools.accumulate(errors_by_batch(*case).values()))),
     "The errors are right, but the network is no longer what it was: its running statistics have "
     "moved, and it is still in training mode. Work on a copy (`copy.deepcopy`).":
         left(moved=True, training=True),
@@ -153,7 +165,8 @@ def use_fold(answer: object, net: Net, images: Tensor) -> dict[str, object]:
 
 def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps).sqrt(),
                shift_of=lambda norm, scale: norm.bias - scale * norm.running_mean,
-               into: str = "next", copied: bool = True, bias_first: bool = True,
+               summed=lambda weight: weight.sum((2, 3)), into: str = "next",
+               copied: bool = True, bias_first: bool = True,
                kept: bool = False, pooled: bool = True) -> object:
     """A fold with one thing wrong: see the arguments."""
     def way(net: Net) -> Net:
@@ -163,9 +176,9 @@ def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps)
                 (scale, shift), waiting = waiting, None
                 weight = block.conv.weight.data
                 scaled = (weight * scale.view(1, -1, 1, 1)).detach()
-                summed = (weight if bias_first else scaled).sum((2, 3))
+                bias = summed(weight if bias_first else scaled) @ shift
                 block.conv.weight.data = scaled
-                block.conv.bias = nn.Parameter((summed @ shift).detach())
+                block.conv.bias = nn.Parameter(bias.detach())
             if hasattr(block, "norm") and (pooled or hasattr(after, "conv")):
                 scale = scale_of(block.norm)
                 shift = shift_of(block.norm, scale)
@@ -190,16 +203,35 @@ FOLD_WRONG = {
         wrong_fold(bias_first=False),
     "The running mean is missing: shift is bias - scale * running_mean.":
         wrong_fold(shift_of=lambda norm, scale: norm.bias),
+    "Shift is bias - scale * running_mean, with a minus.":
+        wrong_fold(shift_of=lambda norm, scale: norm.bias + scale * norm.running_mean),
+    "The norm's bias is missing: shift is bias - scale * running_mean.":
+        wrong_fold(shift_of=lambda norm, scale: -scale * norm.running_mean),
+    "The gain is missing in the shift: it is bias - scale * running_mean, and scale has the gain.":
+        wrong_fold(shift_of=lambda norm, scale: norm.bias - scale / norm.weight
+                   * norm.running_mean),
+    "The new bias is the sum over the kernel's positions, not their mean.":
+        wrong_fold(summed=lambda weight: weight.mean((2, 3))),
     "Epsilon is missing: it is added to the running variance before the root.":
         wrong_fold(scale_of=lambda norm: norm.weight / norm.running_var.sqrt()),
+    "Epsilon stands outside of the root. It is added to the running variance, inside.":
+        wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var.sqrt() + norm.eps)),
     "Divided by the variance: the root is missing.":
         wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps)),
+    "Divided by the variance: scale is gain / sqrt(running variance + eps), with a root and an "
+    "epsilon.": wrong_fold(scale_of=lambda norm: norm.weight / norm.running_var),
     "The shift is bias - scale * running_mean: the scale is missing in it.":
         wrong_fold(shift_of=lambda norm, scale: norm.bias - norm.running_mean),
     "Scale and shift are in the convolutions, and the norms are still there as well: put "
     "`nn.Identity()` in their place.": wrong_fold(kept=True),
     "One norm is left, the one before the average pooling. Its scale and shift pass through the "
     "pooling, into the next convolution.": wrong_fold(pooled=False),
+    "Upside down: scale is gain / sqrt(running variance + eps).":
+        wrong_fold(scale_of=lambda norm: (norm.running_var + norm.eps).sqrt() / norm.weight),
+    "The norm's gain and bias are missing: scale is gain / sqrt(running variance + eps), and shift "
+    "is bias - scale * running_mean.":
+        wrong_fold(scale_of=lambda norm: 1 / (norm.running_var + norm.eps).sqrt(),
+                   shift_of=lambda norm, scale: -scale * norm.running_mean),
     "The gain is missing: scale is gain / sqrt(running variance + eps).":
         wrong_fold(scale_of=lambda norm: 1 / (norm.running_var + norm.eps).sqrt()),
     "The folded network says the right thing, but the one that was given has been folded as well. "

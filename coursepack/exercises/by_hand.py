@@ -15,8 +15,29 @@ def number_of_means(shape, norm, groups):
 
 
 def mean_cases() -> list[tuple]:
-    norms, shapes = ("batch", "layer", "group", "instance"), [(32, 16, 8, 8), (5, 12, 3, 7)]
-    return [(shape, norm, 4) for shape in shapes for norm in norms]
+    """Shapes in which no two counts are equal that may be taken for each other."""
+    return [(shape, norm, groups) for shape, groups in (((5, 12, 3, 7), 4), ((7, 10, 4, 3), 2))
+            for norm in ("batch", "layer", "group", "instance")]
+
+
+COUNTS = {  # what is taken for the number of means
+    "one for all": lambda n, c, h, w, g: 1,
+    "one for each image": lambda n, c, h, w, g: n,
+    "one for each channel": lambda n, c, h, w, g: c,
+    "one for each channel of each image": lambda n, c, h, w, g: n * c,
+    "one for each group": lambda n, c, h, w, g: g,
+    "one for each group of each image": lambda n, c, h, w, g: n * g,
+    "as many as a group has channels": lambda n, c, h, w, g: c // g,
+    "as many as a group has channels, for each image": lambda n, c, h, w, g: n * c // g,
+    "one for each position of each image": lambda n, c, h, w, g: n * h * w,
+    "one for each number of an image": lambda n, c, h, w, g: c * h * w,
+}
+AVERAGES = {  # over what a norm averages, and what that leaves
+    "batch": ("images and positions", "one for each channel"),
+    "layer": ("channels and positions", "one for each image"),
+    "group": ("positions and the channels of a group", "one for each group of each image"),
+    "instance": ("positions alone", "one for each channel of each image"),
+}
 
 
 def with_means(**others) -> object:
@@ -33,25 +54,20 @@ MEANS_WRONG = {
     "whole batch has N C H W elements, so divide.":
         lambda shape, norm, groups: math.prod(shape) // number_of_means(shape, norm, groups),
     "Batch and layer norm are the wrong way round: batch norm has a mean for each channel, layer "
-    "norm one for each image.": with_means(batch=lambda n, c, h, w, g: n,
-                                           layer=lambda n, c, h, w, g: c),
-    "Group norm normalizes each image on its own: every image has its own mean for each group.":
-        with_means(group=lambda n, c, h, w, g: g),
-    "Group norm: there are as many means per image as there are groups, not as a group has "
-    "channels.": with_means(group=lambda n, c, h, w, g: n * c // g),
+    "norm one for each image.": with_means(batch=COUNTS["one for each image"],
+                                           layer=COUNTS["one for each channel"]),
     "Layer, group and instance norm look at each image on its own: every image of the batch has "
-    "its own means.": with_means(layer=lambda n, c, h, w, g: 1, group=lambda n, c, h, w, g: g,
-                             instance=lambda n, c, h, w, g: c),
-    "Layer norm normalizes each image on its own: a mean for every image, not one for all.":
-        with_means(layer=lambda n, c, h, w, g: 1),
-    "Instance norm normalizes each image on its own: N times C, not C.":
-        with_means(instance=lambda n, c, h, w, g: c),
-    "Batch norm averages over all images: one mean per channel, whatever the batch size.":
-        with_means(batch=lambda n, c, h, w, g: n * c),
+    "its own means.":
+        with_means(layer=COUNTS["one for all"], group=COUNTS["one for each group"],
+                   instance=COUNTS["one for each channel"]),
     "All positions of a map share a mean: H and W do not count.":
         lambda shape, norm, groups: number_of_means(shape, norm, groups) * shape[2] * shape[3],
     "With each mean goes a variance, but asked for are the means alone.":
         lambda shape, norm, groups: 2 * number_of_means(shape, norm, groups),
+} | {
+    f"{norm.capitalize()} norm: that is {said}. It averages over {over}, so there is {left}.":
+        with_means(**{norm: count})
+    for norm, (over, left) in AVERAGES.items() for said, count in COUNTS.items() if said != left
 }
 
 
@@ -103,6 +119,14 @@ NORMALIZE_WRONG = {
         lambda x, axes, eps: centred(x, axes) / biased(x, axes).sqrt(),
     "Divided by the variance: the root is missing.":
         lambda x, axes, eps: centred(x, axes) / (biased(x, axes) + eps),
+    "The variance is the mean of `(x - mean) ** 2`, and not of `x ** 2`.":
+        lambda x, axes, eps: centred(x, axes) / ((x**2).mean(axes, keepdim=True) + eps).sqrt(),
+    "The variance is the mean of the squares, and not their sum.":
+        lambda x, axes, eps: centred(x, axes) / (
+            (centred(x, axes) ** 2).sum(axes, keepdim=True) + eps).sqrt(),
+    "`std()` is a root already, and the unbiased one: take the biased variance, add epsilon, and "
+    "then take the root.":
+        lambda x, axes, eps: centred(x, axes) / (x.std(axes, keepdim=True) + eps).sqrt(),
     "The mean is subtracted, but nothing is divided by the standard deviation.":
         lambda x, axes, eps: centred(x, axes),
     "The mean is not subtracted.": lambda x, axes, eps: x / (biased(x, axes) + eps).sqrt(),
@@ -155,62 +179,80 @@ def use_batch_norm(answer: object) -> dict[str, object]:
     return result
 
 
-def wrong_batch_norm(correction=1, divisor=0, swapped=False, first_variance=1.0, uses="right",
-                     updates="right", **fixed):
+def moved(old: Tensor, new: Tensor, momentum: float) -> Tensor:
+    return (1 - momentum) * old + momentum * new
+
+
+def turned(old: Tensor, new: Tensor, momentum: float) -> Tensor:
+    return momentum * old + (1 - momentum) * new
+
+
+def wrong_batch_norm(kept=1, divisor=0, first=1.0, axes=(0, 2, 3), move=moved, still=(),
+                     moves=lambda training: training, late=False,
+                     of_batch=lambda training: training, outside=False, **fixed):
     """A batch norm with one thing wrong: see the arguments. fixed: a momentum, an eps."""
-    class Wrong(BatchNorm):
+    class Wrong:
         def __init__(self, channels, momentum=0.1, eps=1e-5):
-            given = {"momentum": 1 - momentum if swapped else momentum, "eps": eps} | fixed
-            super().__init__(channels, **given)
-            self.variance = self.variance * first_variance
+            self.momentum, self.eps = ({"momentum": momentum, "eps": eps} | fixed).values()
+            self.running = [torch.zeros(1, channels, 1, 1), torch.full((1, channels, 1, 1), first)]
 
         def __call__(self, x, training):
-            kept = self.mean, self.variance
-            count = x.numel() / x.shape[1]
-            batch = BatchNorm.__call__(self, x, True)
-            if correction == 0:
-                self.variance += self.momentum * x.var((0, 2, 3), correction=0) / (1 - count)
-            moved = self.mean, self.variance
-            if updates == "never" or updates != "always" and not training:
-                self.mean, self.variance = kept
-            running = BatchNorm.__call__(self, x, False)
-            if updates == "after":
-                self.mean, self.variance = moved
-            if divisor == 1:
-                unbiased = x.var((0, 2, 3), keepdim=True)
-                batch = (x - x.mean((0, 2, 3), keepdim=True)) / (unbiased + self.eps).sqrt()
-            return {"right": batch if training else running, "batch": batch,
-                    "running": running}[uses]
+            mean, before = x.mean(axes, keepdim=True), self.running
+            variances = [x.var(axes, correction=k, keepdim=True) for k in (0, 1)]
+            if moves(training):
+                after = [move(old, new.mean(0, keepdim=True), self.momentum)
+                         for old, new in zip(before, (mean, variances[kept]))]
+                self.running = [before[i] if i in still else after[i] for i in (0, 1)]
+            running = before if late else self.running
+            mean, variance = (mean, variances[divisor]) if of_batch(training) else running
+            root = variance.sqrt() + self.eps if outside else (variance + self.eps).sqrt()
+            return (x - mean) / root
     return Wrong
 
 
 BATCH_NORM_WRONG = {
     "In evaluation mode it still uses the statistics of the batch. There the running ones count.":
-        wrong_batch_norm(uses="batch"),
+        wrong_batch_norm(of_batch=lambda training: True),
     "In training mode it uses the running statistics. There those of the batch count, and the "
-    "running ones are only kept.": wrong_batch_norm(uses="running"),
+    "running ones are only kept.": wrong_batch_norm(of_batch=lambda training: False),
+    "The modes are the wrong way round: with training=True the statistics of the batch count.":
+        wrong_batch_norm(of_batch=lambda training: not training,
+                         moves=lambda training: not training),
     "The running variance is kept as the biased one. PyTorch keeps the unbiased one (divided by "
-    "the count less one), and normalizes with the biased one.": wrong_batch_norm(correction=0),
+    "the count less one), and normalizes with the biased one.": wrong_batch_norm(kept=0),
     "In training mode it normalizes with the unbiased variance. That one is kept as the running "
     "variance; normalize with the biased one (`correction=0`).": wrong_batch_norm(divisor=1),
     "Momentum is the wrong way round: the running value keeps 0.9 of itself, and takes 0.1 of the "
-    "batch's.": wrong_batch_norm(swapped=True),
+    "batch's.": wrong_batch_norm(move=turned),
     "In training mode it uses the running statistics, where those of the batch count; and momentum "
     "is the wrong way round: the running value keeps 0.9 of itself.":
-        wrong_batch_norm(uses="running", swapped=True),
+        wrong_batch_norm(move=turned, of_batch=lambda training: False),
+    "The running value is not made smaller before a share of the batch's is added: it keeps "
+    "1 - momentum of itself.":
+        wrong_batch_norm(move=lambda old, new, momentum: old + momentum * new),
+    "The running statistics are those of the last batch. Each batch moves them by a tenth of the "
+    "way (`momentum`).": wrong_batch_norm(move=lambda old, new, momentum: new),
+    "The running mean never changes: each batch in training mode moves it.":
+        wrong_batch_norm(still=(0,)),
+    "The running variance never changes: each batch in training mode moves it.":
+        wrong_batch_norm(still=(1,)),
     "The running statistics never change: each batch in training mode moves them.":
-        wrong_batch_norm(updates="never"),
+        wrong_batch_norm(moves=lambda training: False),
     "The running statistics move in evaluation mode, too. They move in training mode alone.":
-        wrong_batch_norm(updates="always"),
+        wrong_batch_norm(moves=lambda training: True),
     "After a batch in evaluation mode the running statistics have moved. They move in training "
-    "mode alone.": wrong_batch_norm(updates="after"),
+    "mode alone.": wrong_batch_norm(moves=lambda training: True, late=True),
+    "These are instance norm's axes: in training mode the mean is over the images, too.":
+        wrong_batch_norm(axes=(2, 3)),
+    "Epsilon stands outside of the root. It is added to the variance, inside.":
+        wrong_batch_norm(outside=True),
     "Epsilon is missing: it is added to the variance before the root.": wrong_batch_norm(eps=0.0),
     "Epsilon is always 1e-5, and momentum always 0.1: both are given to `__init__`.":
         wrong_batch_norm(eps=1e-5, momentum=0.1),
     "Momentum is always 0.1: it is given to `__init__`.": wrong_batch_norm(momentum=0.1),
     "Epsilon is always 1e-5: it is given to `__init__`.": wrong_batch_norm(eps=1e-5),
     "The running variance starts at 0. It starts at 1, and the running mean at 0.":
-        wrong_batch_norm(first_variance=0.0),
+        wrong_batch_norm(first=0.0),
 }
 
 EXERCISES = {

@@ -32,7 +32,8 @@ def tail(first: int, other: int, last: int) -> float:
 MCNEMAR_WRONG = {
     "That is one side only: 3 to 12 is as uneven as 12 to 3, so both count.":
         lambda first, other: tail(first, other, min(first, other)),
-    "Twice one side can be above 1 where the two counts are equal. A probability cannot.":
+    "Twice one side is above 1 where the two counts are equal, and a probability is not: "
+    "`min(1.0, ...)`.":
         lambda first, other: 2 * tail(first, other, min(first, other)),
     "That is the probability of exactly this split. More uneven ones count, too.":
         lambda first, other: comb(first + other, first) / 2 ** (first + other),
@@ -51,6 +52,16 @@ MCNEMAR_WRONG = {
     "That is the approximation by the chi-squared distribution. Asked for is the exact p, by coin "
     "tosses.":
         lambda first, other: math.erfc(abs(first - other) / max(2 * (first + other), 1) ** 0.5),
+    "That is the approximation by the chi-squared distribution, with its correction of 1. Asked "
+    "for is the exact p, by coin tosses.":
+        lambda first, other: math.erfc(
+            abs(abs(first - other) - 1) / max(2 * (first + other), 1) ** 0.5),
+    "That is an approximation by the normal distribution, and one side only. Asked for is the "
+    "exact p, by coin tosses.":
+        lambda first, other: math.erfc(abs(first - other) / max(2 * (first + other), 1) ** 0.5) / 2,
+    "That is the mid-p, in which the split itself counts half. Here it counts in full.":
+        lambda first, other: (2 * tail(first, other, min(first, other))
+                              - comb(first + other, first) / 2 ** (first + other)),
     "Summed up to the first count. It is the smaller of the two that counts.":
         lambda first, other: min(1.0, 2 * tail(first, other, first)),
     "That is the share of one of the two counts, and no test.":
@@ -84,6 +95,14 @@ SEEDS_WRONG = {
         seeds(upside_down=True),
     "With 1.96 alone the difference is found in half of all studies. 0.84 is to be added for four "
     "in five.": seeds(z=1.96),
+    "With 0.84 alone nothing is said of the test at 5 %: 1.96 is to be added.": seeds(z=0.84),
+    "1.96 and 0.84 are added first, and then squared.": seeds(z=math.hypot(1.96, 0.84)),
+    "1.96 + 0.84 is squared, too.":
+        lambda difference, spread: math.ceil(2 * 2.8 * (spread / difference) ** 2),
+    "2 is the variance's: it is not under a root here.": seeds(times=2**0.5),
+    "2.58 is for a test at 1 %. At 5 % it is 1.96.": seeds(z=2.58 + 0.84),
+    "The square is missing, and both recipes vary: 2 times the square of (1.96 + 0.84) x spread / "
+    "difference.": seeds(times=1, power=1),
     "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
         seeds(z=1.64 + 0.84),
     "Rounded down, it is a seed short: round up.": seeds(rounded=math.floor),
@@ -151,6 +170,13 @@ RELIABILITY_WRONG = {
         wrong_reliability(lambda count, sure, share, middle, total: (count, sure, share * count)),
     "Asked for is how many answers are in a bin, not their share.":
         wrong_reliability(lambda count, sure, share, middle, total: (count / total, sure, share)),
+    "These are sums. Asked for are the mean confidence, and the share that is right.":
+        wrong_reliability(lambda count, sure, share, middle, total:
+                          (count, sure * count, share * count)),
+    "The third number is the share that is right, not how far the confidence is from it.":
+        wrong_reliability(lambda count, sure, share, middle, total: (count, sure, sure - share)),
+    "Rows and columns are the wrong way round: a tuple for each bin, of three numbers.":
+        lambda *case: list(zip(*reliability(*case))),
     "Confidence comes before accuracy.":
         wrong_reliability(lambda count, sure, share, middle, total: (count, share, sure)),
     "The number of answers comes first.":
@@ -160,10 +186,10 @@ RELIABILITY_WRONG = {
 EXERCISES = {
     "mcnemar": Exercise(
         "04", mcnemar, mcnemar_cases, MCNEMAR_WRONG,
-        ["If the two err equally often, each image that only one gets wrong is a coin toss. How "
-         "likely are `fewer` or less heads in so many tosses?",
-         "`math.comb(tosses, k) / 2**tosses` is the probability of k heads. Add them up to the "
-         "smaller count.",
+        ["Toss a coin for each image that only one of the two gets wrong: only_first + only_other "
+         "tosses. How likely is it that heads come up no more often than the smaller count?",
+         "`math.comb(tosses, k) / 2**tosses` is the probability of k heads. Add up those of k = 0 "
+         "to the smaller count, which counts as well.",
          "Splits as uneven the other way round count as well: twice that, and 1 at most."],
         "For the 28 and 33 of this page it is 0.61: such a split is to be expected."),
     "seeds_for": Exercise(

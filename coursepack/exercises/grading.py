@@ -2,9 +2,9 @@
 
 An exercise is answered by a function or a class. Its `use` turns an answer and the arguments of a
 case into a result: numbers, tensors, or tuples and dictionaries of them. An answer is right where
-its results are those of the solution, in all cases. Otherwise its results are compared with those
-of each known wrong way, and the first that agrees in all cases names the mistake; if none does,
-because there are two mistakes, the first that agrees where the answer first goes wrong. Nothing
+its results are those of the solution, in all cases, and what it was given is as it was. Otherwise
+its results are compared with those of each known wrong way: see `mistake`. Where none fits, the
+message says where an answer goes wrong, what it gives there, and what was expected. Nothing
 here raises, whatever an answer is or does, nothing of it stays, and nothing depends on the machine.
 For that it runs inside `in_time` alone, and what leaves there is a `Result`, in types of ours.
 """
@@ -12,6 +12,7 @@ For that it runs inside `in_time` alone, and what leaves there is a `Result`, in
 import builtins
 import copy
 import ctypes
+import inspect
 import math
 import random
 import sys
@@ -19,20 +20,21 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from numbers import Number
 from operator import is_
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 OPEN, WRONG, RIGHT = "not answered yet", "not yet", "right"
 ADVICE = {  # what PyTorch says, and what a learner can do about it
     "must match the size of tensor":
-        "A mean or variance over some axes fits x again with `keepdim=True`, a number per channel "
-        "with `.view(1, -1, 1, 1)`; weights have the axes (out, in, H, W).",
+        "Print both shapes. A mean or variance over some axes fits x again with `keepdim=True`, a "
+        "number per channel with `.view(1, -1, 1, 1)`; weights have the axes (out, in, H, W).",
     "a leaf Variable that requires grad":
         "Weights are changed inside `with torch.no_grad():`, or by way of their `.data`.",
     "cannot assign": "Numbers of a weight are set by way of its `.data`; a new weight or bias is "
@@ -48,7 +50,17 @@ ADVICE = {  # what PyTorch says, and what a learner can do about it
     "dtype": "The tensors of a check are in float64.",
     "'NoneType' object has no attribute 'data'":
         "A convolution without a bias has None in its place; a new one is an `nn.Parameter`.",
+    "'NoneType' object": "None is what a function gives that does not end in a `return`.",
+    "empty sequence": "What comes of an empty list is said by `default=`: `max([], default=0.0)`.",
 }
+KINDS = {  # what a result is instead of a number or a tensor, and what a learner can do about it
+    "NoneType": "Does each way through the function end in a `return`?",
+    "tuple": "Is there a comma or a bracket too many behind `return`?",
+    "list": "Return what is in it; `sum` makes one number of several, `torch.stack` one tensor.",
+    "complex": "In Python the root of a negative number is complex: `(-4) ** 0.5`.",
+    "nested": "`torch.stack`, or `.reshape` with the shape of x, makes an ordinary one.",
+}
+CLEAR = ("The answer is ", "The result is right, but ")  # how messages begin that need no hint
 SECONDS = 10.0  # that an answer may take for all cases; ours take a hundredth
 TOLERANCE = 1e-6  # relative to the largest number of a result; cases are in float64
 ITEMS, NUMBERS = 200, 10_000  # of a result, of one tensor; ours have at most 17, and 288
@@ -82,6 +94,7 @@ class Result:
     """What an answer gave, in types of ours: to look at it runs none of the answer's code."""
     name: str  # "a float", "an int"
     value: object  # ..., text, tensor, list or dictionary of Results, a set's tuple; else None
+    changed: str = ""  # the argument that an answer changed by the way
 
 
 def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
@@ -89,7 +102,9 @@ def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
     if answer is ...:
         return OPEN, ""
     if not callable(answer):
-        return WRONG, f"The answer is {a_or_an(answer)}; {exercise.needs} is asked for."
+        name = exercise.solution.__name__
+        return WRONG, (f"{CLEAR[0]}{a_or_an(answer)}; {exercise.needs} is asked for, by its "
+                       f'name alone: `exercises.check("{name}", {name})`.')
     try:
         results = in_time(lambda: [attempt(exercise, answer, case) for case in exercise.cases()])
         return in_time(lambda: verdict(exercise, results))
@@ -103,16 +118,15 @@ def verdict(exercise: Exercise, results: Sequence[Result]) -> tuple[str, str]:
         return OPEN, ""
     right = results_of(exercise, exercise.solution)
     problems = [problem(*pair) for pair in zip(results, right)]
-    if not any(problems):
-        return RIGHT, exercise.remark
-    for said, way in exercise.wrong.items():
-        if not any(problem(*pair) for pair in zip(results, results_of(exercise, way))):
-            return WRONG, said
-    said = first_mistake(exercise, results, right)
-    if said:
-        return WRONG, f"{said} (That is not all: correct it, and check again.)"
-    first = next(i for i, found in enumerate(problems) if found)
-    return WRONG, where(exercise, first) + problems[first]
+    if any(problems):
+        first = next(i for i, found in enumerate(problems) if found)
+        return WRONG, (mistake(exercise, results, right) or
+                       where(exercise, exercise.cases()[first]) + problems[first])
+    changed = next((result.changed for result in results if result.changed), "")
+    if changed:
+        return WRONG, (f"{CLEAR[1]}`{changed}` was changed by the way, as `+=`, `.mul_()` or "
+                       "`.sort()` do. Make something new: `x = x + 1`.")
+    return RIGHT, exercise.remark
 
 
 @cache
@@ -121,32 +135,54 @@ def results_of(exercise: Exercise, way: Callable) -> list[object]:
     return [exercise.use(way, *case) for case in exercise.cases()]
 
 
-def flat(results: Sequence[object]) -> list[object]:
-    """What is in all results, one after the other."""
-    return [item for result in (getattr(result, "value", result) for result in results)
-            for item in (result.values() if isinstance(result, Mapping) else
-                         result if isinstance(result, list | tuple) else [result])]
+def flat(result: object) -> list[object]:
+    """The numbers, tensors and whatever else is in a result, one after the other."""
+    value = getattr(result, "value", result)
+    value = list(value.values()) if isinstance(value, Mapping) else value
+    return [each for item in value for each in flat(item)] if isinstance(value, list | tuple) else [
+        value]
 
 
-def first_mistake(exercise: Exercise, results: Sequence[object], right: Sequence[object]) -> str:
-    """What a known wrong way is told that agrees with an answer where this first goes wrong, or "".
+def mistake(exercise: Exercise, results: Sequence[Result], right: Sequence[object]) -> str:
+    """What the known wrong way is told that is most like an answer; "" where none is like it.
 
-    Only where a tensor goes wrong: single numbers agree by chance.
+    It has to agree with the answer where this first goes wrong. If it agrees wherever the answer is
+    wrong, it is all that is wrong. If not, there are two mistakes. To agree in a single number
+    could be chance, above all in a whole one.
     """
-    given, expected = flat(results), flat(right)
-    if len(given) != len(expected):
+    given, expected, found = flat(results), flat(right), []
+    wrong = unlike(given, expected)
+    if not wrong or len(given) != len(expected):
         return ""
-    first = next((i for i, pair in enumerate(zip(given, expected)) if problem(*pair)), None)
-    if first is None or (tensor := as_tensor(expected[first])) is None or tensor.numel() < 2:
-        return ""
-    return next((said for said, way in exercise.wrong.items()
-                 if not problem(given[first], flat(results_of(exercise, way))[first])), "")
+    first = min(wrong)
+    several = as_tensor(expected[first]).numel() > 1
+    for said, way in exercise.wrong.items():
+        ours = flat(results_of(exercise, way))
+        if problem(given[first], ours[first]):
+            continue
+        other, shown = unlike(given, ours), unlike(ours, expected)
+        sure = several or len(wrong) > 1 or not float(ours[first]).is_integer()
+        if not other or sure and not other & wrong:
+            found.append((0, len(other), said))
+        elif several or len(shown) > 1 and not shown & other:
+            more = "(That is not all: correct it, and check again.)"
+            found.append((1, len(other), f"{said} {more}"))
+    return min(found, default=("",), key=lambda each: each[:2])[-1]
+
+
+def unlike(some: list[object], others: list[object]) -> set[int]:
+    """Where two results, made flat, differ."""
+    return {i for i, pair in enumerate(zip(some, others)) if problem(*pair)}
 
 
 def attempt(exercise: Exercise, answer: object, case: tuple) -> Result:
     """What an answer gives in a case. Raises Failed."""
     try:
-        return plain(exercise.use(answer, *copy.deepcopy(case)))
+        given = copy.deepcopy(case)
+        result = plain(exercise.use(answer, *given))
+        changed = [name for name, before, after in zip(names(exercise), case, given)
+                   if isinstance(before, Tensor | list) and problem(plain(after), before)]
+        return replace(result, changed="".join(changed[:1]))
     except BaseException as error:  # noqa: BLE001 - whatever a learner's code may raise
         name = a_or_an(error).partition(" ")[2]
         try:
@@ -156,7 +192,8 @@ def attempt(exercise: Exercise, answer: object, case: tuple) -> Result:
     advice = next((f" ({said})" for words, said in ADVICE.items() if words in text), "")
     raised = f"{name}: {text}" if text else name
     stop = "" if raised.endswith((".", "!", "?")) else "."
-    raise Failed(f"It stops with {raised}{stop}{advice}")  # here, where the error is gone
+    stops = f"{where(exercise, case)}It stops with {raised}{stop}{advice}"
+    raise Failed(stops)  # here, where the error is gone
 
 
 def snapshot() -> Callable[[], None]:
@@ -243,13 +280,18 @@ def end(worker: threading.Thread) -> None:
     ended.__del__ = staticmethod(int)  # nothing: another thread may get its number
 
 
-def where(exercise: Exercise, index: int) -> str:
-    """For a message: the case it is about, if that can be said in a few words."""
-    case = exercise.cases()[index]
-    simple = [repr(value) for value in case if isinstance(value, str | int | float | tuple)]
-    if len(simple) < len(case) or not case:
-        return ""
-    return f"For {', '.join(simple)}: "
+def names(exercise: Exercise) -> list[str]:
+    """What the arguments of a case are called."""
+    return list(inspect.signature(exercise.solution).parameters)
+
+
+def where(exercise: Exercise, case: tuple) -> str:
+    """For a message: the case it is about, as far as that can be said in a few words."""
+    short = [value.tolist() if isinstance(value, Tensor) and len(value) == value.numel() < 5 else
+             value for value in case]
+    said = [f"{name}={value!r}" for name, value in zip(names(exercise), short)
+            if isinstance(value, str | int | float | tuple | list)]
+    return f"With {', '.join(said)}: " if said else ""
 
 
 def a_or_an(value: object) -> str:
@@ -273,6 +315,10 @@ def plain(value: object, left: Iterator | None = None, depth: int = 4) -> Result
             found = value
         elif issubclass(kind, str):
             found = word(value)
+        elif kind is pd.Series:
+            found = plain(value.to_numpy(), left).value
+        elif kind is np.ndarray and value.dtype.kind in "OUb" and value.size <= ITEMS:
+            found = plain(value.tolist(), left).value
         elif issubclass(kind, Mapping):
             found = {word(str(key)): plain(value[key], left, depth - 1)
                      for _, key in zip(left, value if depth else ())}
@@ -280,8 +326,10 @@ def plain(value: object, left: Iterator | None = None, depth: int = 4) -> Result
             found = [plain(item, left, depth - 1) for _, item in zip(left, value if depth else ())]
             if not issubclass(kind, list | tuple):
                 found = tuple(sorted(found, key=lambda item: item.value))
-        elif (found := as_tensor(value)) is None and issubclass(kind, Tensor):
-            name = "a tensor of a special kind (complex, sparse, nested, quantized or meta)"
+        elif (found := as_tensor(value)) is None and issubclass(kind, Tensor | np.ndarray):
+            name = ("a nested tensor" if getattr(value, "is_nested", False) else
+                    "a complex tensor" if "complex" in str(value.dtype) else
+                    "a tensor of a special kind (sparse, quantized or meta)")
     except BaseException:  # noqa: BLE001 - whatever its own code may raise
         found = None
     return Result(name, found)
@@ -317,24 +365,22 @@ def as_tensor(value: object) -> Tensor | None:
 
 
 def problem(result: object, right: object) -> str:
-    """What is wrong with a result, without giving the right one away; "" where nothing is."""
+    """What is wrong with a result, where, and what is expected there; "" where nothing is."""
     result = result if isinstance(result, Result) else plain(result)
     value = result.value
     if isinstance(right, Mapping):
         if not isinstance(value, dict) or set(value) != set(map(str, right)):
-            return f"A dictionary with {', '.join(map(str, right))} is expected."
+            given = f"one with {', '.join(value)}" if isinstance(value, dict) else result.name
+            return f"A dictionary with {', '.join(map(str, right))} is expected, not {given}."
         return next((f"{key}: {said}" for key in right
                      if (said := problem(value[str(key)], right[key]))), "")
     if isinstance(right, list | tuple):
         several = isinstance(value, list) or isinstance(value, Tensor) and value.ndim > 0
         if not several or len(value) != len(right):
-            return f"{len(right)} results are expected."
+            given = f"{len(value)}" if several else result.name
+            return f"{len(right)} results are expected, not {given}."
         return next((f"Number {i} of {len(right)}: {said}" for i, pair
                      in enumerate(zip(value, right), 1) if (said := problem(*pair))), "")
-    if isinstance(right, str):
-        return "" if isinstance(value, str) and value.strip().lower() == right else (
-            "The answer is another one." if isinstance(value, str) else
-            f"The result is {result.name}; a word in quotes is expected.")
     return number_problem(result, as_tensor(right))
 
 
@@ -343,16 +389,22 @@ def number_problem(result: Result, right: Tensor) -> str:
     kind = "a number" if right.ndim == 0 else "a tensor"
     given = result.value
     if not isinstance(given, Tensor):
-        return f"The result is {result.name}; {kind} is expected."
+        advice = next((f" {said}" for words, said in KINDS.items() if words in result.name), "")
+        return f"The result is {result.name}; {kind} is expected.{advice}"
     if right.ndim == 0 and given.numel() == 1:
         given = given.reshape(())
     if given.shape != right.shape:
         return (f"The result has the shape {tuple(given.shape)}; "
                 f"{tuple(right.shape) if right.ndim else kind} is expected.")
-    if not given.isfinite().all():
-        return "The result is not a finite number."
-    if torch.allclose(given, right, rtol=TOLERANCE, atol=TOLERANCE * max(1e-6, right.abs().max())):
+    size = max([1e-6, *right.abs().flatten().tolist()])
+    bad = ~torch.isclose(given, right, rtol=TOLERANCE, atol=TOLERANCE * size)
+    if not bad.any():
         return ""
-    if right.ndim == 0:
-        return f"The result is {given.item():.6g}, and that is not it."
-    return f"The results differ from the right ones by up to {(given - right).abs().max():.3g}."
+    off = (given - right).abs().nan_to_num(math.inf)
+    index = tuple(map(int, np.unravel_index(off.argmax().item(), off.shape)))
+    place = f"{bad.sum()} of {bad.numel()} numbers are wrong. At {list(index)} the"
+    end = "" if given[index].isfinite() else (
+        " (Is something divided by 0, or is it a root or a logarithm of a negative number?)")
+    found, expected = given[index].item() + 0.0, right[index].item() + 0.0  # no -0
+    return (f"{place if index else 'The'} result is {found:.8g}, and {expected:.8g} is "
+            f"expected.{end}")
