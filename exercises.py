@@ -93,9 +93,9 @@ def progress(notebook: str = "") -> None:
 def compare(prediction: object, result: object, unit: str = "") -> None:
     """Print how far off a prediction was.
 
-    result: a number, a word, or a list, array, set or dictionary of them; the prediction is of the
-    same kind, and numbers are in the same unit. A set counts as sorted. An empty prediction, ...,
-    is passed over in a few words.
+    result: a number, a word, or a list, array, tensor, series, set or dictionary of them; the
+    prediction holds as many, and numbers are in the same unit. A set counts as sorted. An empty
+    prediction, ..., is passed over in a few words.
     """
     try:
         guess, found, unit = grading.in_time(
@@ -104,26 +104,24 @@ def compare(prediction: object, result: object, unit: str = "") -> None:
         say(str(failed))
         return
     guesses, values = items(guess), items(found)
-    if all(each.value is ... for each in ([guess] if guesses is None else guesses)):
+    if all(each.value is ... for each in guesses):
         print("No prediction made.")
     elif isinstance(found.value, dict) and found.value:
         given = guess.value if isinstance(guess.value, dict) else {}
         for key, value in found.value.items():
-            print(f"{key}: {difference(given.get(key, EMPTY), value, unit)}")
-    elif values:
-        given = (guesses or [])[:len(values)]
-        for value, each in itertools.zip_longest(values, given, fillvalue=EMPTY):
-            print(difference(each, value, unit))
+            say(f"{key}: {difference(given.get(key, EMPTY), value, unit)}")
     else:
-        say(difference(guess, found, unit))
+        given = guesses[:len(values)]
+        for value, each in itertools.zip_longest(values, given, fillvalue=EMPTY):
+            say(difference(each, value, unit))
 
 
-def items(result: Result) -> list[Result] | None:
-    """What is in a list, a set or an array that is not too long; None where it is none of them."""
+def items(result: Result) -> list[Result]:
+    """What is in a list, a set or an array that is not too long; or the result itself."""
     value = result.value
     if isinstance(value, Tensor) and value.ndim and value.numel() <= grading.ITEMS:
         return list(map(plain, value.flatten()))
-    return list(value) if isinstance(value, list | tuple) else None
+    return list(value) if isinstance(value, list | tuple) and value else [result]
 
 
 def difference(prediction: Result, result: Result, unit: str) -> str:
@@ -138,19 +136,18 @@ def difference(prediction: Result, result: Result, unit: str) -> str:
         if said.lower() in (right, f"{right} norm"):
             return f"As you predicted: {value}."
         return f"You predicted {said[:40]}; it is {value}."
-    if not isinstance(value, Tensor) or value.ndim:
-        return f"The result is {result.name}, and no prediction can be compared with it."
+    if not isinstance(value, Tensor) or value.ndim or not value.isfinite():
+        said = f"{value}" if isinstance(value, Tensor) and not value.ndim else result.name
+        return f"The result is {said}, and no prediction can be compared with it."
     if prediction.name == "an int" and guess is None:
         return "A prediction here is a finite number."  # and not 10**400
     if not isinstance(guess, Tensor) or guess.ndim:
         return f"A prediction here is a finite number, not {prediction.name}."
-    if value.isfinite() and not guess.isfinite():
+    if not guess.isfinite():
         return "A prediction here is a finite number."
-    is_truth = result.name in ("a bool", "a bool_")
-    if is_truth or not value.isfinite():
-        said = f"{bool(value)}" if is_truth else f"{value.item()}"
-        right = f"{guess.item()}" == f"{value.item()}"
-        return f"As you predicted: {said}." if right else f"You did not predict that: {said}."
+    if result.name in ("a bool", "a bool_"):
+        said = "As you predicted" if guess == value else "You did not predict that"
+        return f"{said}: {bool(value)}."
     return distance(guess.item(), value.item(), unit)
 
 

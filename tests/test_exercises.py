@@ -11,6 +11,7 @@ import warnings
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from nbformat.v4 import new_output
@@ -114,10 +115,16 @@ def test_hints_come_one_after_the_other_and_are_offered_where_no_mistake_is_name
     (None, 24.7, "", "A prediction here is a finite number, not a NoneType."),
     (10**400, 24.7, "", "A prediction here is a finite number."),
     (False, np.True_, "", "You did not predict that: True."),
+    (np.array([1, 3]), torch.tensor([1.0, 2.0]), "", "You predicted 1; it is 1. Well predicted. "
+     "You predicted 3; it is 2: 1 too high."),
+    (torch.tensor([5.0]), pd.Series([5.0], ["a"]), "", "You predicted 5; it is 5. Well predicted."),
+    (math.inf, math.inf, "", "The result is inf, and no prediction can be compared with it."),
+    (math.inf, 24.7, "", "A prediction here is a finite number."),
+    (np.array(["up"]), "up", "", "As you predicted: up."),
     ("Batch norm", "batch", "", "As you predicted: batch."),
     ("down", "up", "", "You predicted down; it is up."),
     (3, "up", "", "A prediction here is a word in quotes, not an int."),
-    (3, [1, 2], "", "no prediction made. no prediction made."),
+    (3, [1, 2], "", "You predicted 3; it is 1: 3 times too high. no prediction made."),
     ({"a": 1}, {"a": 1, "b": 2}, "", "a: You predicted 1; it is 1. Well predicted. "
      "b: no prediction made.")], ids=str)
 def test_a_prediction_is_told_how_far_off_it_was(prediction, result, unit, expected, said):
