@@ -1,5 +1,10 @@
 """Notebooks 05 and 06: dropout before a norm, pooling, interactions, harmless penalties."""
 
+import itertools
+import math
+
+import torch
+
 from coursepack.exercises.grading import Exercise
 
 
@@ -21,6 +26,21 @@ DROPOUT_WRONG = {
         lambda mean, variance, p: (1 - p) * (variance + mean**2) - ((1 - p) * mean) ** 2,
     "The numbers that stay are not divided by 1 - p. And so the mean becomes smaller, too.":
         lambda mean, variance, p: (1 - p) * (variance + mean**2) - mean**2,
+    "Nothing changes here, but zeros and larger numbers lie further apart: the variance grows.":
+        lambda mean, variance, p: variance,
+    "The square of the mean is subtracted: variance = mean of the squares - mean ** 2.":
+        lambda mean, variance, p: (variance + mean**2) / (1 - p) + mean**2,
+    "The mean is forgotten, or added once too often: the mean of the squares is variance + "
+    "mean ** 2, and mean ** 2 is subtracted at the end.":
+        lambda mean, variance, p: variance / (1 - p) + mean**2,
+    "This is the standard deviation. Asked for is the variance.":
+        lambda mean, variance, p: math.sqrt(dropout_variance(mean, variance, p)),
+    "The mean stays as it was: those that stay are divided by 1 - p.":
+        lambda mean, variance, p: (variance + mean**2) / (1 - p) - ((1 - p) * mean) ** 2,
+    "The mean is subtracted and never added: begin with the mean of the squares, variance + "
+    "mean ** 2.": lambda mean, variance, p: variance / (1 - p) - mean**2,
+    "What is subtracted is the square of the mean.":
+        lambda mean, variance, p: (variance + mean**2) / (1 - p) - mean,
     "The mean is not squared: the mean of the squares is variance + mean ** 2.":
         lambda mean, variance, p: (variance + mean) / (1 - p) - mean,
     "The numbers that stay are not divided by 1 - p, and the mean is forgotten.":
@@ -42,59 +62,47 @@ DROPOUT_WRONG = {
 }
 
 
-# ------------------------------------------------------------------------- pooled_dimensions
-def pooled_dimensions(norm, groups, channels, order):
-    if order == "norm, ReLU":
-        return channels
-    lost = {"batch": 0, "group": groups, "instance": channels}[norm]
-    return channels - lost
+# ------------------------------------------------------------------------------ last_average
+def last_average(averages, gain, bias):
+    others = (averages - bias[:-1]) / gain[:-1]
+    return bias[-1] - gain[-1] * others.sum()
 
 
-def pooled_cases() -> list[tuple]:
-    return [(norm, 4, channels, order) for channels in (16, 24)
-            for norm in ("batch", "group", "instance") for order in ("ReLU, norm", "norm, ReLU")]
+def average_cases() -> list[tuple]:
+    """Groups of four channels, of two, and of one."""
+    averages, gain, bias = torch.tensor(
+        [[0.4, -1.1, 0.9, 0], [1.5, 0.8, 2.0, 1.2], [-0.3, 0.2, 0.6, 0.9]], dtype=torch.float64)
+    return [(averages[:size - 1], gain[:size], bias[:size]) for size in (4, 2, 1)]
 
 
-def with_lost(**others) -> object:
-    """A wrong way: pooled_dimensions, but for the dimensions that some norms lose."""
-    def way(norm, groups, channels, order):
-        if norm not in others:
-            return pooled_dimensions(norm, groups, channels, order)
-        return channels - (others[norm](groups, channels) if order == "ReLU, norm" else 0)
-    return way
-
-
-POOLED_WRONG = {
-    "These are the dimensions that are lost. Asked for are those that are left.":
-        lambda norm, groups, channels, order:
-            channels - pooled_dimensions(norm, groups, channels, order),
-    "The order is forgotten: a mean over what a ReLU has cut is not fixed by the norm before it.":
-        lambda norm, groups, channels, order:
-            pooled_dimensions(norm, groups, channels, "ReLU, norm"),
-    "The orders are mixed up: the average loses dimensions where the norm comes last.":
-        lambda norm, groups, channels, order: pooled_dimensions(
-            norm, groups, channels, "norm, ReLU" if order == "ReLU, norm" else "ReLU, norm"),
-    "Batch norm fixes the mean over all images, not that of each one: the average loses nothing.":
-        with_lost(batch=lambda groups, channels: channels),
-    "Batch norm has no groups: it fixes the mean over all images, and the average loses nothing.":
-        with_lost(batch=lambda groups, channels: groups),
-    "Groups count for group norm alone. Batch norm fixes the mean over all images, and loses "
-    "nothing; instance norm fixes that of every channel, and loses all.":
-        with_lost(batch=lambda groups, channels: groups,
-                  instance=lambda groups, channels: groups),
-    "With instance norm the mean of every channel is fixed, so all are lost.":
-        with_lost(instance=lambda groups, channels: groups),
-    "With instance norm the mean of every channel is fixed; not even one dimension is left.":
-        with_lost(instance=lambda groups, channels: channels - 1),
-    "Each group loses one dimension, however many channels it has.":
-        with_lost(group=lambda groups, channels: channels // groups),
-    "Of each group one dimension is lost, and the others are left.":
-        with_lost(group=lambda groups, channels: channels - groups),
-    "The groups are subtracted from the channels, not divided by: each group loses one dimension, "
-    "and keeps the others.":
-        with_lost(group=lambda groups, channels: channels - channels // groups),
-    "All groups together lose more than one dimension: each has a mean of its own.":
-        with_lost(group=lambda groups, channels: 1),
+AVERAGE_WRONG = {
+    "Gain and bias are forgotten. The means add up to 0 before these: take the biases away, and "
+    "divide by the gains.": lambda averages, gain, bias: -averages.sum(),
+    "The gains are forgotten: the means add up to 0 before gain and bias.":
+        lambda averages, gain, bias: bias[-1] - (averages - bias[:-1]).sum(),
+    "The biases are forgotten: the means add up to 0 before gain and bias.":
+        lambda averages, gain, bias: -gain[-1] * (averages / gain[:-1]).sum(),
+    "The sign: the means add up to 0, so the last is minus the sum of the others.":
+        lambda averages, gain, bias: 2 * bias[-1] - last_average(averages, gain, bias),
+    "The last is minus the sum of the others, and not their mean.":
+        lambda averages, gain, bias: bias[-1] - gain[-1] * (
+            (averages - bias[:-1]) / gain[:-1]).sum() / max(len(averages), 1),
+    "The norm multiplied by the gains. To go back, divide.":
+        lambda averages, gain, bias: bias[-1] - gain[-1] * (
+            (averages - bias[:-1]) * gain[:-1]).sum(),
+    "The bias was added after the gain. To go back, take it away first, then divide.":
+        lambda averages, gain, bias: bias[-1] - gain[-1] * (averages / gain[:-1] - bias[:-1]).sum(),
+    "That is the last mean before gain and bias. It still goes through those of its channel.":
+        lambda averages, gain, bias: (last_average(averages, gain, bias) - bias[-1]) / gain[-1],
+    "The bias of the last channel is missing.":
+        lambda averages, gain, bias: last_average(averages, gain, bias) - bias[-1],
+    "The gain of the last channel is missing.":
+        lambda averages, gain, bias: bias[-1] - ((averages - bias[:-1]) / gain[:-1]).sum(),
+    "That is so where a group has one channel. Where it has several, the others count.":
+        lambda averages, gain, bias: bias[-1],
+    "Bias, then gain? The norm multiplies by the gain first, and adds the bias to that.":
+        lambda averages, gain, bias: gain[-1] * (
+            bias[-1] - ((averages - bias[:-1]) / gain[:-1]).sum()),
 }
 
 
@@ -104,8 +112,9 @@ def interaction(neither, norm_only, penalty_only, both):
 
 
 def interaction_cases() -> list[tuple]:
-    return [(1.0, 3.0, 1.5, 3.5), (-1.5, -2.7, -0.6, -3.0), (2.0, 0.25, 5.0, 1.0),
-            (0.5, -1.0, 0.2, 0.4)]
+    """None is below 0, so that a second logarithm stops nowhere, and is told from the first."""
+    return [(1.0, 3.0, 1.5, 3.5), (1.6, 0.4, 2.5, 0.1), (2.0, 0.25, 5.0, 1.0),
+            (1.6, 0.1, 1.3, 1.5)]
 
 
 INTERACTION_WRONG = {
@@ -132,6 +141,19 @@ INTERACTION_WRONG = {
         lambda neither, norm_only, penalty_only, both: both - norm_only - penalty_only,
     "These are logarithms already: effects on them are differences, not ratios.":
         lambda neither, norm_only, penalty_only, both: both * neither / (norm_only * penalty_only),
+    "The logarithm is taken twice: these are logarithms already.":
+        lambda *losses: interaction(*map(math.log, losses)),
+    "The logarithms are undone here. The effects are differences of them as they are.":
+        lambda *losses: interaction(*map(math.exp, losses)),
+    "This is the factor by which both together change the loss beyond their effects. Asked for is "
+    "its logarithm.": lambda *losses: math.exp(interaction(*losses)),
+    "Half of it: some write an interaction so. Here it is the difference of the two effects.":
+        lambda *losses: interaction(*losses) / 2,
+    "The two effects are divided here. An interaction is their difference.":
+        lambda neither, norm_only, penalty_only, both: (
+            (both - norm_only) / (penalty_only - neither)),
+    "Brackets: the whole effect without a norm is subtracted, so `neither` comes with a plus.":
+        lambda neither, norm_only, penalty_only, both: both - norm_only - penalty_only - neither,
     "The sign is lost: an interaction may be below zero.":
         lambda *losses: abs(interaction(*losses)),
     "This is what both would give if there were no interaction. How far is `both` from it?":
@@ -150,6 +172,7 @@ def harmless_cases() -> list[tuple]:
     rows = [(0.001, -0.1, 0.3), (0.1, -0.9, -0.4), (0.01, -0.2, 0.1), (0.0001, -0.1, 0.1),
             (0.03, -0.4, 0.2), (0.05, -0.6, -0.2)]
     return [(rows, 0.3), (rows, 0.15), (rows, 0.05), (rows, 0.5), (rows, 2.0), (rows, 0.4),
+            ([(0.002, 0.4, 0.6), (0.001, -0.1, 0.2)], 0.3),
             ([(0.002, 0.4, 0.6), (0.004, 0.1, 0.9), (0.003, -0.35, 0.05)], 0.3)]
 
 
@@ -178,6 +201,19 @@ HARMLESS_WRONG = {
         chosen(lambda low, high, margin: low > margin),
     "A gain does no harm, however large: only the lower end has to be within the margin.":
         chosen(lambda low, high, margin: max(-low, high) < margin),
+    "A gain does no harm, however large: it is above -margin, too.":
+        chosen(lambda low, high, margin: abs(low) < margin),
+    "A loss is harmless as well, if it is smaller than the margin for sure.":
+        chosen(lambda low, high, margin: low > -margin and high > 0),
+    "It ends at the first strength that is not harmless. That one says nothing of stronger ones: "
+    "its interval may just be wide.":
+        lambda rows, margin: max([0.0, *(row[0] for row in itertools.takewhile(
+            lambda row: row[1] > -margin, sorted(rows)))]),
+    "It ends at the first row that is not harmless, and the rows are in no order.":
+        lambda rows, margin: max([0.0, *(row[0] for row in itertools.takewhile(
+            lambda row: row[1] > -margin, rows))]),
+    "This is the weakest one that is not harmless. Asked for is the strongest that is.":
+        lambda rows, margin: min([row[0] for row in rows if row[1] <= -margin] or [0.0]),
     "This is the weakest one that is harmless. Asked for is the strongest.":
         chosen(lambda low, high, margin: low > -margin, min),
     "The rows are in no order: take the largest strength, not the last.":
@@ -197,19 +233,20 @@ EXERCISES = {
          "Before dropout the mean of the squares is variance + mean ** 2."],
         "Divided by the variance before, it is 1 / (1 - p) and more where the mean is not 0: at "
         "least 2 for p = 0.5, as at the first norm in question 5."),
-    "pooled_dimensions": Exercise(
-        "05", pooled_dimensions, pooled_cases, POOLED_WRONG,
-        ["Which means are fixed, whatever the image? The average over positions is such a mean.",
-         "A group whose channels have a mean of zero together loses one dimension. Instance norm: "
-         "each channel is a group. Batch norm: the mean of one image is not fixed.",
-         "A ReLU after the norm changes the means: then nothing is lost."],
-        "So 16 channels leave 12 dimensions with four groups, 16 with batch norm, and none with "
-        "instance norm, where the norm comes last."),
+    "last_average": Exercise(
+        "05", last_average, average_cases, AVERAGE_WRONG,
+        ["Before gain and bias the means of a group's channels add up to 0.",
+         "An average less its bias, divided by its gain, is the mean before both: "
+         "`(averages - bias[:-1]) / gain[:-1]`.",
+         "The last mean is minus the sum of these. Then it goes through the gain and the bias of "
+         "its own channel."],
+        "So each group loses a dimension. Where each channel is a group, as in instance norm, "
+        "nothing but the biases is left."),
     "interaction": Exercise(
         "06", interaction, interaction_cases, INTERACTION_WRONG,
         ["The effect of the penalty without a norm is penalty_only - neither. And with a norm?",
          "An interaction is a difference of differences."],
-        "It is zero where the lines of the figure are parallel. The effect of the norm with and "
+        "It is 0 where the lines of the figure are parallel. The effect of the norm with and "
         "without a penalty gives the same number."),
     "strongest_harmless": Exercise(
         "06", strongest_harmless, harmless_cases, HARMLESS_WRONG,

@@ -1,4 +1,4 @@
-"""Notebook 02: the proximal step of L1, group norm from a reshape, and what groups cost."""
+"""Notebook 02: the proximal step of L1, group norm from a reshape, who shares what."""
 
 import torch
 from torch import Tensor
@@ -30,6 +30,10 @@ PROXIMAL_WRONG = {
         lambda w, threshold: torch.where(w.abs() > threshold, w - threshold, 0 * w),
     "The sign is lost: a negative weight stays negative.":
         lambda w, threshold: (w.abs() - threshold).clamp(min=0),
+    "What is above the threshold becomes 1 or -1. It should keep its size, less the threshold.":
+        lambda w, threshold: w.sign() * (w.abs() > threshold),
+    "Every weight moves by half of the threshold. It is all of it.":
+        lambda w, threshold: proximal_step(w, threshold / 2),
     "Weights are cut off at the threshold. They should lose as much as the threshold.":
         lambda w, threshold: w.clamp(-threshold, threshold),
     "Every weight loses the same share, as with L2. With L1 it loses the same amount.":
@@ -86,6 +90,12 @@ GROUP_WRONG = {
     "Epsilon is missing: it is added to the variance before the root.": wrong_group_norm(added=0.0),
     "Divided by the variance: the root is missing.": wrong_group_norm(power=1.0),
     "The mean is not subtracted.": wrong_group_norm(centre=0.0),
+    "The mean is subtracted, but nothing is divided by the standard deviation.":
+        wrong_group_norm(power=0.0),
+    "These are layer norm's axes of x. After the reshape those of a group are (2, 3, 4).":
+        wrong_group_norm(axes=(1, 2, 3)),
+    "That is batch norm: each channel on its own, over all images.":
+        lambda x, groups, eps: wrong_group_norm(axes=(0, 3, 4))(x, groups, eps),
     "Number and size of the groups are mixed up: channels are split into `groups` parts of "
     "C / groups channels each.": wrong_group_norm(shape="swapped"),
     "A group has channels that lie side by side. Here every groups-th channel is in one.": unequal,
@@ -101,38 +111,49 @@ GROUP_WRONG = {
 # ----------------------------------------------------------------------------- group_counts
 def group_counts(shape, groups):
     n, c, h, w = shape
-    return 2 * c, n * groups
+    return c // groups * h * w, n * h * w
 
 
 def count_cases() -> list[tuple]:
     return [((32, 16, 8, 8), 4), ((5, 12, 3, 7), 3), ((128, 8, 24, 24), 2)]
 
 
+def with_counts(mean=None, gain=None) -> object:
+    """A wrong way: group_counts, but for one of the two."""
+    def way(shape, groups):
+        right = group_counts(shape, groups)
+        return tuple(count(*shape, groups) if count else one
+                     for count, one in zip((mean, gain), right))
+    return way
+
+
 COUNT_WRONG = {
-    "Parameters: gain and bias are per channel, not per group.":
-        lambda shape, groups: (2 * groups, shape[0] * groups),
-    "Parameters: each channel has a gain and a bias.":
-        lambda shape, groups: (shape[1], shape[0] * groups),
-    "Parameters: a gain and a bias per element is layer norm in PyTorch. Group norm has one of "
-    "each per channel.":
-        lambda shape, groups: (2 * shape[1] * shape[2] * shape[3], shape[0] * groups),
-    "Parameters do not depend on the number of groups.":
-        lambda shape, groups: (2 * shape[1] // groups, shape[0] * groups),
-    "Parameters: none is counted, but each channel has a gain and a bias.":
-        lambda shape, groups: (0, shape[0] * groups),
-    "Means: one per channel is batch norm. Here each image has one for each of its groups.":
-        lambda shape, groups: (2 * shape[1], shape[1]),
-    "Means: each image has its own.": lambda shape, groups: (2 * shape[1], groups),
-    "Means: channels of one group share one.":
-        lambda shape, groups: (2 * shape[1], shape[0] * shape[1]),
-    "Means: asked for is how many there are, not how many channels share one.":
-        lambda shape, groups: (2 * shape[1], shape[1] // groups),
-    "Means: there are as many per image as there are groups, not as a group has channels.":
-        lambda shape, groups: (2 * shape[1], shape[0] * shape[1] // groups),
-    "Means alone are counted, not means and variances.":
-        lambda shape, groups: (2 * shape[1], 2 * shape[0] * groups),
-    "The two are in the wrong order: parameters first, then means.":
-        lambda shape, groups: (shape[0] * groups, 2 * shape[1]),
+    "Mean: that is how many means there are. Asked for is how many numbers share one.":
+        with_counts(mean=lambda n, c, h, w, g: n * g),
+    "Mean: each image has its own, so N does not count.":
+        with_counts(mean=lambda n, c, h, w, g: n * c // g * h * w),
+    "Mean: channels are counted, but the positions of a group share a mean, too.":
+        with_counts(mean=lambda n, c, h, w, g: c // g),
+    "Mean: number and size of the groups are mixed up. A group has C / groups channels.":
+        with_counts(mean=lambda n, c, h, w, g: g * h * w),
+    "Mean: that is layer norm, where all channels of an image share one.":
+        with_counts(mean=lambda n, c, h, w, g: c * h * w),
+    "Mean: that is instance norm, where each channel of an image has its own.":
+        with_counts(mean=lambda n, c, h, w, g: h * w),
+    "Mean: that is batch norm, where a channel shares one with all images.":
+        with_counts(mean=lambda n, c, h, w, g: n * h * w),
+    "Gain: each channel has its own. Groups are of the means alone.":
+        with_counts(gain=lambda n, c, h, w, g: n * c // g * h * w),
+    "Gain: it is the same for all images of the batch.":
+        with_counts(gain=lambda n, c, h, w, g: h * w),
+    "Gain: it is the channel's, so neither its group nor the image counts.":
+        with_counts(gain=lambda n, c, h, w, g: c // g * h * w),
+    "Gain: one per element is layer norm's in PyTorch. Here all positions of a channel share one.":
+        with_counts(gain=lambda n, c, h, w, g: n),
+    "Gain: that is how many gains there are. Asked for is how many numbers share one.":
+        with_counts(gain=lambda n, c, h, w, g: c),
+    "The two are in the wrong order: first how many share a mean, then how many share a gain.":
+        lambda shape, groups: group_counts(shape, groups)[::-1],
 }
 
 EXERCISES = {
@@ -149,7 +170,7 @@ EXERCISES = {
         "With one group it is layer norm, with as many as channels instance norm."),
     "group_counts": Exercise(
         "02", group_counts, count_cases, COUNT_WRONG,
-        ["Gain and bias act on channels, after the groups have done their part.",
-         "A mean belongs to an image and a group."],
-        "So groups cost no parameters, and as many means as images times groups."),
+        ["A mean belongs to an image and a group. How many numbers has a group?",
+         "A gain belongs to a channel, whatever the image, and whatever the group."],
+        "So more groups make each mean one of fewer numbers, and leave the gains alone."),
 }

@@ -1,12 +1,12 @@
-"""Notebook 03: what layer norm costs, half the weights, and two kinds of weight decay."""
+"""Notebook 03: what layer norm costs, networks that stay twins, two kinds of weight decay."""
 
-import copy
+import math
+import random
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coursepack.exercises.grading import Exercise
-from model import Net
 
 
 # -------------------------------------------------------------------- layer_norm_parameters
@@ -14,9 +14,12 @@ def layer_norm_parameters(shapes):
     return sum(2 * c * h * w for c, h, w in shapes)
 
 
+DRAWN = [tuple(random.Random().sample(range(2, 30), 3)) for _ in range(3)]  # no constant fits
+
+
 def shapes_cases() -> list[tuple]:
     return [([(16, 24, 24), (8, 10, 10), (16, 4, 4)],), ([(24, 32, 32)],),
-            ([(5, 3, 7), (6, 2, 2)],)]
+            ([(5, 3, 7), (6, 2, 2)],), (DRAWN,)]
 
 
 SHAPES_WRONG = {
@@ -30,6 +33,18 @@ SHAPES_WRONG = {
         lambda shapes: sum(2 * h * w for c, h, w in shapes),
     "Only one side of the map is counted: the elements are C x H x W.":
         lambda shapes: sum(2 * c * h for c, h, w in shapes),
+    "C, H and W are multiplied, not added: each channel has H x W elements.":
+        lambda shapes: sum(2 * sum(shape) for shape in shapes),
+    "The norms are added up, not multiplied.":
+        lambda shapes: math.prod(2 * c * h * w for c, h, w in shapes),
+    "The map need not be a square: the elements are C x H x W.":
+        lambda shapes: sum(2 * c * h * h for c, h, w in shapes),
+    "Each element has a bias of its own, too, and not each channel.":
+        lambda shapes: sum(c * h * w + c for c, h, w in shapes),
+    "Each element has a bias of its own, too, and not each norm.":
+        lambda shapes: sum(c * h * w + 1 for c, h, w in shapes),
+    "A mean and a variance are no parameters: they are calculated, and not learned.":
+        lambda shapes: sum(2 * c * h * w + 2 for c, h, w in shapes),
     "Only the first norm is counted. Add them all up.":
         lambda shapes: layer_norm_parameters(shapes[:1]),
     "Only the last norm is counted. Add them all up.":
@@ -39,83 +54,45 @@ SHAPES_WRONG = {
 }
 
 
-# ------------------------------------------------------------------------------------- halve
-def halve(net):
-    import copy
-
-    half = copy.deepcopy(net)
-    convolutions = [layer for layer in half.modules() if isinstance(layer, nn.Conv2d)]
-    with torch.no_grad():
-        for convolution in convolutions[:-1]:
-            convolution.weight /= 2
-    return half
+# -------------------------------------------------------------------------------- twin_rates
+def twin_rates(factor, lr, l2):
+    return lr * factor**2, l2 / factor**2
 
 
-def use_halve(answer: object) -> object:
-    """How much is left of each parameter of a network, and of the network that was handed over.
-
-    Each is the least and the greatest factor over all numbers of a parameter; none is zero.
-    """
-    draw = torch.Generator().manual_seed(0)
-    net = Net("mnist_8k", "group").double()
-    for w in net.parameters():
-        nn.init.uniform_(w, 0.5, 1.5, generator=draw)
-    before = {name: w.detach().clone() for name, w in net.named_parameters()}
-    half = answer(net)
-    if half is ...:
-        return half
-    if not isinstance(half, nn.Module):
-        raise TypeError(f"a network is asked for, and this is of type {type(half).__name__}")
-    after = dict(half.named_parameters())
-    times = {f"{name}, times": after[name] / w for name, w in before.items()}
-    given = torch.cat([(w / before[name]).flatten() for name, w in net.named_parameters()])
-    return {name: torch.stack([ratio.min(), ratio.max()])
-            for name, ratio in (times | {"the network that was given, times": given}).items()}
+def twin_cases() -> list[tuple]:
+    return [(0.5, 0.1, 1e-4), (3.0, 0.02, 1e-3), (10.0, 0.05, 5e-4)]
 
 
-def wrong_halve(which=slice(-1), factor=0.5, kind=nn.Conv2d, in_place=False) -> object:
-    """Half the weights with one thing wrong: see the arguments."""
-    def way(net: Net) -> Net:
-        half = net if in_place else copy.deepcopy(net)
-        layers = [layer for layer in half.modules() if isinstance(layer, kind)]
-        with torch.no_grad():
-            for layer in layers[which]:
-                layer.weight *= factor
-        return half
-    return way
+def with_powers(of_lr=2, of_l2=-2) -> object:
+    """Twins with another power of the factor."""
+    return lambda factor, lr, l2: (lr * factor**of_lr, l2 * factor**of_l2)
 
 
-def halve_all(net: Net) -> Net:
-    half = copy.deepcopy(net)
-    with torch.no_grad():
-        for parameter in half.parameters():
-            parameter /= 2
-    return half
-
-
-HALVE_WRONG = {
-    "All parameters are halved. Gains and biases of norms, and the last convolution, stay as they "
-    "were.": halve_all,
-    "The last convolution is halved, too. No norm follows it, so its scale counts.":
-        wrong_halve(slice(None)),
-    "Only the last convolution is halved: all others are asked for.": wrong_halve(slice(-1, None)),
-    "Only the first convolution is halved: all but the last are asked for.": wrong_halve(slice(1)),
-    "The first convolution is left out, and the last is halved. It is the other way round: all but "
-    "the last are asked for.": wrong_halve(slice(1, None)),
-    "The first convolution is left out. Its output reaches a norm, too.":
-        wrong_halve(slice(1, -1)),
-    "The last two convolutions are left out: only the last has no norm behind it.":
-        wrong_halve(slice(-2)),
-    "The gains of the norms are halved, and no weights of convolutions.":
-        wrong_halve(slice(None), kind=nn.GroupNorm),
-    "The gains of the norms are halved, too. Convolutions alone are asked for.":
-        wrong_halve(kind=nn.Conv2d | nn.GroupNorm),
-    "The weights are doubled.": wrong_halve(factor=2.0),
-    "The weights are divided by four.": wrong_halve(factor=0.25),
-    "The weights are halved, but their signs are turned around.": wrong_halve(factor=-0.5),
-    "The network that was handed over is changed. Work on a copy (`copy.deepcopy`).":
-        wrong_halve(in_place=True),
-    "Nothing is halved.": wrong_halve(factor=1.0),
+TWIN_WRONG = {
+    "Rate: as it was, it makes steps that are too long or too short. The gradient is 1 / factor of "
+    "the first one's, and the step has to be factor times as long.": with_powers(of_lr=0),
+    "Rate: factor times makes steps as long as those of the first. But they have to be factor "
+    "times as long, as the weights are.": with_powers(of_lr=1),
+    "Rate: upside down. Where the weights are larger the gradient is smaller, and the step has to "
+    "be larger: the rate grows.": with_powers(of_lr=-2),
+    "Rate: upside down, and the square is missing: the gradient is 1 / factor, and the step has to "
+    "be factor times as long.": with_powers(of_lr=-1),
+    "L2: as it was, it takes another share of the weights, because the rate is another. The share "
+    "of a step is lr * l2.": with_powers(of_l2=0),
+    "L2: the share that a step takes, lr * l2, has to stay. The rate has the square of factor, so "
+    "l2 is divided by the square.": with_powers(of_l2=-1),
+    "L2: upside down. The share that a step takes is lr * l2, and it has to stay.":
+        with_powers(of_l2=2),
+    "L2: the share that a step takes, lr * l2, has to stay: if one grows, the other shrinks.":
+        with_powers(of_l2=1),
+    "The factor need not be a half: what changes goes with its square.":
+        lambda factor, lr, l2: (lr / 4, 4 * l2),
+    "With both as they were the networks are no twins: steps turn shorter weights further.":
+        with_powers(0, 0),
+    "Both are upside down: the larger weights need the larger rate, and the smaller l2.":
+        with_powers(-2, 2),
+    "The two are in the wrong order: first the learning rate, then l2.":
+        lambda *case: twin_rates(*case)[::-1],
 }
 
 
@@ -148,7 +125,8 @@ def wrong_step(coupled=None, size="right", corrected=True, rate=True, after=Fals
         step = g
         if optimizer == "adam" and adam:
             by = {"right": g.abs() + 1e-8, "no epsilon": g.abs(), "signed": g + 1e-8,
-                  "epsilon inside": (g**2 + 1e-8).sqrt()}[size]
+                  "epsilon inside": (g**2 + 1e-8).sqrt(),
+                  "length": g.norm() + 1e-8, "of the loss": gradient.abs() + 1e-8}[size]
             step = g / by if corrected else 0.1 * g / (0.001**0.5 * g.abs() + 1e-8)
         share = (lr if rate else 1.0) * decay if decoupled else 0.0
         if after:
@@ -178,9 +156,21 @@ STEP_WRONG = {
     "Decoupled decay is there with L2, too. It is one or the other.":
         lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
             w, gradient, lr, decay, optimizer, decoupled) - (not decoupled) * lr * decay * w,
+    "Adam divides each gradient by its own size, and not by the length of all of them.":
+        wrong_step(size="length"),
     "Adam divides by the size of the gradient: its absolute value.": wrong_step(size="signed"),
     "This is the change of the weights. Asked for are the new weights.":
         lambda w, *others: first_step(w, *others) - w,
+    "Adam divides by the size of what is in the gradient, and with L2 that is more than the "
+    "gradient of the loss.": wrong_step(size="of the loss"),
+    "L2 adds decay * w to the gradient, with a plus: the step goes against it, towards zero.":
+        wrong_step(times=-1.0),
+    "The learning rate is missing: the step is lr times the gradient, or what Adam makes of it.":
+        lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
+            w, gradient, 1.0, lr * decay if decoupled else decay, optimizer, decoupled),
+    "Adam is everywhere. Where `optimizer` is \"descent\", the step is lr * gradient.":
+        lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
+            w, gradient, lr, decay, "adam", decoupled),
     "The gradient of decay / 2 * w ** 2 is decay * w, without a 2.": wrong_step(times=2.0),
     "The gradient of decay / 2 * w ** 2 is decay * w: the halves cancel.": wrong_step(times=0.5),
 }
@@ -191,13 +181,15 @@ EXERCISES = {
         ["How many elements has one image in front of a norm?",
          "Each element has a gain and a bias."],
         "With the five norms of this network: 24,320. The convolutions have 7,272 weights."),
-    "halve": Exercise(
-        "03", halve, lambda: [()], HALVE_WRONG,
-        ["`[layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]` lists the "
-         "convolutions in order.",
-         "Change a copy, `copy.deepcopy(net)`, and inside of `torch.no_grad()`."],
-        "A network has many twins: same answers, other weights. A penalty tells them apart, the "
-        "loss does not.", use_halve),
+    "twin_rates": Exercise(
+        "03", twin_rates, twin_cases, TWIN_WRONG,
+        ["At weights that are factor times as long the gradient is 1 / factor as long: above, half "
+         "the weights had twice the gradient.",
+         "A step has to be factor times that of the first network: factor * lr * gradient, made of "
+         "gradient / factor.",
+         "L2 takes the share lr * l2 of each weight, and twins lose the same share."],
+        "So lr / |w|² and lr * l2 are what counts in front of a norm: how far a step turns the "
+        "weights, and which share of them it takes away."),
     "first_step": Exercise(
         "03", first_step, step_cases, STEP_WRONG,
         ["L2 changes the gradient: gradient + decay * w. Decoupled decay changes the weight: "
