@@ -101,19 +101,16 @@ def question_5():
 
 
 def question_6():
-    runs = table("l2").query("l2 >= 0.003")
+    runs = table("l2").query("l2 > 0")
     runs["length"] = np.log((runs.filter(regex="^norm_[1-5]$") ** 2).sum(axis=1)) / 2
-    power = {}
-    for factor in ("l2", "lr"):
-        for norm, some in runs.groupby("norm"):
-            low, high = some[factor].min(), some[factor].max()
-            mean = some.groupby(factor)["length"].mean()
-            power[norm, factor] = (mean[high] - mean[low]) / np.log(high / low)
-    of = {factor: sorted(power[norm, factor] for norm in ("batch", "group", "layer"))
-          for factor in ("l2", "lr")}
-    yield "the length of the weights", [f"{number:.2f}" for number in (
-        of["l2"][0], of["l2"][-1], -0.25, of["lr"][0], of["lr"][-1], 0.25,
-        power["none", "l2"], power["none", "lr"])]
+    mean = runs.groupby(["norm", "l2", "lr"])["length"].mean().reset_index("lr")
+    first, last = (mean.groupby(["norm", "l2"]).agg(end) for end in ("first", "last"))
+    power = (last["length"] - first["length"]) / np.log(last["lr"] / first["lr"])
+    normed, none = power.drop("none", level="norm").groupby("l2"), power["none"]
+    ends = zip(normed.min(), normed.max(), sorted(runs["l2"].unique()))
+    yield "the length of the weights", [
+        *(number for low, high, l2 in [*ends][1:] for number in (
+            f"{low:.2f}", f"{high:.2f}", 2, l2)), "0.25", f"{none.min():.2f}", f"{none.max():.2f}"]
     runs = table("l2_noise").query("norm == 'batch'")
     right = 100 * runs.groupby(["l2", "l2_step", "penalize", "schedule"])["test_accuracy"].mean()
     yield "with L2 on the last layer", [40, *(f"{right[way]:.1f}" for way in [
