@@ -66,9 +66,9 @@ NOTEBOOKS = [  # function, parameters as they are, and bad values by name
      {"runs": ["", "a;b", f"a, {LONG}", "a, ../a", "a, a", 5], "shown": [0, 101, 2.5],
       "columns": [0, 21], "factors": ["lr, epoch", "dataset", "lr,"]}),
     ("05 or 06", recipe.live_parameters,
-     {"dataset": "mnist", "data_dir": "", "live_images": 100, "live_epochs": 1, "seed": 2,
-      "images_dir": "images"},
-     {"live_images": [0, "many"], "live_epochs": [0], "seed": [-1], "images_dir": [3]}),
+     {"dataset": "mnist", "data_dir": "", "arch": "mnist_8k", "live_images": 100, "live_epochs": 1,
+      "seed": 2, "images_dir": "images"},
+     {"arch": ["mnist8k"], "live_images": [0, "many"], "live_epochs": [0], "seed": [-1], "images_dir": [3]}),
 ]
 CHECK = "recipe = utils.Recipe.from_notebook(globals())"  # the cell that asks, in its kernel's In
 INJECTED = [  # what papermill put in, the cells after it, the parameters by then, words

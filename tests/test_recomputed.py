@@ -110,7 +110,7 @@ def question_6():
     ends = zip(normed.min(), normed.max(), sorted(runs["l2"].unique()))
     yield "the length of the weights", [
         *(number for low, high, l2 in [*ends][1:] for number in (
-            f"{low:.2f}", f"{high:.2f}", 2, l2)), "0.25", f"{none.min():.2f}", f"{none.max():.2f}"]
+            f"{low:.2f}", f"{high:.2f}", l2)), "0.25", f"{none.min():.2f}", f"{none.max():.2f}"]
     runs = table("l2_noise").query("norm == 'batch'")
     right = 100 * runs.groupby(["l2", "l2_step", "penalize", "schedule"])["test_accuracy"].mean()
     yield "with L2 on the last layer", [40, *(f"{right[way]:.1f}" for way in [
