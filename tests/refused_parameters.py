@@ -68,7 +68,8 @@ NOTEBOOKS = [  # function, parameters as they are, and bad values by name
     ("05 or 06", recipe.live_parameters,
      {"dataset": "mnist", "data_dir": "", "arch": "mnist_8k", "live_images": 100, "live_epochs": 1,
       "seed": 2, "images_dir": "images"},
-     {"arch": ["mnist8k"], "live_images": [0, "many"], "live_epochs": [0], "seed": [-1], "images_dir": [3]}),
+     {"arch": ["mnist8k"], "live_images": [0, "many"], "live_epochs": [0], "seed": [-1],
+      "images_dir": [3]}),
 ]
 CHECK = "recipe = utils.Recipe.from_notebook(globals())"  # the cell that asks, in its kernel's In
 INJECTED = [  # what papermill put in, the cells after it, the parameters by then, words
