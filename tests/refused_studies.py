@@ -147,7 +147,10 @@ LINES = {  # words after the name of a tool, and of the message
         ("--notebook 00 --runs notebooks", "--runs is", "where the course's own files lie"),
         ("--notebook 00 --runs README.md", "cannot write to --runs"),
         ("saved --runs elsewhere", "saved has parameters of its own")],
-    "collect": [(str(studies.STUDIES), "holds no notebook")],
+    "collect": [
+        (str(studies.STUDIES), "holds no notebook"),
+        (". --csv ada.ipynb", "--csv='ada.ipynb'", "*.csv", "Choose such as class.csv"),
+        (". --page no_such/a.html", "--page='no_such/a.html'", "in a folder that is there")],
     "report": [("sed000", "Did you mean 'seed000'")],
     "bench": [("--out /dev/null", "cannot write to --out")],
 }

@@ -1,4 +1,4 @@
-"""Exercises: right ways accepted, wrong ones named, no check raises; and who solved what."""
+"""Exercises: right ways accepted, wrong ones named, no check raises."""
 
 import _thread
 import math
@@ -9,20 +9,16 @@ import sys
 import threading
 import warnings
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from nbformat.v4 import new_output
-from refused import tool
 from torch import nn
 
 import exercises
 import model
 from coursepack.exercises import by_hand, changes, fair, grading, groups, scale
 from coursepack.exercises.grading import OPEN, RIGHT, WRONG, grade
-from coursepack.files import ROOT
 from exercises import EXERCISES
 
 
@@ -223,31 +219,6 @@ def test_an_interrupt_still_interrupts(request):
     with pytest.raises(KeyboardInterrupt):
         exercises.check("normalize", endless)
     assert threading.active_count() == threads
-
-
-# ------------------------------------------------------------- what students handed in
-def hand_in(path, error=False, **answers):
-    """Notebook 00 as it looks when a student has answered some exercises: what each cell prints."""
-    notebook = nbformat.read(ROOT / "notebooks" / "00_normalization_by_hand.ipynb", as_version=4)
-    for name, text in answers.items():
-        [cell] = [cell for cell in notebook.cells if f'exercises.check("{name}"' in cell.source]
-        cell.outputs = [new_output("stream", text=text)]
-    if error:
-        notebook.cells[40].outputs = [new_output("error", ename="NameError")]
-    nbformat.write(notebook, path)
-
-
-def test_table_says_who_solved_what_and_takes_no_line_that_looks_like_it(tmp_path, said, capsys):
-    hand_in(tmp_path / "ada.ipynb", normalize=said(exercises.check, "normalize", int),
-            number_of_means=said(exercises.check, "number_of_means", solve("number_of_means")))
-    hand_in(tmp_path / "bob.ipynb", error=True)
-    (tmp_path / "eve.ipynb").write_text("not a notebook", encoding="utf-8")
-    hand_in(tmp_path / "joe.ipynb", normalize="normalize: rightly so\nanother: right. Well.\n")
-    tool("collect", f"{tmp_path} --csv {tmp_path / 't.csv'}")(tmp_path)
-    assert "cell 40: NameError" in capsys.readouterr().out
-    assert (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines() == [
-        "notebook,number_of_means,normalize,BatchNorm,stopped in", "ada,yes,no,-,-",
-        "bob,-,-,-,cell 40: NameError", "eve,-,-,-,not a notebook (NotJSONError)", "joe,-,-,-,-"]
 
 
 class Liar:

@@ -10,6 +10,7 @@ For that it runs inside `in_time` alone, and what leaves there is a `Result`, in
 """
 
 import builtins
+import contextlib
 import copy
 import ctypes
 import inspect
@@ -99,17 +100,38 @@ class Result:
 
 def grade(exercise: Exercise, answer: object) -> tuple[str, str]:
     """OPEN, WRONG or RIGHT, and a sentence that says more. Leaves everything as it was."""
-    if answer is ...:
-        return OPEN, ""
-    if not callable(answer):
-        name = exercise.solution.__name__
-        return WRONG, (f"{CLEAR[0]}{a_or_an(answer)}; {exercise.needs} is asked for, by its "
-                       f'name alone: `exercises.check("{name}", {name})`.')
     try:
-        results = in_time(lambda: [attempt(exercise, answer, case) for case in exercise.cases()])
+        results = results_in_time(exercise, answer)
         return in_time(lambda: verdict(exercise, results))
     except Failed as failed:
         return WRONG, str(failed)
+
+
+def results_in_time(exercise: Exercise, answer: object) -> list[Result]:
+    """What an answer gives in all cases; one blank, if it is one. Raises Failed."""
+    if answer is ...:
+        return [plain(answer)]
+    if not callable(answer):
+        name = exercise.solution.__name__
+        raise Failed(f"{CLEAR[0]}{a_or_an(answer)}; {exercise.needs} is asked for, by its name "
+                     f'alone: `exercises.check("{name}", {name})`.')
+    return in_time(lambda: [attempt(exercise, answer, case) for case in exercise.cases()])
+
+
+@contextlib.contextmanager
+def drawn_anew(shift: int) -> Iterator[None]:
+    """Whatever cases draw, they draw from seeds that are so much higher than those on the page."""
+    kept = torch.Generator, torch.manual_seed
+
+    class Generator(torch.Generator):
+        def manual_seed(self, seed: int) -> torch.Generator:
+            return super().manual_seed(seed + shift)
+
+    torch.Generator, torch.manual_seed = Generator, lambda seed: kept[1](seed + shift)
+    try:
+        yield
+    finally:
+        torch.Generator, torch.manual_seed = kept
 
 
 def verdict(exercise: Exercise, results: Sequence[Result]) -> tuple[str, str]:
