@@ -24,14 +24,14 @@ from coursepack.show import figures, looks  # noqa: E402
 from exercises import EXERCISES  # noqa: E402
 
 MARKS = {OPEN: "blank", WRONG: "no", RIGHT: "yes"}  # from worst to best
-RIGHT_COLOUR, OTHER_COLOUR = "#009E73", "#9ecae9"
+RIGHT_COLOUR, OTHER_COLOUR = "#007a58", "#9ecae9"
 HEAD = """<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>The class</title><style>
 body {font: 20px/1.4 sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem}
 h1 {font-size: 2.2rem} h2 {font-size: 1.5rem; margin-top: 4rem} img {width: 100%}
 section {break-inside: avoid; margin: 2.5rem 0; border-top: 1px solid #ddd} code {font-size: 90%}
 .bar {display: flex; height: 2rem; line-height: 2rem; text-align: center; margin-top: 1.2rem}
 .bar b {flex: 0 0 16rem; text-align: left} .small {font-size: 80%; color: #555}
-.yes {background: #009E73; color: #fff} .no {background: #f5b183} .blank {background: #e4e4e4}
+.yes {background: #007a58; color: #fff} .no {background: #f5b183} .blank {background: #e4e4e4}
 </style>"""
 
 
@@ -129,6 +129,7 @@ def show_question(question: Question, rows: Sequence[Row]) -> str:
     if not drawn:
         return ""
     figure, axes = figures.axes_grid(len(drawn), min(3, len(drawn)), 11 / min(3, len(drawn)), 3.4)
+    figure.get_layout_engine().set(w_pad=0.15)  # their numbers do not touch
     said = [draw(ax, slot, values, right_value(rows, slot))
             for ax, (slot, values) in zip(axes, drawn.items())]
     picture = io.BytesIO()
