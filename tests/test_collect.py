@@ -115,7 +115,7 @@ BROKEN = {  # name of the file: what is in it, and how its three exercises are g
 @pytest.fixture
 def handed(tmp_path, monkeypatch):
     """Twelve who do as they are asked, one of any other kind, a pipe; and all that is solved."""
-    made = {f"ada{i:02}.ipynb": hand_in((SOLVED, WRONG, {})[i % 3], guesses(i)) for i in range(12)}
+    made = {f"ada_{i:02}.ipynb": hand_in((SOLVED, WRONG, {})[i % 3], guesses(i)) for i in range(12)}
     made |= {name: make() for name, (make, _) in BROKEN.items()}
     made |= {f"all/{path.name}": hand_in(SOLVED, path=path) for path in GOLDEN}
     (tmp_path / "all").mkdir()
@@ -137,7 +137,7 @@ def test_a_class_is_graded_and_drawn(handed, capsys):
     assert len(rows) == 20 + len(GOLDEN)
     found = {name: [row[exercise] for exercise in NAMES] for name, row in rows.items()}
     for i in range(12):
-        assert found[f"ada{i:02}"] == [["yes"] * 3, ["yes", f"no: {SAID}", "yes"],
+        assert found[f"ada_{i:02}"] == [["yes"] * 3, ["yes", f"no: {SAID}", "yes"],
                                        ["blank"] * 3][i % 3]
     for (_, graded), name in zip(BROKEN.values(), [
             "forged", "lost", "'=1+1", "text", MARK * 2, "does", "asks"]):
@@ -145,13 +145,13 @@ def test_a_class_is_graded_and_drawn(handed, capsys):
     solved = [row[name] for row in rows.values() for name in EXERCISES if "all/" in row["notebook"]]
     assert sorted(filter(None, solved)) == ["yes"] * len(EXERCISES)
     first, last = ASKED[0].label(), ASKED[-1].label()
-    assert [rows["ada01"][name] for name in (first, f"{first}, measured")] == ["20", "10"]
+    assert [rows["ada_01"][name] for name in (first, f"{first}, measured")] == ["20", "10"]
     assert rows["forged"][first] == f"'={MARK}[31m"
     assert rows["'=1+1"]["note"].startswith("'=Error in cell ")
     assert rows["pipe"]["note"] == "not a notebook (no file)"
     assert "\x1b" not in capsys.readouterr().out
     page = (handed / "t.html").read_text(encoding="utf-8")
-    assert "ada" not in page
+    assert "ada_" not in page
     for slot, near in zip(ASKED[:-1], [8] + [9] * len(ASKED)):
         assert f"{slot.label()}: it is {RIGHT[slot]:g}{slot.unit}; {near} of 17 predict" in page
     assert f"{last}: it is batch; 9 of 17 predicted that." in page
