@@ -13,6 +13,7 @@ what is in this process's own memory.
 import contextlib
 import ctypes
 import importlib
+import inspect
 import json
 import os
 import signal
@@ -73,6 +74,15 @@ def load(statements: list[str], value: str) -> object:
     return eval(value, scope)
 
 
+def shell(solution: object) -> object:
+    """What is called like a solution, takes the same, and gives nothing."""
+    def empty() -> None:
+        pass
+
+    empty.__name__, empty.__signature__ = solution.__name__, inspect.signature(solution)
+    return empty
+
+
 def main() -> None:
     job = json.load(sys.stdin)
     sys.path[:0] = job["path"]
@@ -85,7 +95,7 @@ def main() -> None:
     for exercise in exercises.values():  # an answer is to find no solution, neither here ...
         room = vars(rooms[exercise.solution.__module__])
         room["EXERCISES"] = room[exercise.solution.__name__] = None
-    exercises = {name: replace(exercise, solution=None, wrong={})
+    exercises = {name: replace(exercise, solution=shell(exercise.solution), wrong={})
                  for name, exercise in exercises.items()}
     for name in [name for name in sys.modules if name.startswith("coursepack")]:
         del sys.modules[name]

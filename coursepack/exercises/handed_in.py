@@ -286,7 +286,8 @@ def outcome(path: Path) -> dict:
 def encode(value: object) -> dict:
     """What JSON does not know of a Result, as json.dumps(default=encode) asks for it."""
     if isinstance(value, Result):
-        return {"name": value.name, "kind": type(value.value).__name__, "value": value.value}
+        return {"name": value.name, "kind": type(value.value).__name__, "value": value.value,
+                "changed": value.changed}
     if isinstance(value, Tensor):  # one that is refused by its shape is expanded: nothing is in it
         return {"shape": value.shape, "flat": value.tolist() if value.ndim == 0 else
                 value.flatten().tolist() if 0 not in value.stride() else []}
@@ -298,10 +299,10 @@ def decode(found: dict) -> object:
     if found.keys() == {"shape", "flat"}:
         flat = torch.tensor(found["flat"] or 0.0, dtype=torch.float64)
         return flat.reshape(found["shape"]) if found["flat"] else flat.expand(found["shape"])
-    if found.keys() != {"name", "kind", "value"}:
+    if found.keys() != {"name", "kind", "value", "changed"}:
         return found
     value = {"ellipsis": lambda _: ..., "tuple": tuple}.get(found["kind"], lambda value: value)
-    return Result(word(found["name"]), value(found["value"]))
+    return Result(word(found["name"]), value(found["value"]), word(found["changed"]))
 
 
 # ----------------------------------------------------------------------------- predictions
