@@ -73,6 +73,7 @@
 
   const minus = (text) => text.replace("-", "−");
   const long = (x) => minus(String(Number(x.toFixed(4)))); // for sentences
+  const fine = (x) => (x < 0.01 ? x.toFixed(8).replace(/\.?0+$/, "") : long(x)); // epsilon, or beside it
   const short = (x) => (Math.abs(x) < 99.95 ? x.toFixed(1) : x.toPrecision(1)); // for a cell
   const capital = (text) => text[0].toUpperCase() + text.slice(1);
   const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
@@ -133,12 +134,13 @@
     controls() {
       const shape = (name) => (value) => { this[name] = Number(value); this.newNumbers(); };
       this.groupChoice = choice("groups", same([1, 2, 4]), 2, (value) => {
-        this.groups = Number(value); this.compute(); this.draw(); });
+        this.change(() => { this.groups = +value; }, `With ${plural(+value, "group")}`);
+        this.draw(); });
       this.epsilon = make("input", { type: "range", min: -8, max: 0, step: 1, value: -5 });
       this.epsilonText = make("output", {}, "0.00001");
       this.epsilon.addEventListener("input", () => {
         this.eps = Number(`1e${this.epsilon.value}`);
-        this.change(() => {}, `With epsilon ${this.epsText()}`);
+        this.change(() => {}, `With epsilon ${fine(this.eps)}`);
       });
       this.mode = choice("batch norm's mode", [["training", "training"], ["evaluation", "evaluation"]],
         "training", (value) => {
@@ -181,6 +183,7 @@
       this.formula = make("p", { class: "formula" });
       this.value = make("input", { type: "number", step: "any" });
       this.value.addEventListener("change", () => this.set(this.value.valueAsNumber));
+      this.value.addEventListener("blur", () => this.tell()); // a text that is no number goes
       this.contrast = choice("contrast of its image", CONTRASTS, 1, (value) => this.flatten(value));
       this.effect = make("p", { class: "effect", "aria-live": "polite" });
       return [make("div", { class: "controls" },
@@ -205,6 +208,7 @@
       this.seen = 0;
       this.running = { mean: Array(this.C).fill(0), variance: Array(this.C).fill(1) };
       this.chosen = 0;
+      this.pointed = null; // that number may be gone
       this.changed = [];
       const divisors = [1, 2, 3, 4, 6, 8].filter((g) => this.C % g === 0);
       if (!divisors.includes(this.groups)) this.groups = divisors[Math.min(1, divisors.length - 1)];
@@ -216,11 +220,8 @@
 
     set(x) {
       if (!Number.isFinite(x)) return this.tell();
-      const { n } = this.place(this.chosen);
-      this.change(() => {
-        if (this.contrasts[n] !== 1) { this.base = this.values.slice(); this.contrasts[n] = 1; }
-        this.values[this.chosen] = this.base[this.chosen] = x;
-      }, `With x = ${long(x)} there`);
+      this.change(() => { this.values[this.chosen] = this.base[this.chosen] = x; },
+        `With x = ${long(x)} there`);
     }
 
     flatten(contrast) { // the chosen image's numbers, nearer to their mean
@@ -229,8 +230,9 @@
       const image = this.base.slice(n * size, (n + 1) * size);
       const mean = image.reduce((sum, x) => sum + x, 0) / size;
       this.change(() => {
-        this.contrasts[n] = Number(contrast);
-        image.forEach((x, k) => { this.values[n * size + k] = mean + contrast * (x - mean); });
+        this.contrasts[n] = Number(contrast); // 1 gives x back to the last digit
+        image.forEach((x, k) => {
+          this.values[n * size + k] = (1 - contrast) * mean + contrast * x; });
       }, `With this contrast of image ${n}`);
     }
 
@@ -276,8 +278,6 @@
       const { n, c, h, w } = this.place(i);
       return `image ${n}, channel ${c}, row ${h}, column ${w}`;
     }
-
-    epsText() { return this.eps.toFixed(8).replace(/0+$/, "").replace(/\.$/, ""); }
 
     /* Which elements are lit with element i: those that use the same mean. */
     lit(i) {
@@ -333,7 +333,9 @@
             parts.push(row);
           }
         }
+        const inside = svg.contains(document.activeElement);
         svg.replaceChildren(...parts);
+        if (inside) cells[this.chosen].focus(); // whoever was in the grid stays there
       }
       this.shown = [];
       this.fill();
@@ -378,7 +380,7 @@
       const { n } = this.place(this.chosen);
       if (document.activeElement !== this.value) this.value.value = +this.values[this.chosen].toFixed(6);
       this.contrast.select.value = this.contrasts[n];
-      this.epsilonText.textContent = this.epsText();
+      this.epsilonText.textContent = fine(this.eps);
       this.groupChoice.element.hidden = this.norm !== "group";
       const batch = this.norm === "batch";
       this.mode.element.parentElement.hidden = !batch;
@@ -401,9 +403,11 @@
       const of = { batch: `channel ${c} of all images`, layer: `image ${n}`, rms: `image ${n}`,
         group: `${channels} of image ${n}`, instance: `channel ${c} of image ${n}` }[this.norm];
       const what = this.norm === "rms" ? "mean of squares" : "mean";
+      const accepted = this.norm === "layer" || (this.norm === "group" && this.N > 1);
       const alone = lit > 1 ? "" :
-        this.norm === "rms" ? " It is alone: only its sign is left." :
-          " It is alone: less its own mean it is 0 (PyTorch refuses to train on that).";
+        this.norm === "rms" ? " It is alone: hardly more than its sign is left." :
+          ` It is alone: less its own mean it is 0${accepted ? "." :
+            " (PyTorch refuses to train on that)."}`;
       return `${where} shares its ${what} with ${plural(lit - 1, "other number")}: ${of}.${alone}`;
     }
 
@@ -413,7 +417,7 @@
       const k = this.now.index[i];
       const [mean, variance] = [this.now.mean[k], this.now.variance[k]];
       const y = long(this.now.result[i]);
-      const root = `√(${long(variance)} + ${this.epsText()})`;
+      const root = `√(${fine(variance)} + ${fine(this.eps)})`;
       if (this.norm === "rms") return `y = x / √(mean of x² + ε) = ${x} / ${root} = ${y}`;
       const less = mean < 0 ? `(${long(mean)})` : long(mean);
       return `y = (x − mean) / √(variance + ε) = (${x} − ${less}) / ${root} = ${y}`;
@@ -448,6 +452,7 @@
         const i = ((Math.floor(row / S) * C + Math.floor(column / S)) * S + row % S) * S + column % S;
         this.pointed = null;
         this.cells[name][i].focus();
+        this.tell(); // at the edge the focus stays, and says nothing
       } else if (more) {
         this.set(this.values[this.chosen] + more);
       } else if (event.key === "Enter") {
