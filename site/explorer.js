@@ -467,7 +467,6 @@
     for (const root of document.querySelectorAll(".norm-explorer")) root.explorer = new Explorer(root);
     performance.mark("explorer"); // it answers from now on
   }
-  window.normExplorer = { normalize, observe };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();

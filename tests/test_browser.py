@@ -1,14 +1,17 @@
 """The built website in a real browser: the explorer, by mouse and keyboard, and how pages look."""
 
-import itertools
+import json
 import os
+import re
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 import website
-from torch import nn
+
+from model import mean_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 if not (os.environ.get("SITE") and CHROMIUM):
@@ -50,40 +53,206 @@ def open_page(browser):
     assert [url for url in asked if not url.startswith(("data:", "file:", "blob:"))] == []
 
 
-# ---------------------------------------------------------------------- the explorer's arithmetic
+# ------------------------------------------------------------------------- the explorer, at random
+EXPLORER = "document.querySelector('.norm-explorer').explorer"
+# Act at random on whatever is there to act on; keep all that is shown after each action.
+WALK = """async ([seed, count]) => {
+  await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));  // after a resize
+  const root = document.querySelector(".norm-explorer");
+  const all = (query) => [...root.querySelectorAll(query)];
+  const pick = (list, power = 1) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return list[Math.floor((seed / 2 ** 32) ** power * list.length)];
+  };
+  const name = (thing) => typeof thing === "string" ? thing
+    : (thing.labels[0] || thing).textContent.trim();
+  const often = { pointerleave: 2, click: 10, keydown: 10, "contrast of its image": 12, images: 1,
+    channels: 1, "rows, columns": 1, "new numbers": 1 };  // 4 of all others
+  const act = () => {
+    const controls = all("select, input, button").filter((control) =>
+      !control.disabled && !control.closest("[hidden]"));
+    const what = pick(["pointermove", "pointerleave", "click", "keydown", ...controls].flatMap(
+      (thing) => Array(often[name(thing)] ?? 4).fill(thing)));
+    if (typeof what === "string") {
+      const cell = pick(all(what === "keydown" ? "[tabindex='0']" : "[data-i]"));
+      const key = pick(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown",
+        "Home", "End", "+", "-", "Enter"]);
+      if (what === "keydown") cell.focus();
+      (what === "pointerleave" ? cell.closest(".panel") : cell).dispatchEvent(
+        new (what === "keydown" ? KeyboardEvent : PointerEvent)(what, { key, bubbles: true }));
+      return [what === "keydown" ? key : what, Number(cell.dataset.i)];
+    }
+    if (what.type === "number") what.focus();
+    else document.activeElement.blur();
+    if (what.type === "button") { what.click(); return [name(what), ""]; }
+    const value = what.options ? pick([...what.options], often[name(what)] === 1 ? 3 : 1).value
+      : String(pick(what.type === "range" ? [-8, -5, -3, -1, 0] : ["", -20, 0.001, 2.5, 7, 100]));
+    what.value = value;
+    what.dispatchEvent(new Event(what.type === "range" ? "input" : "change"));
+    return [name(what), value];
+  };
+  const numbers = (texts) => texts.map((text) => Number(text.replace("−", "-")));
+  const places = (query) => all(query).map((cell) => Number(cell.dataset.i)).sort((a, b) => a - b);
+  const states = [], errors = [];
+  addEventListener("error", (event) => errors.push(event.message));
+  while (states.length < count && !errors.length) {
+    const did = act(), cells = all("[data-i]");
+    const labels = cells.map((cell) => cell.getAttribute("aria-label").split(": ")[1]);
+    const written = cells.map((cell, i) => cell.textContent || labels[i]);
+    states.push(JSON.stringify({ did, errors, labels: numbers(labels), cells: numbers(written),
+      x: root.explorer.values, y: [...root.explorer.now.result],
+      places: [".lit", ".here", "[tabindex='0']"].map((which) =>
+        [places(`.input ${which}`), places(`.result ${which}`)]),
+      marked: places(".result .changed"), typing: document.activeElement.type === "number",
+      fields: all("select, input").map((field) => field.value || "nan"),
+      texts: ["output", ".says", ".formula", ".memory", ".effect"].map((part) =>
+        all(part)[0].textContent),
+    }));
+  }
+  return [seed, `[${states}]`];
+}"""
 BY_TORCH = {
     "batch": lambda x, groups, eps: F.batch_norm(x, None, None, training=True, eps=eps),
     "layer": lambda x, groups, eps: F.layer_norm(x, x.shape[1:], eps=eps),
     "group": lambda x, groups, eps: F.group_norm(x, groups, eps=eps),
     "instance": lambda x, groups, eps: F.instance_norm(x, eps=eps),
     "rms": lambda x, groups, eps: F.rms_norm(x, x.shape[1:], eps=eps),
-    "none": lambda x, groups, eps: x,
+    "none": lambda x, groups, eps: x.clone(),
 }
 
 
-def close(result, expected):
-    result = torch.tensor(result, dtype=torch.float64).view(expected.shape)
-    torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6)
+def near(shown, expected, digits=1e-6):
+    shown, expected = np.asarray(shown, float), np.asarray(expected, float)
+    return shown.shape == expected.shape and bool(
+        (abs(shown - expected) <= digits + 1e-6 * abs(expected)).all())
 
 
-def test_explorer_gives_the_numbers_of_torch(open_page):
-    torch.manual_seed(0)
-    page = open_page()
-    for norm, (groups, *shape), scale, offset, eps in itertools.product(
-            BY_TORCH, [(1, 1, 1, 2, 2), (2, 3, 2, 3, 1), (3, 2, 6, 2, 1), (4, 9, 8, 4, 4)],
-            (1e-3, 1.0, 100.0), (-20.0, 0.0), (1e-8, 1e-5, 0.1)):
-        x = torch.randn(shape, dtype=torch.float64) * scale + offset
-        batch = {"values": x.flatten().tolist(), "shape": shape, "norm": norm, "groups": groups,
-                 "eps": eps}
-        close(page.evaluate("batch => [...normExplorer.normalize(batch).result]", batch),
-              BY_TORCH[norm](x, groups, eps))
+def numbers(text):
+    return [float(number.replace("−", "-")) for number in re.findall(r"−?\d+(?:\.\d+)?", text)]
+
+
+class Twin:
+    """What the explorer has to hold and to show after the same actions, kept with PyTorch."""
+
+    def __init__(self, x):
+        self.fields = {"norm": "batch", "groups": "2", "images": "4", "channels": "4",
+                       "rows, columns": "2", "epsilon": "-5", "batch norm's mode": "training"}
+        self.renew(x)
+
+    def renew(self, x):
+        groups, N, C, S = map(int, list(self.fields.values())[1:5])
+        self.fields["groups"] = str(min(2, C) if C % groups else groups)
+        self.x = torch.tensor(x, dtype=torch.float64).view(N, C, S, S)
+        self.base, self.contrasts = self.x.clone(), ["1"] * N
+        self.running, self.seen = (torch.zeros(C).double(), torch.ones(C).double()), 0
+        self.chosen, self.pointed, self.moved = 0, None, None
+
+    def results(self):
+        """y, and whether PyTorch refuses to train on such a batch: the explorer shows 0 then."""
+        self.norm, self.eps = self.fields["norm"], 10.0 ** int(self.fields["epsilon"])
+        self.learned = self.norm == "batch" and self.fields["batch norm's mode"] == "evaluation"
+        if self.learned:
+            return F.batch_norm(self.x, *self.running, eps=self.eps), False
+        try:
+            return BY_TORCH[self.norm](self.x, int(self.fields["groups"]), self.eps), False
+        except ValueError:
+            return torch.zeros_like(self.x), True
+
+    def act(self, what, value, shown):
+        """shown: the numbers that are there now, for when they are new."""
+        (N, C, S, S), i, before = self.x.shape, self.chosen, self.results()[0]
+        n, x = i // (C * S * S), self.x.flatten()[i].item()
+        steps = {"ArrowLeft": (0, -1), "ArrowRight": (0, 1), "ArrowUp": (-1, 0),
+                 "ArrowDown": (1, 0), "PageUp": (-S, 0), "PageDown": (S, 0),
+                 "Home": (0, -C * S), "End": (0, C * S)}
+        becomes = {"one less": x - 1, "-": x - 1, "one more": x + 1, "+": x + 1, "change x": value}
+        times = {"train on this batch": 1, "50 times": 50}
+        if what in self.fields:
+            self.fields[what] = value
+        if what in ("pointermove", "pointerleave"):
+            self.pointed = value if what == "pointermove" else None
+        elif what == "click":
+            self.chosen = value
+        elif what in steps:
+            grid = np.arange(N * C * S * S).reshape(N, C, S, S).swapaxes(1, 2).reshape(N * S, C * S)
+            place = np.argwhere(grid == i)[0] + steps[what]
+            self.chosen = int(grid[tuple(np.clip(place, 0, (N * S - 1, C * S - 1)))])
+            self.pointed = None
+        elif what in ("images", "channels", "rows, columns", "new numbers"):
+            self.renew(shown)
+        elif what != "Enter" and (what, value) != ("change x", ""):
+            if what in becomes:
+                self.x.view(-1)[i] = self.base.view(-1)[i] = float(becomes[what])
+            elif what == "contrast of its image":
+                self.contrasts[n] = value
+                self.x[n] = torch.lerp(self.base[n].mean(), self.base[n], float(value))
+            elif what in times:
+                self.seen += times[what]
+                F.batch_norm(self.x, *self.running, training=True, momentum=1 - 0.9 ** times[what])
+            self.moved = (self.results()[0] - before).abs().flatten().numpy()
+
+    def wrong(self, state):
+        """The parts of what is shown that are not as they have to be."""
+        i = self.chosen if self.pointed is None else self.pointed
+        n, c, h, w = map(int, np.unravel_index(i, self.x.shape))
+        y, refused = self.results()
+        rows = torch.cat([self.x, y]).transpose(1, 2).flatten().numpy()  # as they lie on the page
+        x, y, size = self.x.flatten(), y.flatten(), self.x[0].numel()
+        alone = self.norm == "none" or self.learned
+        lit = [i]
+        if not alone:
+            index = mean_index(self.x.shape, self.norm, int(self.fields["groups"])).flatten()
+            lit = (index == index[i]).nonzero().flatten().tolist()
+        mean, variance = x[lit].mean(), x[lit].var(correction=0)
+        if self.learned:
+            mean, variance = self.running[0][c], self.running[1][c]
+        elif self.norm == "rms":
+            variance = x[lit].square().mean()
+        terms = [(x[i], 5e-5), (mean, 5e-5), (variance, 5e-9 if variance < 0.01 else 5e-5),
+                 (self.eps, 0), (y[i], 5e-5)]  # a number, and half of the last digit shown of it
+        terms = {"none": terms[:1], "rms": terms[:1] + terms[2:]}.get(self.norm, terms)
+        epsilon, says, formula, memory, effect = state["texts"]
+        *settings, typed, contrast = state["fields"]
+        marked = np.isin(np.arange(len(y)), state["marked"])
+        as_it_is = np.repeat(np.array(self.contrasts) == "1", size)
+        return state["errors"] + [part for part, right in {
+            "x": near(state["x"], x) and (state["x"] == x.numpy())[as_it_is].all(),
+            "y": near(state["y"], y),
+            "labels": near(state["labels"], rows, 5e-5),
+            "cells": near(state["cells"], rows, 0.05 + (abs(rows) > 99) * abs(rows) / 2),
+            "places": state["places"] == [[lit] * 2, [[i]] * 2, [[self.chosen]] * 2],
+            "sentence": says.startswith(f"Image {n}, channel {c}, row {h}, column {w}")
+            and (f" with {len(lit) - 1} other number" in says) != alone
+            and ("PyTorch refuses" in says) == refused,
+            "formula": near(numbers(formula), *zip(*terms)),
+            "memory": near(numbers(memory), [self.seen, *torch.cat(self.running)], 0.005),
+            "settings": settings == list(self.fields.values()) and near(epsilon, self.eps, 0)
+            and contrast == self.contrasts[self.chosen // size],
+            "typed": state["typing"] or near(typed, x[self.chosen]),
+            "changed": not (effect or marked.any()) if self.moved is None else
+            ((self.moved > 1e-9) == marked)[abs(self.moved - 1e-9) > 1e-10].all()
+            and numbers(effect)[-4:] == [
+                marked.sum(), len(y), marked.reshape(-1, size).any(axis=1).sum(), len(self.x)],
+        }.items() if not right]
+
+
+def test_explorer_on_a_random_walk_shows_what_torch_computes(open_page):
+    """10,000 actions, and after each all numbers, marks and fields."""
+    page, seed, done = open_page(), 2, []
+    twin = Twin(page.evaluate(f"{EXPLORER}.values"))
+    for width in 5 * (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        seed, states = page.evaluate(WALK, [seed, 1000])
+        for state in json.loads(states):
+            done.append(state["did"])
+            twin.act(*state["did"], state["x"])
+            wrong = twin.wrong(state)
+            assert not wrong, f"{wrong} after {len(done)}: {done[-8:]} {state['texts']}"
+            twin.x = twin.x.new_tensor(state["x"]).view_as(twin.x)  # rounding apart, the same
+    assert len(done) == 10_000
 
 
 # ---------------------------------------------------------------------------- the explorer in use
-VALUES = "document.querySelector('.norm-explorer').explorer.values"
-RESULT = "[...document.querySelector('.norm-explorer').explorer.now.result]"
-
-
 def choose(page, label, value):
     page.get_by_label(label, exact=True).select_option(value)
 
@@ -92,56 +261,52 @@ def says(page, part=".says"):
     return page.locator(part).inner_text()
 
 
-def test_all_that_share_a_mean_light_up_and_change(open_page):
+def test_the_explorer_gives_the_answers_of_the_front_page(open_page):
     page = open_page()
-    formula = "(4 − 4.8125) / √(8.4023 + 0.00001) = −0.2803"  # as in the notebook
-    assert formula in says(page, ".formula")
-    for norm, lit, images in [("batch", 16, 4), ("group", 8, 1), ("layer", 16, 1),
-                              ("instance", 4, 1), ("rms", 16, 1), ("none", 1, 1)]:
+
+    def results():
+        return np.array(page.evaluate(f"[...{EXPLORER}.now.result]"))
+
+    assert "(4 − 4.8125) / √(8.4023 + 0.00001) = −0.2803" in says(page, ".formula")  # notebook 00
+    page.locator(".input [data-i='20']").hover()
+    assert page.locator(".input .lit").count() == page.locator(".result .lit").count() == 16
+    assert says(page).startswith("Image 1, channel 1, row 0, column 0 ")
+    for norm, images in [("batch", 4), ("layer", 1)]:
         choose(page, "norm", norm)
-        page.locator(".input [data-i='20']").hover()
-        for panel in (".input", ".result"):
-            assert page.locator(f"{panel} .lit").count() == lit, norm
-        assert "image 1, channel 1" in says(page).lower()
         page.get_by_role("button", name="one more").click()
-        assert says(page).startswith("Image 0, channel 0, row 0, column 0")
-        if norm != "rms":  # there 0 stays 0
-            assert f"{lit} of 64 results changed, in {images} of 4 images" in says(page, ".effect")
-            assert page.locator(".result .changed").count() == lit
-
-
-def test_evaluation_learns_what_training_sees_and_epsilon_keeps_a_flat_image_flat(open_page):
-    page = open_page()
-    choose(page, "batch norm's mode", "evaluation")
-    assert "running mean" in says(page)
-    x = torch.tensor(page.evaluate(VALUES)).double().view(4, 4, 2, 2)
-    layer = nn.BatchNorm2d(4, affine=False).double()
-    for button, times in [("train on this batch", 1), ("50 times", 50)]:
-        page.get_by_role("button", name=button).click()
-        for _ in range(times):
-            layer.train()(x)
-        close(page.evaluate(RESULT), layer.eval()(x))
-    assert "seen: 51 batches" in says(page, ".memory")
+        assert f"16 of 64 results changed, in {images} of 4 images" in says(page, ".effect")
+    for groups, norm in [("1", "layer"), ("4", "instance")]:
+        choose(page, "norm", "group")
+        choose(page, "groups", groups)
+        as_groups = results()
+        choose(page, "norm", norm)
+        assert (results() == as_groups).all()
+    page.reload()
     choose(page, "norm", "layer")
-    for contrast, epsilon, least, most in [  # a small contrast is restored, unless epsilon is large
-            ("0.001", "-5", 0.5, 9.0), ("0.001", "-1", 1e-4, 0.1), ("0", "-1", 0.0, 0.0)]:
-        choose(page, "contrast of its image", contrast)
-        page.locator("input[type=range]").fill(epsilon)
-        assert least <= max(map(abs, page.evaluate(RESULT)[:16])) <= most
+    choose(page, "contrast of its image", "0.001")
+    for power, variance in [("-5", "0.48"), ("-8", "1.00"), ("0", "0.00")]:
+        page.locator("input[type=range]").fill(power)
+        assert f"{results()[:16].var():.2f}" == variance
+    assert "= 0.48 in place of 1" in page.locator("details").text_content()
+    choose(page, "norm", "batch")
+    training = results()
+    choose(page, "batch norm's mode", "evaluation")
+    assert abs(results() - training).max() > 1
+    page.get_by_role("button", name="50 times").click()
+    assert abs(results() - training).max() < 0.1
 
 
-def test_every_number_is_reached_and_changed_by_keyboard(open_page):
+def test_numbers_are_reached_and_changed_by_keyboard(open_page):
     page = open_page()
     current = page.locator(".input [tabindex='0']")
     current.focus()
-    for key, *place in [("ArrowRight", 0, 0, 0, 1), ("ArrowRight", 0, 1, 0, 0),
-                        ("ArrowDown", 0, 1, 1, 0), ("ArrowDown", 1, 1, 0, 0),
-                        ("PageDown", 2, 1, 0, 0), ("End", 2, 3, 0, 1), ("PageUp", 1, 3, 0, 1),
-                        ("Home", 1, 0, 0, 0), ("ArrowLeft", 1, 0, 0, 0)]:
+    for key, *place in [("ArrowRight", 0, 0, 0, 1), ("PageDown", 1, 0, 0, 1), ("Home", 1, 0, 0, 0)]:
         page.keyboard.press(key)
         name = "image {}, channel {}, row {}, column {}".format(*place)
         assert page.locator(":focus").get_attribute("aria-label").startswith(f"x of {name}: ")
         assert says(page).lower().startswith(name)
+    page.set_viewport_size({"width": 390, "height": 900})  # drawn anew, and still there
+    page.wait_for_function("document.querySelector('.input').clientWidth < 390")
     page.keyboard.press("+")
     assert current.get_attribute("aria-label").endswith(": 8")
     for typed in ("2.5", "\b", "1e999", "abc"):  # what is no number changes nothing
