@@ -70,6 +70,13 @@ def test_published_tables_are_of_their_studies_and_stay_to_the_byte(file, tmp_pa
     assert pd.read_csv(file, comment="#").shape == rows.read_table(file)[1].shape
 
 
+def test_a_live_run_takes_all_images_where_there_are_fewer_than_asked_for(few):
+    common = {"dataset": "mnist_sample", "arch": "mnist_8k", "epochs": 1, "subset_seed": 2}
+    fewer, all_of_them = (rows.try_out(few, common | {"train_size": size}, norm=["batch"])
+                          for size in (2000, 300))
+    assert fewer["loss"].equals(all_of_them["loss"])
+
+
 @pytest.fixture
 def make(tmp_path, monkeypatch):
     """make(folder, ...) is the study above, with some changes."""
