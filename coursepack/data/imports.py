@@ -133,8 +133,9 @@ def role_of(name: str, array: np.ndarray) -> str:
 def is_one_hot(array: np.ndarray) -> bool:
     """Has each row one 1 and else 0?"""
     return (array.ndim == 2 and array.shape[1] <= sources.MOST_CLASSES
-            and array.dtype.kind in "biuf" and bool(np.isin(array, (0, 1)).all())
-            and bool((array.sum(1) == 1).all()))
+            and array.dtype.kind in "biuf" and all(
+                bool(((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all())
+                for rows in (array[i:i + STEP] for i in range(0, len(array), STEP))))
 
 
 def choose(source: str, found: Found, asked: Asked) -> dict[str, tuple[str, np.ndarray]]:

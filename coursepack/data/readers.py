@@ -324,7 +324,7 @@ def read_table(file: Path, name: str, found: Found, asked: Asked) -> None:
         pixels.append(values.astype(np.uint8 if whole else np.float32))
         labels += [] if column is None else [frame[column]]
         line += len(frame)
-        check_memory(int(sum(array.nbytes for array in pixels) / share))  # of the whole, as it goes
+        need_memory(file, int(sum(array.nbytes for array in pixels) / share))  # of the whole
     found.arrays[f"{name}/images"] = np.concatenate(pixels)
     if labels:
         found.arrays[f"{name}/labels"] = pd.concat(labels).to_numpy()
