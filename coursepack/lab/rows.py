@@ -11,7 +11,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -63,8 +63,8 @@ def try_out(data: Dataset, common: dict[str, object], measure: Sequence[str] = (
     rows, most = [], len(data.train_labels)
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values))
-        recipe = Recipe(**common | point)
-        recipe = replace(recipe, train_size=min(recipe.train_size, most))
+        asked = common | point
+        recipe = Recipe(**asked | {"train_size": min(asked.get("train_size", 0), most)})
         rows.append(point | {"seed": recipe.seed} | run_once(recipe, data, measure))
         print(describe_row(rows[-1], list(grid)))
     return pd.DataFrame(rows)

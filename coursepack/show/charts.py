@@ -1,4 +1,4 @@
-"""Pictures of the tables of studies: a response against a factor, differences, a heat map."""
+"""Pictures of the tables of studies: a response against a factor, runs, differences, paths."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
