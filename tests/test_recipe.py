@@ -40,7 +40,7 @@ def test_what_papermill_put_in_is_taken_and_other_cells_are_left_alone(cells):
 
 BESIDE = {  # what a parameter needs to be of use: other parameters, beside its two values
     "groups": ({"norm": "group"}, 1, 2), "layer_affine": ({"norm": "layer"}, "element", "channel"),
-    "penalize": ({"l2": 0.1}, "weights", "last"), "l1_step": ({"l1": 0.1}, *L1_STEPS),
+    "penalize": ({"l2": 0.1}, "weights", "last", "hidden"), "l1_step": ({"l1": 0.1}, *L1_STEPS),
     "l2_step": ({"l2": 0.1, "momentum": 0.0, "arch": "mnist_8k"}, *L2_STEPS),
     "norm_batch": ({}, 0, 5), "init": ({}, "default", "he"),
     "conv_bias": ({"arch": "mnist_8k"}, False, True),

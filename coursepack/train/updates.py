@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from coursepack.files import check_choice
 from model import Net
 
-PENALIZE = ("weights", "all", "last")
+PENALIZE = ("weights", "all", "last", "hidden")
 L1_STEPS, L2_STEPS = ("subgradient", "proximal"), ("gradient", "learning_rate")
 
 
 def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Tensor]:
-    """What L1 and L2 act on: "weights" of the convolutions, of the "last" alone, or "all"."""
+    """What L1 and L2 act on: "all", or "weights" of convolutions (the "last", the "hidden")."""
     if check_choice("penalize", penalize, PENALIZE) == "all":
         return list(model.parameters())
     weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
-    return weights[-1:] if penalize == "last" else weights
+    return {"last": weights[-1:], "hidden": weights[:-1]}.get(penalize, weights)
 
 
 def penalty(parameters: Sequence[Tensor], l1: float, l2: float) -> Tensor:
