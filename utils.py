@@ -26,7 +26,7 @@ from coursepack.runs.records import PUBLISHED, find_runs, load_run, save_run
 from coursepack.runs.recipes import by_recipe, check_comparable, recipe_title
 
 # -- lab: what can be measured in a network; experiments of many runs; what their tables say
-from coursepack.lab.measures import batch_statistics, pooled_rank, sparsity
+from coursepack.lab.measures import batch_statistics, pooled_rank, recomputed, sparsity
 from coursepack.lab.rows import describe_table, load_records, load_table, try_out, wrap
 from coursepack.lab.effects import (
     accuracy_interval, describe_differences, dunnett, findings, games_howell, mcnemar_test,
