@@ -5,6 +5,7 @@ Whatever is kept to be read again has a digest in it: replace_file() writes, rea
 
 import difflib
 import hashlib
+import importlib
 import math
 import os
 import re
@@ -19,6 +20,19 @@ OWN = (".binder", ".ci", ".devcontainer", ".git", ".github", "coursepack", "imag
 DIGEST = re.compile(rb'(?<="digest": ")[0-9a-f]{64}(?=")')  # the last one in a file that is kept
 BLANK = "0" * 64  # what stands there while it is computed
 MOST_BYTES = 2**31  # of a kept file, unpacked: far more than any run leaves
+
+
+class Later:
+    """A module that is imported only when something in it is asked for.
+
+    All that utils.py lists would take a second to import, and a run uses little of it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(importlib.import_module(self._name), name)
 
 
 def find_folder(name: str, folder: str) -> Path:

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import pytest
 import website
@@ -22,6 +24,8 @@ def imported(text):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Later"):
+            yield node.args[0].value
 
 
 @pytest.mark.parametrize("name", [*ORDER, *EXERCISES])
@@ -44,3 +48,10 @@ def test_no_locale_decides_how_the_course_reads_a_file():
             call = ast.unparse(node) if isinstance(node, ast.Call) else ""
             if re.match(r"open\(|.*\.(read|write)_text\(|.*\btext=True", call):
                 assert re.search(r"encoding=|'utf-8'|'[rwax+]*b[+]?'", call), f"{file.name}: {call}"
+
+
+def test_utils_loads_nothing_that_a_run_of_training_does_not_use():
+    said = subprocess.run([sys.executable, "-c", "import sys, utils; print(*sys.modules)"],
+                          cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout
+    assert not {*said.split()} & {"matplotlib.pyplot", "pandas", "scipy", "seaborn",
+                                  "statsmodels", "torchvision"}

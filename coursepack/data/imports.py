@@ -5,20 +5,23 @@ from 0; bytes; channels last; one size. What was taken for what is said, and wha
 asked for: nothing is guessed.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from coursepack import files
 from coursepack.data import datasets, readers, sources
 from coursepack.data.datasets import DATASETS, Dataset
 from coursepack.data.readers import LABELS, SIDES, STEP, Asked, Found, natural, refuse, some
+
+Image, ImageOps = files.Later("PIL.Image"), files.Later("PIL.ImageOps")
+pd = files.Later("pandas")
 
 SEED = 0  # of the order of images, and of those kept for the test
 NAMES = {"classes", "names"}  # words of an array of names of classes

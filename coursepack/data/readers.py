@@ -4,6 +4,8 @@ Each leaves arrays by their names, as they are. What they mean is for coursepack
 reader runs what a file holds, writes, or takes more memory than there is.
 """
 
+from __future__ import annotations
+
 import gzip
 import importlib
 import io
@@ -18,14 +20,15 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-import pandas as pd
-import scipy.io
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from coursepack import files
 from coursepack.data import sources
 from coursepack.data.sources import DATASETS, DIGITS, check_memory
+from coursepack.files import Later
+
+pd, matlab = Later("pandas"), Later("scipy.io")
+Image, ImageOps = Later("PIL.Image"), Later("PIL.ImageOps")
 
 MOST_FILES = 1_000_000  # of a folder
 PART = 2**24  # bytes of a table at a time: no line is longer
@@ -264,7 +267,7 @@ def read_idx(file: Path, name: str, found: Found, asked: Asked) -> None:
 
 def read_mat(file: Path, name: str, found: Found, asked: Asked) -> None:
     check_memory(unpacked_size(file))
-    content = scipy.io.loadmat(file, simplify_cells=True)
+    content = matlab.loadmat(file, simplify_cells=True)
     content = {key: value for key, value in content.items() if not key.startswith("__")}
     if {*content} == {"X", "y"} and content["y"].max() == 10 and content["y"].min() > 0:  # SVHN
         content["y"] = content["y"] % 10

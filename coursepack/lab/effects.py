@@ -4,18 +4,21 @@ A run that diverged has no response: it is counted, not averaged. Where runs are
 function needs, it refuses and names them; it never guesses.
 """
 
+from __future__ import annotations
+
 import bisect
 import itertools
 import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
+from coursepack.files import Later
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe, final_values
 from coursepack.runs.records import listed
+
+pd, stats = Later("pandas"), Later("scipy.stats")
+multitest = Later("statsmodels.stats.multitest")
 
 LEVEL = 0.95
 NOTHING = 1e-9  # a difference below it is rounding
@@ -171,7 +174,7 @@ def paired_t_tests(table: pd.DataFrame, response: str, among: str, control: obje
             if not high - low > NOTHING:  # where nothing varies, a difference is one
                 low, high, p = difference, difference, float(abs(difference) < NOTHING)
             rows.append([*place, level, control, difference, low, high, p])
-    for row, p in zip(rows, multipletests([row[-1] for row in rows], method="holm")[1]):
+    for row, p in zip(rows, multitest.multipletests([row[-1] for row in rows], method="holm")[1]):
         row[-1] = p
     return differences(rows, at)
 

@@ -3,6 +3,8 @@
 A worker adds its rows to a part, a table of its own; at the end they move into that of the study.
 """
 
+from __future__ import annotations
+
 import io
 import itertools
 import json
@@ -14,7 +16,6 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from coursepack import files, threads
@@ -24,6 +25,8 @@ from coursepack.runs import recipes
 from coursepack.threads import pick_device
 from coursepack.train import checkpoints, loop
 from coursepack.train.recipe import FIELDS, PLACES, Recipe, with_defaults
+
+pd = files.Later("pandas")
 
 OF_A_RUN = ("seed", "subset_seed", "run_name", *PLACES)  # what the runs of a study differ in anyway
 FIGURES = ("loss", "penalty", "accuracy", "test_loss", "test_accuracy")  # of the last epoch

@@ -1,18 +1,21 @@
 """Pictures of the tables of studies: a response against a factor, runs, differences, paths."""
 
+from __future__ import annotations
+
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from matplotlib.colors import to_hex, to_rgb
 
+from coursepack.files import Later
 from coursepack.lab.effects import by_point, place_names
 from coursepack.runs.recipes import LEAST_SEEDS
 from coursepack.show.figures import label_ends, make_logarithmic, plain, write_below
 from coursepack.show.looks import LOOKS, Look
+
+colors, pd = Later("matplotlib.colors"), Later("pandas")
+plt = Later("matplotlib.pyplot")
 
 OTHER_LOOKS = (  # for what is not a norm
     Look("", "#222222", "-"), Look("", "#E69F00", "--"), Look("", "#56B4E9", "-."),
@@ -164,7 +167,8 @@ def draw_counts(ax: plt.Axes, points: pd.DataFrame, x: str, line: str,
     cells = np.ones((len(rows), points[x].max() + 1, 3))
     for point in points.to_dict("records"):
         k, place, good, failed = rows.index(point[line]), point[x], point["good"], point["failed"]
-        cells[k, place] -= good / point["runs"] * (1 - np.array(to_rgb(looks[rows[k]].colour)))
+        colour = np.array(colors.to_rgb(looks[rows[k]].colour))
+        cells[k, place] -= good / point["runs"] * (1 - colour)
         text = {"va": "center_baseline", "color": text_colour(cells[k, place])}
         said = good if point["runs"] == most else f"{good} of {point['runs']}"
         ax.text(place, k, "×" if failed == point["runs"] else said, ha="center",
@@ -282,8 +286,9 @@ def looks_of(table: pd.DataFrame, line: str,
             norm = runs["norm"].iloc[0] if runs["norm"].nunique() == 1 else None
         look, earlier = LOOKS.get(norm), norms.count(norm)
         if look and earlier and level != norm:
-            shade = SHADES[earlier % len(SHADES)] * np.array(to_rgb(look.colour))
-            look = Look(look.short, to_hex(shade.clip(0, 1)), OTHER_LOOKS[(earlier + 2) % 6].line)
+            shade = SHADES[earlier % len(SHADES)] * np.array(colors.to_rgb(look.colour))
+            look = Look(look.short, colors.to_hex(shade.clip(0, 1)),
+                        OTHER_LOOKS[(earlier + 2) % 6].line)
         look = look or OTHER_LOOKS[len(looks) % len(OTHER_LOOKS)]
         short = look.short if level in LOOKS else level
         looks[level] = look._replace(short=str((names or {}).get(level, short)))

@@ -1,5 +1,7 @@
 """What all pictures share, graphs by epoch, and grids of images."""
 
+from __future__ import annotations
+
 import io
 import math
 import textwrap
@@ -10,16 +12,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
 
-from coursepack.files import check_choice, replace_file
+from coursepack.files import Later, check_choice, replace_file
 from coursepack.lab.effects import interval
 from coursepack.runs.recipes import LEAST_SEEDS, by_recipe
 from coursepack.show.looks import LOOKS, Look
 from model import check_norm
+
+optimize, plt = Later("scipy.optimize"), Later("matplotlib.pyplot")
 
 
 def show(figure: plt.Figure, alt: str, save: Path | None = None) -> None:
@@ -211,7 +213,8 @@ def label_ends(ax: plt.Axes, ends: Sequence[tuple[float, float, str, str]]) -> N
     smaller = min(1, 1 / heights.sum())
     heights *= smaller
     pile = np.cumsum(heights) - heights / 2  # each name's middle, if all were piled up from below
-    above_pile = isotonic_regression([end[1] for end in ends] - pile).x.clip(0, 1 - heights.sum())
+    rising = optimize.isotonic_regression([end[1] for end in ends] - pile).x
+    above_pile = rising.clip(0, 1 - heights.sum())
     for height, (x, y, name, colour) in zip(pile + above_pile, ends):
         ax.text(1.02, height, name, color=colour, transform=ax.transAxes, va="center",
                 weight="bold", size=smaller * plt.rcParams["font.size"])

@@ -1,12 +1,15 @@
 """The looks of all pictures: a colour and a line of its own for each norm, and the theme."""
 
+from pathlib import Path
 from typing import NamedTuple
 
-import seaborn as sns
-from matplotlib import font_manager
+import matplotlib
 
 from coursepack import threads
+from coursepack.files import Later
 from coursepack.runs.recipes import norm_name
+
+font_manager, style = Later("matplotlib.font_manager"), Later("matplotlib.style")
 
 
 class Look(NamedTuple):
@@ -39,10 +42,6 @@ def set_up() -> None:
     """
     threads.set_up_torch()
     there = {*font_manager.get_font_names()}
-    sns.set_theme(style="whitegrid", rc={
-        "figure.dpi": 110, "savefig.dpi": 150, "savefig.bbox": "tight",
-        "font.family": ["sans-serif", *(font for font in FALLBACKS if font in there)],
-        "font.size": 13, "axes.labelsize": 13,
-        "axes.titlesize": 15, "axes.titlelocation": "left", "xtick.labelsize": 12,
-        "ytick.labelsize": 12, "axes.spines.top": False, "axes.spines.right": False,
-    })
+    style.use(Path(__file__).with_name("course.mplstyle"))
+    matplotlib.rcParams["font.family"] = ["sans-serif",
+                                          *(font for font in FALLBACKS if font in there)]

@@ -1,22 +1,24 @@
 """Pictures of what is computed: shared means, weights, and what a network got wrong."""
 
+from __future__ import annotations
+
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from numpy.typing import ArrayLike
 
 from coursepack.data.datasets import Dataset
+from coursepack.files import Later
 from coursepack.lab import effects
 from coursepack.runs import recipes
 from coursepack.runs.mistakes import Misclassified
 from coursepack.show import figures
 from coursepack.show.looks import LOOKS
 from model import check_norm
+
+pd, plt, sns = Later("pandas"), Later("matplotlib.pyplot"), Later("seaborn")
 
 SHOWN = (5, 6, 4, 4)  # images, channels, rows and columns that plot_means has room for
 GAP = 0.5  # between two maps, in squares
