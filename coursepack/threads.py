@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import sys
@@ -70,21 +71,24 @@ def own_torch() -> Iterator[None]:
         yield
 
 
-def fix_threads(threads: int) -> None:
-    """Use so many threads from now on. The digits of a run depend on it: rounding does.
+@functools.cache
+def free_threads() -> int:
+    """Threads of the runs of this process: as many as other processes leave cores free, or one.
 
-    So it never follows what else the machine does. But each step waits for its slowest thread, and
-    one that shares its core makes it several times slower: where that is so, a line says it.
+    Each step waits for its slowest thread, and one that shares its core makes it several times
+    slower: beside other work one thread is faster than two. The digits of a run depend on the
+    number, because rounding does; so it is recorded, kept where a run goes on, and the same for all
+    runs of a process. Where the environment variable OMP_NUM_THREADS says one, it is that.
     """
-    if threads != torch.get_num_threads():
-        torch.set_num_threads(threads)
-    cores = joblib.cpu_count()
-    idle = 1 - psutil.cpu_percent(0.1) / 100  # all, where times stand still: in some containers
-    free = min(cores, round(psutil.cpu_count() * idle))
-    if threads > max(free, 1):
-        print(f"Other processes leave {free} of {cores} cores free, and this run takes "
-              f"{threads} threads: it will be several times slower. Wait for them, or start it "
-              "with the environment variable OMP_NUM_THREADS=1.", file=sys.stderr)
+    if "OMP_NUM_THREADS" in os.environ:
+        return THREADS
+    idle = 1 - psutil.cpu_percent(0.5) / 100  # all, where times stand still: in some containers
+    free = max(1, min(THREADS, round(psutil.cpu_count() * idle)))
+    if free < THREADS:
+        print(f"Other processes leave about {free} of {THREADS} cores free, so this process trains "
+              f"with {free} thread{'s'[:free > 1]}; the last digits depend on that. To decide it, "
+              "start with the environment variable OMP_NUM_THREADS.", file=sys.stderr)
+    return free
 
 
 def free_memory(device: torch.device) -> int:

@@ -49,15 +49,22 @@ def test_container_with_two_cores_of_64_takes_two(monkeypatch):
     assert threads.default_threads() == 64
 
 
-def test_threads_do_not_follow_other_processes_but_a_line_says_that_it_will_be_slow(
-        monkeypatch, capsys):
-    for name, value in [("cpu_percent", 50.0), ("cpu_count", 2)]:
-        monkeypatch.setattr(f"coursepack.threads.psutil.{name}", lambda *_, value=value: value)
-    with mock.patch.object(torch, "set_num_threads") as asked:
-        threads.fix_threads(5)
-    said = capsys.readouterr()
-    assert (asked.mock_calls, said.out, "OMP_NUM_THREADS=1" in said.err) == (
-        [mock.call(5)], "", True)  # stdout is compared
+@pytest.mark.parametrize(("busy", "chosen", "expected"), [
+    (0.0, None, 4), (10.0, None, 4), (40.0, None, 2), (100.0, None, 1), (100.0, "4", 4)])
+def test_a_run_takes_the_cores_that_are_free_says_so_where_fewer_and_keeps_to_it(
+        busy, chosen, expected, monkeypatch, capsys):
+    for name, value in [("psutil.cpu_percent", lambda seconds: busy), ("THREADS", 4),
+                        ("psutil.cpu_count", lambda: 4)]:
+        monkeypatch.setattr(f"coursepack.threads.{name}", value)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    asked = threads.free_threads.__wrapped__  # not what this process has found before
+    said = f"about {expected} of 4" if expected < 4 else ""
+    assert asked() == expected
+    printed = capsys.readouterr()
+    assert (printed.out, bool(printed.err)) == ("", bool(said))  # stdout is compared
+    assert said in printed.err
 
 
 STATES = [  # of PyTorch, such as cells may leave it

@@ -109,7 +109,7 @@ def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
         if others := sorted(path.name for path in file.parent.glob("unfinished-*.pt")):
             print(f"{file.parent} holds {', '.join(others)}, of other parameters, images, code or "
                   "PyTorch: that stays as it is, and this run begins anew.", file=sys.stderr)
-        return [], threads.THREADS
+        return [], threads.free_threads()
     instead = "Remove it, and the run begins anew; or choose another run_name."
     state = torch.load(io.BytesIO(files.read_kept(file, instead)), "cpu", weights_only=True)
     history, used = state["history"], state["threads"]

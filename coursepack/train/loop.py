@@ -145,7 +145,7 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     with checkpoints.visit(recipe, data, model, optimizer) as (history, used, keep):
         data = place(model, data)
         if data.train_labels.device.type == "cpu":
-            threads.fix_threads(used)
+            torch.set_num_threads(used)
         per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
         bar = tqdm(total=recipe.epochs * per_epoch, initial=len(history) * per_epoch,
                    unit="batch", mininterval=1)
@@ -183,7 +183,7 @@ def train_beside(data: Dataset, recipe: Recipe, watch: Callable[[Net], dict] = l
     What watch() says of the network after an epoch joins its row. A run that diverges ends there.
     """
     model, history = build_model(recipe, data), []
-    torch.set_num_threads(threads.THREADS)
+    torch.set_num_threads(threads.free_threads())
     train_epochs(model, place(model, data), recipe, make_optimizer(model, recipe), history,
                  after=lambda row, seconds: history.append(row | watch(model)))
     return model, history
