@@ -26,6 +26,7 @@ from coursepack.files import ROOT
 BUILD = ROOT / "build"
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "studies/README.md", "tests/README.md",
          "results/*.md", "notebooks/*.ipynb")
+HANDOUTS = ("quiz.gift",)  # files of site/ that a page offers as they are
 FIRST = "notebooks/00_normalization_by_hand.ipynb"
 STILL = "With twice the channels"  # how the text of its still picture of the explorer begins
 
@@ -57,7 +58,7 @@ def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -
         if re.match(r"https?:|#|mailto:", target):
             return match[0]
         path = os.path.normpath(Path(place).parent / target.split("#")[0])
-        if path in pages or path.startswith("images/"):
+        if path in (*pages, *HANDOUTS) or path.startswith("images/"):
             return match[0]
         module = path.removesuffix(".py").replace("/", ".")
         if module in modules():
@@ -125,7 +126,7 @@ def stage(folder: Path) -> None:
     write(folder / "address.json", json.dumps([repo, ref]))
     shutil.copytree(ROOT / "images", folder / "images")
     (folder / "explorer.png").write_bytes(picture)
-    for name in ("conf.py", "explorer.js", "site.css"):
+    for name in ("conf.py", "explorer.js", "site.css", *HANDOUTS):
         shutil.copy(ROOT / "site" / name, folder)
 
 
