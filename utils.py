@@ -43,5 +43,5 @@ from coursepack.show.pictures import (
 )
 from coursepack.show.charts import (
     add_note, draw_power, plot_differences, plot_effect, plot_path, plot_runs,
-    with_errors, with_ways,
+    with_errors, with_kinds, with_ways,
 )

@@ -27,6 +27,7 @@ try:
 
     from coursepack.files import check_writable
     from coursepack.runs.records import MISTAKES, RECIPES
+    from coursepack.threads import THREADS
     from coursepack.train.recipe import Recipe, with_defaults
 except ModuleNotFoundError as error:
     sys.exit(f"The package {error.name} is missing. Install what the course needs with:\n"
@@ -208,6 +209,7 @@ def main() -> None:
     elif parameters or args.runs != "runs":
         parser.error(f"{args.scale} has parameters of its own. Leave out --epochs, -p and --runs.")
     elif args.scale == "saved":
+        os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))  # whatever else the machine does
         make_saved(names)
     else:
         os.environ["OMP_NUM_THREADS"] = "1"  # as make test: with two, sums are in another order

@@ -52,6 +52,12 @@ def with_errors(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(test_error=1 - table["test_accuracy"])
 
 
+def with_kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column kind: the norm, and layer norm per channel as one of its own."""
+    per_channel = table["layer_affine"] == "channel"
+    return table.assign(kind=table["norm"].mask(per_channel, "LN per channel"))
+
+
 def with_ways(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a column way: what a run has against overfitting.
 
