@@ -12,6 +12,9 @@ from coursepack.files import ROOT
 
 def test_notebooks_come_as_they_are_saved_and_every_part_of_a_page_is_filled_in(tmp_path):
     website.stage(tmp_path)
+    menu, behind = ({*re.findall(r"(?m)^[\w/]+$", (tmp_path / name).read_text(encoding="utf-8"))}
+                    for name in ("index.md", "built.md"))
+    assert {"CONTRIBUTING", "results/faults", "results/regression", "tests/README"} <= behind - menu
     teachers = (tmp_path / "teachers.md").read_text(encoding="utf-8")
     for path in ROOT.glob("notebooks/*.ipynb"):
         assert code_cells(path) == code_cells(tmp_path / "notebooks" / path.name)
