@@ -10,7 +10,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --no-loadscope-r
 CORES := import joblib; print(joblib.cpu_count())
 
 .PHONY: help course test check sizes fuzz lab study bench saved golden report regression \
-	refusals survival site browser students publish
+	refusals survival site browser students slides publish
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 } \
@@ -77,6 +77,9 @@ site: $(BIN)/site  ## the course as a website, in build/site
 
 browser: $(BIN)/dev site  ## the website, and its tests in a browser
 	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/test_website.py tests/test_browser.py
+
+slides: $(BIN)/ready  ## for teachers: a question and a figure for each section, in build/slides.pdf
+	@$(BIN)/python upkeep/slides.py
 
 students: $(BIN)/ready  ## for teachers: the course without solutions, in build/students
 	@$(BIN)/python tools/students.py

@@ -17,6 +17,7 @@ author = copyright = "The authors of the course"
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["README.md"]  # the front page includes it
 html_theme = "sphinx_book_theme"
+html_extra_path = ["slides.html"]
 html_static_path = ["site.css", "explorer.js"]
 html_css_files = ["site.css"]
 html_js_files = [("explorer.js", {"defer": "defer"})]

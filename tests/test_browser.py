@@ -23,7 +23,7 @@ SITE = website.BUILD / "site"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.glob("**/*.html")
                if "_static" not in path.parts)
 SOME = ["index.html", "teachers.html", "notebooks/02_group_norm_l1.html",  # one of each kind
-        "reference/coursepack.train.updates.html"]
+        "reference/coursepack.train.updates.html", "slides.html"]
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +324,20 @@ def test_a_page_fits_a_phone_and_has_a_text_for_every_figure(open_page, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     texts = [image.get_attribute("alt") for image in page.locator("main img").all()]
     assert all(" " in text for text in texts)  # not the name of a file
+
+
+def test_nothing_on_a_slide_is_cut_off_and_all_of_it_can_be_read(open_page):
+    page = open_page("slides.html", width=1280)  # as wide as it is made, and half as wide
+    for slide in page.locator("section").all():
+        sizes = slide.evaluate("""slide => [slide.scrollWidth - slide.clientWidth,
+          slide.scrollHeight - slide.clientHeight,
+          ...[...slide.querySelectorAll("img, p, h2")].flatMap((part) => {
+            const inner = part.getBoundingClientRect(), outer = slide.getBoundingClientRect();
+            return [outer.left - inner.left, inner.right - outer.right,
+                    outer.top - inner.top, inner.bottom - outer.bottom]; })]""")
+        assert max(sizes) <= 0
+        assert min(slide.evaluate("""slide => [...slide.querySelectorAll("h1, h2, p, footer")].map(
+          (part) => parseFloat(getComputedStyle(part).fontSize))""")) >= 22  # pixels
 
 
 @pytest.mark.parametrize("name", SOME)

@@ -1,9 +1,10 @@
-"""What teachers hand out: a bank of questions. Its numbers are those of the results."""
+"""What teachers hand out and show: a bank of questions, slides. Numbers are those of results."""
 
 import math
 import re
 
 import pytest
+import slides
 
 from coursepack.files import ROOT
 
@@ -66,3 +67,18 @@ def test_numbers_of_a_question_are_calculated_or_stand_in_a_page_of_results(
 def test_what_is_no_gift_is_refused(text):
     with pytest.raises(ValueError, match="no GIFT"):
         [*read_gift(text)]
+
+
+def test_each_slide_has_a_figure_and_a_question_and_no_number_of_its_own():
+    _, sections = slides.read()
+    assert {one["notebook"] for one in sections} == {f"0{number}" for number in range(7)}
+    for one in sections:
+        assert one["question"].count("?") >= 1
+        beside = slides.found(one)
+        assert len(beside) > 20
+        assert {*NUMBER.findall(one["question"])} <= {*NUMBER.findall(beside)}
+        assert one["found"] or not NUMBER.findall(beside)  # else a cell has printed them
+    page = slides.page()
+    assert page.count("<section") == 1 + 2 * len(sections)
+    assert len(re.findall('<img alt="[^"]{20,}" src="data:image', page)) == len(sections)
+    assert not re.search(r'(src|href)="(?!data:)', page)  # it stands alone

@@ -19,6 +19,7 @@ import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import slides
 from readme import without_badges, write
 
 from coursepack.files import ROOT
@@ -26,6 +27,7 @@ from coursepack.files import ROOT
 BUILD = ROOT / "build"
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "studies/README.md", "tests/README.md",
          "results/*.md", "notebooks/*.ipynb")
+SLIDES = "slides.md"
 HANDOUTS = ("quiz.gift",)  # files of site/ that a page offers as they are
 FIRST = "notebooks/00_normalization_by_hand.ipynb"
 STILL = "With twice the channels"  # how the text of its still picture of the explorer begins
@@ -58,6 +60,8 @@ def relink(text: str, place: str, pages: dict[str, Path], repo: str, ref: str) -
         if re.match(r"https?:|#|mailto:", target):
             return match[0]
         path = os.path.normpath(Path(place).parent / target.split("#")[0])
+        if path == SLIDES:  # no page of Sphinx, whose links to files are downloads
+            return f'<a href="slides.html">{words}</a>'
         if path in (*pages, *HANDOUTS) or path.startswith("images/"):
             return match[0]
         module = path.removesuffix(".py").replace("/", ".")
@@ -96,6 +100,8 @@ def stage(folder: Path) -> None:
     pages = {path.relative_to(ROOT).as_posix(): path  # by their places on the website
              for pattern in PAGES for path in sorted(ROOT.glob(pattern))}
     pages |= {path.name: path for path in sorted(ROOT.glob("site/*.md"))}  # these come to the top
+    pages.pop(SLIDES)
+    write(folder / "slides.html", slides.page())
     (repo, ref), (picture, alt) = address(), still()
     explorer = f"```{{container}} norm-explorer\n![{alt}](/explorer.png)\n```"
     parts = {"explorer": explorer, "notebooks": notebook_list(pages),
