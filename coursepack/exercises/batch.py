@@ -91,6 +91,11 @@ ERRORS_WRONG = {
     "This is a mean of the batches' shares. The last batch is smaller and has to count less: "
     "count the wrong images of all batches, then divide.":
         lambda *case: by_batches(*case, share="mean of means"),
+    "The shares of the batches are added up and divided by the batch size. Count the wrong images "
+    "of all batches, then divide by the number of images.":
+        lambda net, images, *case: {
+            size: share * -(-len(images) // size) / size for size, share in by_batches(
+                net, images, *case, share="mean of means").items()},
     "These are percent. Asked for is a share, between 0 and 1.":
         lambda *case: {size: 100 * share for size, share in errors_by_batch(*case).items()},
     "This is how many are wrong. Asked for is the share: divide by the number of images.":
@@ -106,6 +111,11 @@ ERRORS_WRONG = {
     "Only the first batch of each size counts here. Go through all of them.":
         lambda net, images, *case: by_batches(
             net, images, *case, chosen=lambda x, y, size: torch.equal(x, images[:size])),
+    "Only the first batch of each size counts here, and in evaluation mode. Go through all of "
+    "them, with a copy of the network in training mode.":
+        lambda net, images, *case: by_batches(
+            net, images, *case, training=False,
+            chosen=lambda x, y, size: torch.equal(x, images[:size])),
     "The count goes on from size to size. Begin again with 0 for each.":
         lambda *case: dict(zip(case[-1], itertools.accumulate(errors_by_batch(*case).values()))),
     "The errors are right, but the network is no longer what it was: its running statistics have "

@@ -1,5 +1,6 @@
 """Notebook 00: how many means, normalizing by hand, batch norm with running statistics."""
 
+import functools
 import math
 
 import torch
@@ -29,6 +30,7 @@ COUNTS = {  # what is taken for the number of means
     "one for each group of each image": lambda n, c, h, w, g: n * g,
     "as many as a group has channels": lambda n, c, h, w, g: c // g,
     "as many as a group has channels, for each image": lambda n, c, h, w, g: n * c // g,
+    "one for each position": lambda n, c, h, w, g: h * w,
     "one for each position of each image": lambda n, c, h, w, g: n * h * w,
     "one for each number of an image": lambda n, c, h, w, g: c * h * w,
 }
@@ -129,6 +131,15 @@ NORMALIZE_WRONG = {
         lambda x, axes, eps: centred(x, axes) / (x.std(axes, keepdim=True) + eps).sqrt(),
     "The mean is subtracted, but nothing is divided by the standard deviation.":
         lambda x, axes, eps: centred(x, axes),
+    "The variance is over all numbers, and the mean is not. Both are over `axes`.":
+        lambda x, axes, eps: centred(x, axes) / ((centred(x, axes) ** 2).mean() + eps).sqrt(),
+    "Each axis is normalized after the other. One mean and one variance are over all of `axes`.":
+        lambda x, axes, eps: functools.reduce(lambda y, axis: normalize(y, axis, eps), axes, x),
+    "Epsilon is added to the result. It is added to the variance, under the root.":
+        lambda x, axes, eps: centred(x, axes) / biased(x, axes).sqrt() + eps,
+    "This brings each group of numbers between 0 and 1. A norm subtracts the mean and divides by "
+    "the standard deviation.": lambda x, axes, eps: (x - x.amin(axes, keepdim=True)) / (
+        x.amax(axes, keepdim=True) - x.amin(axes, keepdim=True)),
     "The mean is not subtracted.": lambda x, axes, eps: x / (biased(x, axes) + eps).sqrt(),
     "One mean for the whole batch: `axes` says over which axes to average.":
         lambda x, axes, eps: normalize(x, (0, 1, 2, 3), eps),
@@ -232,6 +243,11 @@ BATCH_NORM_WRONG = {
         wrong_batch_norm(move=lambda old, new, momentum: old + momentum * new),
     "The running statistics are those of the last batch. Each batch moves them by a tenth of the "
     "way (`momentum`).": wrong_batch_norm(move=lambda old, new, momentum: new),
+    "Momentum is the wrong way round: the running value keeps 0.9 of itself. And of the variances "
+    "it is the unbiased one that is kept.": wrong_batch_norm(move=turned, kept=0),
+    "The running statistics are those of the last batch. Each batch moves them by a tenth of the "
+    "way, the variance towards the unbiased one.":
+        wrong_batch_norm(move=lambda old, new, momentum: new, kept=0),
     "The running mean never changes: each batch in training mode moves it.":
         wrong_batch_norm(still=(0,)),
     "The running variance never changes: each batch in training mode moves it.":
@@ -244,6 +260,8 @@ BATCH_NORM_WRONG = {
     "mode alone.": wrong_batch_norm(moves=lambda training: True, late=True),
     "These are instance norm's axes: in training mode the mean is over the images, too.":
         wrong_batch_norm(axes=(2, 3)),
+    "These are layer norm's axes. Each channel has a mean of its own, over (0, 2, 3).":
+        wrong_batch_norm(axes=(1, 2, 3)),
     "Epsilon stands outside of the root. It is added to the variance, inside.":
         wrong_batch_norm(outside=True),
     "Epsilon is missing: it is added to the variance before the root.": wrong_batch_norm(eps=0.0),

@@ -57,6 +57,10 @@ DROPOUT_WRONG = {
         lambda mean, variance, p: (variance + mean**2) / (1 - p),
     "p and 1 - p are mixed up: p is the probability of being set to zero.":
         lambda mean, variance, p: (variance + mean**2) / p - mean**2,
+    "p and 1 - p are mixed up, and the mean is forgotten.":
+        lambda mean, variance, p: variance / p,
+    "This is what dropout adds to the variance. Asked for is the new variance.":
+        lambda mean, variance, p: (variance + mean**2) * p / (1 - p),
     "This is the ratio to the variance before. Asked for is the variance itself.":
         lambda mean, variance, p: dropout_variance(mean, variance, p) / variance,
 }
@@ -82,6 +86,9 @@ AVERAGE_WRONG = {
         lambda averages, gain, bias: bias[-1] - (averages - bias[:-1]).sum(),
     "The biases are forgotten: the means add up to 0 before gain and bias.":
         lambda averages, gain, bias: -gain[-1] * (averages / gain[:-1]).sum(),
+    "Gain and bias of the other channels are forgotten: before the means add up to 0, take their "
+    "biases away, and divide by their gains.":
+        lambda averages, gain, bias: bias[-1] - gain[-1] * averages.sum(),
     "The sign: the means add up to 0, so the last is minus the sum of the others.":
         lambda averages, gain, bias: 2 * bias[-1] - last_average(averages, gain, bias),
     "The last is minus the sum of the others, and not their mean.":
@@ -98,6 +105,15 @@ AVERAGE_WRONG = {
         lambda averages, gain, bias: last_average(averages, gain, bias) - bias[-1],
     "The gain of the last channel is missing.":
         lambda averages, gain, bias: bias[-1] - ((averages - bias[:-1]) / gain[:-1]).sum(),
+    "The means add up to 0, and not to 1, and they do so before gain and bias.":
+        lambda averages, gain, bias: 1 - averages.sum(),
+    "Gain and bias of the other channels are forgotten: take their biases away, and divide by "
+    "their gains.": lambda averages, gain, bias: bias[-1] - averages.sum(),
+    "The gains are forgotten, and the bias of the last channel is missing.":
+        lambda averages, gain, bias: -(averages - bias[:-1]).sum(),
+    "The last mean is multiplied by the gain of its channel, and not divided by it.":
+        lambda averages, gain, bias: bias[-1] - (
+            (averages - bias[:-1]) / gain[:-1]).sum() / gain[-1],
     "That is so where a group has one channel. Where it has several, the others count.":
         lambda averages, gain, bias: bias[-1],
     "Bias, then gain? The norm multiplies by the gain first, and adds the bias to that.":
@@ -149,6 +165,16 @@ INTERACTION_WRONG = {
     "its logarithm.": lambda *losses: math.exp(interaction(*losses)),
     "Half of it: some write an interaction so. Here it is the difference of the two effects.":
         lambda *losses: interaction(*losses) / 2,
+    "The two effects are added here. An interaction is their difference.":
+        lambda neither, norm_only, penalty_only, both: both - norm_only + penalty_only - neither,
+    "The two effects are multiplied here, as columns of a regression are. The interaction is what "
+    "both together do beyond their sum.": lambda neither, norm_only, penalty_only, both: (
+        (norm_only - neither) * (penalty_only - neither)),
+    "Effects have a sign: one that lowers the loss is below zero.":
+        lambda neither, norm_only, penalty_only, both: (
+            abs(both - norm_only) - abs(penalty_only - neither)),
+    "This compares both with the middle of the two. Compare it with the sum of their effects.":
+        lambda neither, norm_only, penalty_only, both: both - (norm_only + penalty_only) / 2,
     "The two effects are divided here. An interaction is their difference.":
         lambda neither, norm_only, penalty_only, both: (
             (both - norm_only) / (penalty_only - neither)),
@@ -220,6 +246,10 @@ HARMLESS_WRONG = {
         chosen(lambda low, high, margin: low > -margin, lambda found: found[-1]),
     "The rows are in no order: take the largest strength, not the first.":
         chosen(lambda low, high, margin: low > -margin, lambda found: found[0]),
+    "The width of an interval says how sure one is, and not how large a loss may be.":
+        lambda rows, margin: max([s for s, low, high in rows if high - low < margin] or [0.0]),
+    "These are the others: harmless is what is above -margin at its lower end.":
+        chosen(lambda low, high, margin: low <= -margin),
     "This is how many are harmless. Asked for is the strength of the strongest.":
         lambda rows, margin: sum(low > -margin for _, low, _ in rows),
 }

@@ -43,6 +43,10 @@ MCNEMAR_WRONG = {
         lambda first, other: min(1.0, 2 * tail(first, other, min(first, other) - 1)),
     "Counted are the less uneven splits: sum up to the smaller of the two counts.":
         lambda first, other: min(1.0, 2 * tail(first, other, max(first, other))),
+    "The split itself is left out, and the other side as well: `range(fewer + 1)`, and twice it.":
+        lambda first, other: tail(first, other, min(first, other) - 1),
+    "Summed up to the first count, and one side only. Twice the sum up to the smaller one counts.":
+        lambda first, other: tail(first, other, first),
     "That is the probability of a less uneven split, 1 - p.":
         lambda first, other: 1 - mcnemar(first, other),
     "That is the approximation (b - c)² / (b + c). Asked for is the exact p.":
@@ -64,6 +68,10 @@ MCNEMAR_WRONG = {
                               - comb(first + other, first) / 2 ** (first + other)),
     "Summed up to the first count. It is the smaller of the two that counts.":
         lambda first, other: min(1.0, 2 * tail(first, other, first)),
+    "Without a toss nothing speaks for a difference: p is 1.":
+        lambda first, other: mcnemar(first, other) if first + other else 0.0,
+    "That is how far the two counts are apart, as a share, and no test.":
+        lambda first, other: abs(first - other) / max(first + other, 1),
     "That is the share of one of the two counts, and no test.":
         lambda first, other: first / max(first + other, 1),
 }
@@ -105,6 +113,17 @@ SEEDS_WRONG = {
     "difference.": seeds(times=1, power=1),
     "1.64 is for a difference whose sign is known. Here it may be either: 1.96.":
         seeds(z=1.64 + 0.84),
+    "16 is 2 x 2.8² rounded up, Lehr's rule of thumb. Here the rule itself is asked for.":
+        lambda difference, spread: math.ceil(16 * (spread / difference) ** 2),
+    "1.28 is for a difference that is found in nine of ten studies. For four in five it is 0.84.":
+        seeds(z=1.96 + 1.28),
+    "Both recipes vary: twice as many. And 0.84 is to be added to 1.96.": seeds(times=1, z=1.96),
+    "Both recipes vary: twice as many. And round up, not to the nearest number.":
+        seeds(times=1, rounded=round),
+    "Spread / difference is squared, too, and both recipes vary: that makes it twice as much.":
+        lambda difference, spread: math.ceil(2.8**2 * spread / difference),
+    "Rounded up before it is doubled. Round up at the end.":
+        lambda difference, spread: 2 * math.ceil((2.8 * spread / difference) ** 2),
     "Rounded down, it is a seed short: round up.": seeds(rounded=math.floor),
     "One more is what the t-test asks for. The rule of thumb does without.":
         lambda difference, spread: seeds_for(difference, spread) + 1,
@@ -177,6 +196,12 @@ RELIABILITY_WRONG = {
         wrong_reliability(lambda count, sure, share, middle, total: (count, sure, sure - share)),
     "Rows and columns are the wrong way round: a tuple for each bin, of three numbers.":
         lambda *case: list(zip(*reliability(*case))),
+    "The share of right ones is that of all answers. Asked for is that of the bin.":
+        lambda confidence, right, edges: [(*row[:2], right.mean()) for row in reliability(
+            confidence, right, edges)],
+    "The mean confidence is that of all answers. Asked for is that of the bin.":
+        lambda confidence, right, edges: [(row[0], confidence.mean(), row[2]) for row in
+                                          reliability(confidence, right, edges)],
     "Confidence comes before accuracy.":
         wrong_reliability(lambda count, sure, share, middle, total: (count, share, sure)),
     "The number of answers comes first.":

@@ -52,12 +52,14 @@ ADVICE = {  # what PyTorch says, and what a learner can do about it
     "'NoneType' object has no attribute 'data'":
         "A convolution without a bias has None in its place; a new one is an `nn.Parameter`.",
     "'NoneType' object": "None is what a function gives that does not end in a `return`.",
+    "division by zero": "A case may have 0 there: say what comes of it before you divide.",
     "empty sequence": "What comes of an empty list is said by `default=`: `max([], default=0.0)`.",
 }
 KINDS = {  # what a result is instead of a number or a tensor, and what a learner can do about it
     "NoneType": "Does each way through the function end in a `return`?",
     "tuple": "Is there a comma or a bracket too many behind `return`?",
     "list": "Return what is in it; `sum` makes one number of several, `torch.stack` one tensor.",
+    "a max": "`.max(0)` takes the largest along axis 0. What is below 0 is cut by `.clamp(min=0)`.",
     "complex": "In Python the root of a negative number is complex: `(-4) ** 0.5`.",
     "nested": "`torch.stack`, or `.reshape` with the shape of x, makes an ordinary one.",
 }

@@ -28,6 +28,17 @@ PROXIMAL_WRONG = {
         lambda w, threshold: (w - threshold).clamp(min=0),
     "Negative weights beyond the threshold move away from zero. They move up, towards it.":
         lambda w, threshold: torch.where(w.abs() > threshold, w - threshold, 0 * w),
+    "Negative weights at the threshold and beyond move away from zero. They move up, towards it.":
+        lambda w, threshold: torch.where(w.abs() < threshold, 0 * w, w - threshold),
+    "Negative weights are those below -threshold, with a minus.":
+        lambda w, threshold: torch.where(w > threshold, w - threshold,
+                                         torch.where(w < threshold, w + threshold, 0 * w)),
+    "What is below zero is lost. The size is clamped, and then gets its sign back.":
+        lambda w, threshold: (w - threshold * w.sign()).clamp(min=0),
+    "What is below the threshold becomes zero: that takes `.clamp(min=0)`, and no absolute value.":
+        lambda w, threshold: w.sign() * (w.abs() - threshold).abs(),
+    "The second part is for negative weights: it is the ReLU of -w - threshold.":
+        lambda w, threshold: torch.relu(w - threshold) - torch.relu(w + threshold),
     "The sign is lost: a negative weight stays negative.":
         lambda w, threshold: (w.abs() - threshold).clamp(min=0),
     "What is above the threshold becomes 1 or -1. It should keep its size, less the threshold.":
@@ -105,6 +116,12 @@ GROUP_WRONG = {
         wrong_group_norm(axes=(2,)),
     "Only positions are averaged over: that is instance norm.": wrong_group_norm(axes=(3, 4)),
     "All channels of an image share a mean: that is layer norm.": wrong_group_norm(shape="one"),
+    "Averaged over the groups themselves, axis 1. The axes of a group come behind it: (2, 3, 4).":
+        wrong_group_norm(axes=(1,)),
+    "All numbers share one mean. Each group of each image has its own.":
+        wrong_group_norm(axes=(0, 1, 2, 3, 4)),
+    "The groups still have an axis of their own: at the end reshape to the shape of x.":
+        lambda x, groups, eps: group_norm(x, groups, eps).unflatten(1, (groups, -1)),
 }
 
 
@@ -152,6 +169,12 @@ COUNT_WRONG = {
         with_counts(gain=lambda n, c, h, w, g: n),
     "Gain: that is how many gains there are. Asked for is how many numbers share one.":
         with_counts(gain=lambda n, c, h, w, g: c),
+    "Gain: that is how many channels a group has. Asked for is how many numbers share one gain.":
+        with_counts(gain=lambda n, c, h, w, g: c // g),
+    "Gain: each channel has one. Asked for is how many numbers that one multiplies.":
+        with_counts(gain=lambda n, c, h, w, g: 1),
+    "Gain: that is all numbers. Each channel has a gain of its own.":
+        with_counts(gain=lambda n, c, h, w, g: n * c * h * w),
     "The two are in the wrong order: first how many share a mean, then how many share a gain.":
         lambda shape, groups: group_counts(shape, groups)[::-1],
 }

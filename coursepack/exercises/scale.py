@@ -83,6 +83,10 @@ TWIN_WRONG = {
         with_powers(of_l2=2),
     "L2: the share that a step takes, lr * l2, has to stay: if one grows, the other shrinks.":
         with_powers(of_l2=1),
+    "Rate: that is the root of the factor. It is the square: factor for the longer step, and again "
+    "for the smaller gradient.": with_powers(of_lr=0.5),
+    "L2: that is the fourth power. What a step takes, lr * l2, has to stay, and lr has the square.":
+        with_powers(of_l2=-4),
     "The factor need not be a half: what changes goes with its square.":
         lambda factor, lr, l2: (lr / 4, 4 * l2),
     "With both as they were the networks are no twins: steps turn shorter weights further.":
@@ -114,16 +118,16 @@ def step_cases() -> list[tuple]:
 
 
 def wrong_step(coupled=None, size="right", corrected=True, rate=True, after=False, adam=True,
-               sign=1.0, times=1.0) -> object:
+               sign=1.0, pull=lambda w, lr: w) -> object:
     """The step with one thing wrong: see the arguments."""
     def way(w: Tensor, gradient: Tensor, lr: float, decay: float, optimizer: str,
             decoupled: bool) -> Tensor:
         decoupled = decoupled if coupled is None else not coupled
-        g = gradient if decoupled else gradient + times * decay * w
+        g = gradient if decoupled else gradient + decay * pull(w, lr)
         step = g
         if optimizer == "adam" and adam:
             by = {"right": g.abs() + 1e-8, "no epsilon": g.abs(), "signed": g + 1e-8,
-                  "epsilon inside": (g**2 + 1e-8).sqrt(),
+                  "squared": g**2 + 1e-8, "epsilon inside": (g**2 + 1e-8).sqrt(),
                   "length": g.norm() + 1e-8, "of the loss": gradient.abs() + 1e-8}[size]
             step = g / by if corrected else 0.1 * g / (0.001**0.5 * g.abs() + 1e-8)
         share = (lr if rate else 1.0) * decay if decoupled else 0.0
@@ -142,6 +146,8 @@ STEP_WRONG = {
         wrong_step(rate=False),
     "Adam is missing: its step is the gradient divided by its size.": wrong_step(adam=False),
     "Adam's epsilon is missing: the size is |gradient| + 1e-8.": wrong_step(size="no epsilon"),
+    "L2 is added after Adam has divided. It joins the gradient before. And Adam's epsilon is "
+    "missing.": wrong_step(coupled=False, size="no epsilon"),
     "Adam's epsilon is under the root, as in a norm. Here it is added after the root: the size is "
     "|gradient| + 1e-8.": wrong_step(size="epsilon inside"),
     "Adam's averages are not corrected for their start at zero. After the correction the first "
@@ -162,15 +168,26 @@ STEP_WRONG = {
     "Adam divides by the size of what is in the gradient, and with L2 that is more than the "
     "gradient of the loss.": wrong_step(size="of the loss"),
     "L2 adds decay * w to the gradient, with a plus: the step goes against it, towards zero.":
-        wrong_step(times=-1.0),
+        wrong_step(pull=lambda w, lr: -w),
     "The learning rate is missing: the step is lr times the gradient, or what Adam makes of it.":
         lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
             w, gradient, 1.0, lr * decay if decoupled else decay, optimizer, decoupled),
     "Adam is everywhere. Where `optimizer` is \"descent\", the step is lr * gradient.":
         lambda w, gradient, lr, decay, optimizer, decoupled: first_step(
             w, gradient, lr, decay, "adam", decoupled),
-    "The gradient of decay / 2 * w ** 2 is decay * w, without a 2.": wrong_step(times=2.0),
-    "The gradient of decay / 2 * w ** 2 is decay * w: the halves cancel.": wrong_step(times=0.5),
+    "The gradient of decay / 2 * w ** 2 is decay * w, without a 2.":
+        wrong_step(pull=lambda w, lr: 2 * w),
+    "The gradient of decay / 2 * w ** 2 is decay * w: the halves cancel.":
+        wrong_step(pull=lambda w, lr: w / 2),
+    "The learning rate counts twice for L2: it is in the step already.":
+        wrong_step(pull=lambda w, lr: lr * w),
+    "That is the gradient of L1. L2's is decay * w.": wrong_step(pull=lambda w, lr: w.sign()),
+    "What is added is the gradient of the penalty, decay * w, and not the penalty itself.":
+        wrong_step(pull=lambda w, lr: w**2),
+    "What is added has the sign of w: L2's gradient is decay * w.":
+        wrong_step(pull=lambda w, lr: w.abs()),
+    "Adam divides by the root of the squared gradient, its absolute value, and not by the square.":
+        wrong_step(size="squared"),
 }
 
 EXERCISES = {
