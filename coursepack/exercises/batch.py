@@ -96,6 +96,9 @@ ERRORS_WRONG = {
         lambda net, images, *case: {
             size: share * -(-len(images) // size) / size for size, share in by_batches(
                 net, images, *case, share="mean of means").items()},
+    "All images are one batch here, whatever the size. Split them: `images.split(size)`.":
+        lambda net, images, labels, sizes: dict.fromkeys(
+            sizes, by_batches(net, images, labels, (len(images),))[len(images)]),
     "These are percent. Asked for is a share, between 0 and 1.":
         lambda *case: {size: 100 * share for size, share in errors_by_batch(*case).items()},
     "This is how many are wrong. Asked for is the share: divide by the number of images.":

@@ -135,6 +135,14 @@ NORMALIZE_WRONG = {
         lambda x, axes, eps: centred(x, axes) / ((centred(x, axes) ** 2).mean() + eps).sqrt(),
     "Each axis is normalized after the other. One mean and one variance are over all of `axes`.":
         lambda x, axes, eps: functools.reduce(lambda y, axis: normalize(y, axis, eps), axes, x),
+    "The sum of squares is divided by how many numbers x has. Divide by how many share a mean.":
+        lambda x, axes, eps: centred(x, axes) / (
+            (centred(x, axes) ** 2).sum(axes, keepdim=True) / x.numel() + eps).sqrt(),
+    "The variance is the mean of the squares less the square of the mean: the square is missing.":
+        lambda x, axes, eps: centred(x, axes) / (
+            (x**2).mean(axes, keepdim=True) - x.mean(axes, keepdim=True) + eps).sqrt(),
+    "Averaged over the axes that `axes` leaves out. Average over `axes` themselves.":
+        lambda x, axes, eps: normalize(x, tuple({0, 1, 2, 3} - {*axes}), eps),
     "Epsilon is added to the result. It is added to the variance, under the root.":
         lambda x, axes, eps: centred(x, axes) / biased(x, axes).sqrt() + eps,
     "This brings each group of numbers between 0 and 1. A norm subtracts the mean and divides by "

@@ -37,6 +37,8 @@ DROPOUT_WRONG = {
         lambda mean, variance, p: math.sqrt(dropout_variance(mean, variance, p)),
     "The mean stays as it was: those that stay are divided by 1 - p.":
         lambda mean, variance, p: (variance + mean**2) / (1 - p) - ((1 - p) * mean) ** 2,
+    "The mean is not divided by 1 - p: a share p of zeros takes back what the others gain.":
+        lambda mean, variance, p: (variance + mean**2) / (1 - p) - (mean / (1 - p)) ** 2,
     "The mean is subtracted and never added: begin with the mean of the squares, variance + "
     "mean ** 2.": lambda mean, variance, p: variance / (1 - p) - mean**2,
     "What is subtracted is the square of the mean.":
@@ -93,7 +95,7 @@ AVERAGE_WRONG = {
         lambda averages, gain, bias: 2 * bias[-1] - last_average(averages, gain, bias),
     "The last is minus the sum of the others, and not their mean.":
         lambda averages, gain, bias: bias[-1] - gain[-1] * (
-            (averages - bias[:-1]) / gain[:-1]).sum() / max(len(averages), 1),
+            (averages - bias[:-1]) / gain[:-1]).mean(),
     "The norm multiplied by the gains. To go back, divide.":
         lambda averages, gain, bias: bias[-1] - gain[-1] * (
             (averages - bias[:-1]) * gain[:-1]).sum(),
@@ -111,6 +113,8 @@ AVERAGE_WRONG = {
     "their gains.": lambda averages, gain, bias: bias[-1] - averages.sum(),
     "The gains are forgotten, and the bias of the last channel is missing.":
         lambda averages, gain, bias: -(averages - bias[:-1]).sum(),
+    "The gains of the other channels are forgotten: divide by them before you add up.":
+        lambda averages, gain, bias: bias[-1] - gain[-1] * (averages - bias[:-1]).sum(),
     "The last mean is multiplied by the gain of its channel, and not divided by it.":
         lambda averages, gain, bias: bias[-1] - (
             (averages - bias[:-1]) / gain[:-1]).sum() / gain[-1],
@@ -157,6 +161,8 @@ INTERACTION_WRONG = {
         lambda neither, norm_only, penalty_only, both: both - norm_only - penalty_only,
     "These are logarithms already: effects on them are differences, not ratios.":
         lambda neither, norm_only, penalty_only, both: both * neither / (norm_only * penalty_only),
+    "These are logarithms already: take the sum of the two effects away, do not divide.":
+        lambda neither, norm_only, penalty_only, both: both / (norm_only * penalty_only),
     "The logarithm is taken twice: these are logarithms already.":
         lambda *losses: interaction(*map(math.log, losses)),
     "The logarithms are undone here. The effects are differences of them as they are.":

@@ -187,6 +187,11 @@ RELIABILITY_WRONG = {
                           (count, sure, share * count / total)),
     "That is how many are right in each bin. Divide by how many there are in it.":
         wrong_reliability(lambda count, sure, share, middle, total: (count, sure, share * count)),
+    "`len` counts all answers. `chosen.sum()` counts those of the bin.":
+        wrong_reliability(lambda count, sure, share, middle, total: (total, sure, share)),
+    "Both sums are divided by all answers, and not by those of the bin.":
+        wrong_reliability(lambda count, sure, share, middle, total:
+                          (count, sure * count / total, share * count / total)),
     "Asked for is how many answers are in a bin, not their share.":
         wrong_reliability(lambda count, sure, share, middle, total: (count / total, sure, share)),
     "These are sums. Asked for are the mean confidence, and the share that is right.":

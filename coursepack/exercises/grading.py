@@ -421,7 +421,8 @@ def number_problem(result: Result, right: Tensor) -> str:
         return (f"The result has the shape {tuple(given.shape)}; "
                 f"{tuple(right.shape) if right.ndim else kind} is expected.")
     size = max([1e-6, *right.abs().flatten().tolist()])
-    bad = ~torch.isclose(given, right, rtol=TOLERANCE, atol=TOLERANCE * size)
+    bad = ~torch.isclose(given, right, rtol=TOLERANCE, atol=TOLERANCE * size,
+                         equal_nan=True)  # as a wrong way may give; a right one never does
     if not bad.any():
         return ""
     off = (given - right).abs().nan_to_num(math.inf)

@@ -47,6 +47,10 @@ PROXIMAL_WRONG = {
         lambda w, threshold: proximal_step(w, threshold / 2),
     "Weights are cut off at the threshold. They should lose as much as the threshold.":
         lambda w, threshold: w.clamp(-threshold, threshold),
+    "That is a proximal step of L2: every weight loses the same share. With L1 it loses the same "
+    "amount.": lambda w, threshold: w / (1 + threshold),
+    "The sign is lost, and what is below the threshold has to become zero: `.clamp(min=0)`.":
+        lambda w, threshold: w.abs() - threshold,
     "Every weight loses the same share, as with L2. With L1 it loses the same amount.":
         lambda w, threshold: w * (1 - threshold),
     "Weights move away from zero. They should move towards it.":
@@ -147,6 +151,8 @@ def with_counts(mean=None, gain=None) -> object:
 COUNT_WRONG = {
     "Mean: that is how many means there are. Asked for is how many numbers share one.":
         with_counts(mean=lambda n, c, h, w, g: n * g),
+    "Mean: that is how many groups there are. Asked for is how many numbers share one mean.":
+        with_counts(mean=lambda n, c, h, w, g: g),
     "Mean: each image has its own, so N does not count.":
         with_counts(mean=lambda n, c, h, w, g: n * c // g * h * w),
     "Mean: channels are counted, but the positions of a group share a mean, too.":

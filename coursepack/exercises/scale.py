@@ -181,6 +181,8 @@ STEP_WRONG = {
         wrong_step(pull=lambda w, lr: w / 2),
     "The learning rate counts twice for L2: it is in the step already.":
         wrong_step(pull=lambda w, lr: lr * w),
+    "The learning rate is missing for L2: decay * w joins the gradient, and lr multiplies both.":
+        wrong_step(pull=lambda w, lr: w / lr),
     "That is the gradient of L1. L2's is decay * w.": wrong_step(pull=lambda w, lr: w.sign()),
     "What is added is the gradient of the penalty, decay * w, and not the penalty itself.":
         wrong_step(pull=lambda w, lr: w**2),
