@@ -166,6 +166,21 @@ LOOKED_UP = dict(zip((str(case[0]) for case in scale.shapes_cases()[:-1]),  # bu
     ("fold_all", lambda net: net.layers[0].conv.weight.div_(2), ["torch.no_grad()"]),
     ("fold_all", set_weight, ["nn.Parameter"]),
     ("first_step", in_place, ["`w` was changed"]),
+    ("normalize", lambda x, axes, eps: x * 0 + 5, ["one mean is 5."]),
+    ("normalize", lambda x, axes, eps: 3 * by_hand.normalize(x, axes, eps),
+     ["All means are 0", "is 8.99", "has to be 0.99"]),
+    ("group_norm", lambda *case: groups.group_norm(*case).flip(-1), ["not in their places"]),
+    ("BatchNorm", by_hand.wrong_batch_norm(momentum=0.5), ["Right would be: 0.3447 is subtracted"]),
+    ("proximal_step", lambda w, threshold: 0 * w - 1, ["A weight of -2 moves towards zero by 0.2"]),
+    ("twin_rates", lambda factor, lr, l2: (7 * lr, l2), ["It was 1e-05, and is 7e-05."]),
+    ("last_average", lambda averages, gain, bias: 5 * bias[-1], ["add up to"]),
+    ("reliability", lambda *case: [(row[0], row[1] / 7, row[2]) for row in fair.reliability(*case)],
+     ["number is the mean confidence of"]),
+    ("mcnemar", lambda *case: 0.9, ["too large", "either way round"]),
+    ("interaction", lambda *case: 7.7, ["penalty is 0.5 with the norm, and 0.5 without"]),
+    ("strongest_harmless", lambda rows, margin: max(
+        [row[0] for row in rows if abs(row[1] + row[2]) < 2 * margin], default=0.0),
+     ["0.03 may cost 0.3 or more"]),
     ("strongest_harmless", lambda rows, margin: [rows.sort(), changes.strongest_harmless(
         rows, margin)][1], ["`rows` was changed"]),
     ("number_of_means", lambda *case: -7, ["With shape=(5, 12, 3, 7), norm='batch', groups=4: The "
@@ -185,6 +200,18 @@ LOOKED_UP = dict(zip((str(case[0]) for case in scale.shapes_cases()[:-1]),  # bu
 def test_what_is_wrong_comes_with_its_place_and_with_advice(name, answer, words):
     verdict, said = grade(EXERCISES[name], answer)
     assert (verdict, [word for word in words if word not in said]) == (WRONG, []), said
+
+
+def test_a_clue_can_be_given_of_whatever_has_the_form_of_a_result(subtests):
+    for name, exercise in EXERCISES.items():
+        with subtests.test(name):
+            rights = grading.results_of(exercise, exercise.solution)
+            for way in exercise.wrong.values() if exercise.clue else ():
+                for case, right, wrong in zip(exercise.cases(), rights,
+                                              grading.results_of(exercise, way)):
+                    given = grading.plain(wrong)
+                    if grading.problem(given, right):
+                        assert "nan" not in grading.clue(exercise, given, right, case)
 
 
 def endless(*args):

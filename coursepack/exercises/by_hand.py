@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from coursepack.exercises.grading import Exercise
+from coursepack.exercises.grading import Exercise, mean_and_variance, unlike
 
 
 # --------------------------------------------------------------------------- number_of_means
@@ -166,6 +166,11 @@ NORMALIZE_WRONG = {
 }
 
 
+def is_normalized(given: list[Tensor], right: list[Tensor], x: Tensor, axes: tuple[int, ...],
+                  eps: float) -> str:
+    return mean_and_variance(given[0], right[0], axes)
+
+
 # --------------------------------------------------------------------------------- BatchNorm
 class BatchNorm:
     def __init__(self, channels, momentum=0.1, eps=1e-5):
@@ -196,6 +201,18 @@ def use_batch_norm(answer: object) -> dict[str, object]:
         result[f"batch {i}, with momentum 0.5 and eps 0.01, in {mode} mode"] = layer(
             x, mode == "training")
     return result
+
+
+def as_if(given: list[Tensor], right: list[Tensor]) -> str:
+    """Which mean and variance the first channel was normalized with, where a result goes wrong."""
+    def used(y: Tensor) -> str:
+        scale = y[:, 0].std() / x[:, 0].std()
+        mean, root = x[:, 0].mean() - y[:, 0].mean() / scale, 1 / scale
+        return f"{mean:.4g} is subtracted and the rest divided by {root:.4g}"
+    first = min(unlike(given, right))
+    x = random_batch(first + 1, 2, 3, 2, 2)
+    return (f"Channel 0 comes out as if {used(given[first])}. Right would be: "
+            f"{used(right[first])}.")
 
 
 def moved(old: Tensor, new: Tensor, momentum: float) -> Tensor:
@@ -292,7 +309,8 @@ EXERCISES = {
         ["`x.mean(axes, keepdim=True)` has a shape that can be subtracted from x.",
          "The variance is the mean of `(x - mean) ** 2` over the same axes; epsilon is added to it "
          "before the root."],
-        "With (0, 2, 3) it is batch norm, with (1, 2, 3) layer norm, with (2, 3) instance norm."),
+        "With (0, 2, 3) it is batch norm, with (1, 2, 3) layer norm, with (2, 3) instance norm.",
+        clue=is_normalized),
     "BatchNorm": Exercise(
         "00", BatchNorm, lambda: [()], BATCH_NORM_WRONG,
         ["Keep a running mean (0 at first) and a running variance (1 at first), a number per "
@@ -300,5 +318,5 @@ EXERCISES = {
          "In training mode: normalize with the batch's mean and biased variance; then move the "
          "running ones by a tenth of the way, the variance towards the unbiased one.",
          "In evaluation mode: normalize with the running ones, and change nothing."],
-        "It is nn.BatchNorm2d without gain and bias.", use_batch_norm, "a class"),
+        "It is nn.BatchNorm2d without gain and bias.", use_batch_norm, "a class", as_if),
 }

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import torch
+from torch import Tensor
 
 from coursepack.exercises.grading import Exercise
 
@@ -126,6 +127,13 @@ AVERAGE_WRONG = {
 }
 
 
+def sum_of_means(given: list[Tensor], right: list[Tensor], averages: Tensor, gain: Tensor,
+                 bias: Tensor) -> str:
+    """To what the means before gain and bias add up with an answer."""
+    means = (torch.cat([averages, given[0].view(1)]) - bias) / gain
+    return f"With it the means before gain and bias add up to {means.sum():.3g}, and not to 0."
+
+
 # ------------------------------------------------------------------------------- interaction
 def interaction(neither, norm_only, penalty_only, both):
     return (both - norm_only) - (penalty_only - neither)
@@ -191,6 +199,13 @@ INTERACTION_WRONG = {
     "This is what both would give if there were no interaction. How far is `both` from it?":
         lambda neither, norm_only, penalty_only, both: norm_only + penalty_only - neither,
 }
+
+
+def both_effects(given: list[Tensor], right: list[float], neither: float, norm_only: float,
+                 penalty_only: float, both: float) -> str:
+    """The two effects of which an interaction is the difference."""
+    return (f"The effect of the penalty is {both - norm_only:g} with the norm, and "
+            f"{penalty_only - neither:g} without it.")
 
 
 # ------------------------------------------------------------------------ strongest_harmless
@@ -260,6 +275,16 @@ HARMLESS_WRONG = {
         lambda rows, margin: sum(low > -margin for _, low, _ in rows),
 }
 
+def its_interval(given: list[Tensor], right: list[float], rows: list[tuple], margin: float) -> str:
+    """What the interval of a strength says."""
+    low = {strength: low for strength, low, _ in rows}.get(given[0].item())
+    if low is None:
+        return "" if given[0] else f"{right[0]:g} is harmless."
+    if low <= -margin:
+        return f"{given[0]:g} may cost {margin:g} or more: its interval reaches down to {low:g}."
+    return f"{given[0]:g} is harmless, and so is {right[0]:g}, which is stronger."
+
+
 EXERCISES = {
     "dropout_variance": Exercise(
         "05", dropout_variance, dropout_cases, DROPOUT_WRONG,
@@ -277,18 +302,18 @@ EXERCISES = {
          "The last mean is minus the sum of these. Then it goes through the gain and the bias of "
          "its own channel."],
         "So each group loses a dimension. Where each channel is a group, as in instance norm, "
-        "nothing but the biases is left."),
+        "nothing but the biases is left.", clue=sum_of_means),
     "interaction": Exercise(
         "06", interaction, interaction_cases, INTERACTION_WRONG,
         ["The effect of the penalty without a norm is penalty_only - neither. And with a norm?",
          "An interaction is a difference of differences."],
         "It is 0 where the lines of the figure are parallel. The effect of the norm with and "
-        "without a penalty gives the same number."),
+        "without a penalty gives the same number.", clue=both_effects),
     "strongest_harmless": Exercise(
         "06", strongest_harmless, harmless_cases, HARMLESS_WRONG,
         ["What is the worst that an interval does not exclude? Its lower end.",
          "Collect the strengths whose lower end is above -margin, and take the largest.",
          "`max(found, default=0.0)` answers when none is found."],
         "That a difference is undecided is no proof of harmlessness: with few runs every interval "
-        "is wide."),
+        "is wide.", clue=its_interval),
 }

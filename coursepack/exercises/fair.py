@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursepack.exercises.grading import Exercise
+from coursepack.exercises.grading import Exercise, unlike
 
 
 # --------------------------------------------------------------------------------- mcnemar
@@ -75,6 +75,12 @@ MCNEMAR_WRONG = {
     "That is the share of one of the two counts, and no test.":
         lambda first, other: first / max(first + other, 1),
 }
+
+
+def what_is_counted(given: list[Tensor], right: list[float], *counts: int) -> str:
+    """Whether it is too much, and what is asked for."""
+    return (f"That is too {'large' if given[0] > right[0] else 'small'}. Asked for is how likely a "
+            "split is that is as uneven as this one or more so, either way round.")
 
 
 # -------------------------------------------------------------------------------- seeds_for
@@ -213,6 +219,13 @@ RELIABILITY_WRONG = {
         wrong_reliability(lambda count, sure, share, middle, total: (sure, share, count)),
 }
 
+def of_a_bin(given: list[Tensor], right: list[Tensor], *case: object) -> str:
+    """What the first number that is wrong should be."""
+    name = ("how many answers the bin has", "the mean confidence of the bin's answers",
+            "the share of right ones among the bin's answers")[min(unlike(given, right)) % 3]
+    return f"This number is {name}."
+
+
 EXERCISES = {
     "mcnemar": Exercise(
         "04", mcnemar, mcnemar_cases, MCNEMAR_WRONG,
@@ -221,7 +234,8 @@ EXERCISES = {
          "`math.comb(tosses, k) / 2**tosses` is the probability of k heads. Add up those of k = 0 "
          "to the smaller count, which counts as well.",
          "Splits as uneven the other way round count as well: twice that, and 1 at most."],
-        "For the 28 and 33 of this page it is 0.61: such a split is to be expected."),
+        "For the 28 and 33 of this page it is 0.61: such a split is to be expected.",
+        clue=what_is_counted),
     "seeds_for": Exercise(
         "04", seeds_for, seeds_cases, SEEDS_WRONG,
         ["The standard error of a difference of two means of n runs is spread x sqrt(2 / n).",
@@ -233,5 +247,6 @@ EXERCISES = {
         "04", reliability, reliability_cases, RELIABILITY_WRONG,
         ["`(confidence >= low) & (confidence < high)` chooses the answers of a bin.",
          "`confidence[chosen].mean()` and `right[chosen].mean()` are what the diagram shows."],
-        "Drawn over each other, confidence and accuracy are the reliability diagram."),
+        "Drawn over each other, confidence and accuracy are the reliability diagram.",
+        clue=of_a_bin),
 }

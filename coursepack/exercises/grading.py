@@ -4,9 +4,10 @@ An exercise is answered by a function or a class. Its `use` turns an answer and 
 case into a result: numbers, tensors, or tuples and dictionaries of them. An answer is right where
 its results are those of the solution, in all cases, and what it was given is as it was. Otherwise
 its results are compared with those of each known wrong way: see `mistake`. Where none fits, the
-message says where an answer goes wrong, what it gives there, and what was expected. Nothing
-here raises, whatever an answer is or does, nothing of it stays, and nothing depends on the machine.
-For that it runs inside `in_time` alone, and what leaves there is a `Result`, in types of ours.
+message says where an answer goes wrong, what it gives there, what was expected, and the exercise's
+clue: what the result lacks. Nothing here raises, whatever an answer is or does, nothing of it
+stays, and nothing depends on the machine. For that it runs inside `in_time` alone, and what leaves
+there is a `Result`, in types of ours.
 """
 
 import builtins
@@ -86,6 +87,8 @@ class Exercise:
     remark: str  # said when the answer is right: what it is good for
     use: Callable = call
     needs: str = "a function"  # what an answer has to be
+    clue: Callable[..., str] | None = None  # where no wrong way fits: by a result, the right one
+    # and the arguments of the case, a sentence on what the result lacks
 
 
 class Failed(Exception):
@@ -144,8 +147,9 @@ def verdict(exercise: Exercise, results: Sequence[Result]) -> tuple[str, str]:
     problems = [problem(*pair) for pair in zip(results, right)]
     if any(problems):
         first = next(i for i, found in enumerate(problems) if found)
-        return WRONG, (mistake(exercise, results, right) or
-                       where(exercise, exercise.cases()[first]) + problems[first])
+        case = exercise.cases()[first]
+        return WRONG, (mistake(exercise, results, right) or where(exercise, case) + problems[first]
+                       + clue(exercise, results[first], right[first], case))
     changed = next((result.changed for result in results if result.changed), "")
     if changed:
         return WRONG, (f"{CLEAR[1]}`{changed}` was changed by the way, as `+=`, `.mul_()` or "
@@ -192,6 +196,30 @@ def mistake(exercise: Exercise, results: Sequence[Result], right: Sequence[objec
             more = "(That is not all: correct it, and check again.)"
             found.append((1, len(other), f"{said} {more}"))
     return min(found, default=("",), key=lambda each: each[:2])[-1]
+
+
+def clue(exercise: Exercise, result: Result, right: object, case: tuple) -> str:
+    """What else can be said of a wrong result, where it has the form of the right one."""
+    given, expected = flat(result), flat(right)
+    if not exercise.clue or len(given) != len(expected) or not all(
+            isinstance(one, Tensor) and one.isfinite().all() for one in given) or any(
+            one.shape != as_tensor(other).shape for one, other in zip(given, expected)):
+        return ""
+    return f" {exercise.clue(given, expected, *case)}".rstrip()
+
+
+def mean_and_variance(given: Tensor, right: Tensor, axes: tuple[int, ...]) -> str:
+    """For a clue: what is wrong with these of a normalized result."""
+    (mean, variance), (_, expected) = (
+        (one.mean(axes).flatten(), one.var(axes, correction=0).flatten()) for one in (given, right))
+    if mean.abs().max() > 1e-6:
+        return (f"What is normalized together has to have the mean 0; here one mean is "
+                f"{mean[mean.abs().argmax()]:.3g}.")
+    worst = (variance / expected - 1).abs().argmax()
+    if torch.isclose(variance[worst], expected[worst]):
+        return "Means and variances are right, but the numbers are not in their places."
+    return (f"All means are 0, as they have to be. But one variance is {variance[worst]:.6g}, and "
+            f"has to be {expected[worst]:.6g}.")
 
 
 def unlike(some: list[object], others: list[object]) -> set[int]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from coursepack.exercises.grading import Exercise
+from coursepack.exercises.grading import Exercise, mean_and_variance
 
 
 # ---------------------------------------------------------------------------- proximal_step
@@ -58,6 +58,14 @@ PROXIMAL_WRONG = {
     "Nothing is moved where `w.abs()` is above the threshold, and the others are not set to zero.":
         lambda w, threshold: torch.where(w.abs() > threshold, w, w - threshold * w.sign()),
 }
+
+
+def what_moved(given: list[Tensor], right: list[Tensor], w: Tensor, threshold: float) -> str:
+    """Which of a step's three rules a result breaks, at the first weight where it does."""
+    before, after, expected = w.flatten(), given[0].flatten(), right[0].flatten()
+    first = (after - expected).abs().gt(1e-9).nonzero()[0, 0]
+    rule = "becomes 0" if not expected[first] else f"moves towards zero by {threshold:g}"
+    return f"A weight of {before[first]:g} {rule}; here it becomes {after[first]:g}."
 
 
 # ------------------------------------------------------------------------------- group_norm
@@ -129,6 +137,12 @@ GROUP_WRONG = {
 }
 
 
+def is_normalized(given: list[Tensor], right: list[Tensor], x: Tensor, groups: int,
+                  eps: float) -> str:
+    split = (one[0].reshape(len(x), groups, -1) for one in (given, right))
+    return mean_and_variance(*split, (2,))
+
+
 # ----------------------------------------------------------------------------- group_counts
 def group_counts(shape, groups):
     n, c, h, w = shape
@@ -191,12 +205,13 @@ EXERCISES = {
         ["Take the size of a weight, lower it by the threshold, and give it its sign back.",
          "A size cannot be below zero: `.clamp(min=0)`."],
         "It is the exact minimum of the penalty plus half the squared distance to w, and it makes "
-        "exact zeros."),
+        "exact zeros.", clue=what_moved),
     "group_norm": Exercise(
         "02", group_norm, group_cases, GROUP_WRONG,
         ["`x.reshape(n, groups, c // groups, h, w)` gives the groups an axis of their own.",
          "Average over the three axes of a group, with `keepdim=True`, and reshape at the end."],
-        "With one group it is layer norm, with as many as channels instance norm."),
+        "With one group it is layer norm, with as many as channels instance norm.",
+        clue=is_normalized),
     "group_counts": Exercise(
         "02", group_counts, count_cases, COUNT_WRONG,
         ["A mean belongs to an image and a group. How many numbers has a group?",

@@ -98,6 +98,16 @@ TWIN_WRONG = {
 }
 
 
+def share_of_a_step(given: list[Tensor], right: list[Tensor], factor: float, lr: float,
+                    l2: float) -> str:
+    """Whether lr * l2 has stayed."""
+    share = given[0].item() * given[1].item()
+    if not math.isclose(share, lr * l2):
+        return (f"A step takes the share lr * l2 of each weight, which has to stay. It was "
+                f"{lr * l2:g}, and is {share:g}.")
+    return "lr * l2, the share that a step takes, has stayed, as it has to. The rate is another."
+
+
 # -------------------------------------------------------------------------------- first_step
 def first_step(w, gradient, lr, decay, optimizer, decoupled):
     if not decoupled:
@@ -206,7 +216,7 @@ EXERCISES = {
          "gradient / factor.",
          "L2 takes the share lr * l2 of each weight, and twins lose the same share."],
         "So lr / |w|² and lr * l2 are what counts in front of a norm: how far a step turns the "
-        "weights, and which share of them it takes away."),
+        "weights, and which share of them it takes away.", clue=share_of_a_step),
     "first_step": Exercise(
         "03", first_step, step_cases, STEP_WRONG,
         ["L2 changes the gradient: gradient + decay * w. Decoupled decay changes the weight: "
