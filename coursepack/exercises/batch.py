@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from coursepack.exercises.grading import Exercise
+from coursepack.exercises.grading import Exercise, unlike
 from model import Net
 
 
@@ -80,6 +80,16 @@ def left(moved: bool, training: bool) -> object:
         net.train(training)
         return wrong
     return way
+
+
+def how_many(given: list[Tensor], right: list[float], net: nn.Module, images: Tensor,
+             labels: Tensor, sizes: tuple[int, ...]) -> str:
+    """How many wrong images a share stands for."""
+    first, count = min(unlike(given, right)), len(images)
+    if first >= len(sizes):
+        return ""
+    return (f"That share would be {given[first] * count:.4g} of {count} images, and it is "
+            f"{right[first] * count:.4g} that are wrong.")
 
 
 ERRORS_WRONG = {
@@ -257,7 +267,8 @@ EXERCISES = {
         ["`import copy`, then `copy.deepcopy(net).train()` is a copy in training mode.",
          "`images.split(size)` gives the batches in order; count the wrong images of all of them, "
          "then divide by their number."],
-        "What is trained in batches and used one by one needs this test.", use_errors),
+        "What is trained in batches and used one by one needs this test.", use_errors,
+        clue=how_many),
     "fold_all": Exercise(
         "01", fold_all, fold_cases, FOLD_WRONG,
         ["Go through `net.layers` in order. Where a block has a norm, remember its scale and "

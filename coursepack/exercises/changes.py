@@ -69,6 +69,14 @@ DROPOUT_WRONG = {
 }
 
 
+def mean_of_squares(given: list[Tensor], right: list[float], mean: float, variance: float,
+                    p: float) -> str:
+    """What happens to the mean of the squares, and to the mean."""
+    squares = variance + mean**2
+    return (f"The mean of the squares is {squares:g} before dropout and {squares / (1 - p):g} "
+            f"after it; the mean stays {mean:g}.")
+
+
 # ------------------------------------------------------------------------------ last_average
 def last_average(averages, gain, bias):
     others = (averages - bias[:-1]) / gain[:-1]
@@ -293,7 +301,7 @@ EXERCISES = {
          "The mean stays. A share 1 - p of the squares stays, and each is divided by (1 - p) ** 2.",
          "Before dropout the mean of the squares is variance + mean ** 2."],
         "Divided by the variance before, it is 1 / (1 - p) and more where the mean is not 0: at "
-        "least 2 for p = 0.5, as at the first norm in question 5."),
+        "least 2 for p = 0.5, as at the first norm in question 5.", clue=mean_of_squares),
     "last_average": Exercise(
         "05", last_average, average_cases, AVERAGE_WRONG,
         ["Before gain and bias the means of a group's channels add up to 0.",
