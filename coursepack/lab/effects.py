@@ -33,17 +33,19 @@ def by_point(table: pd.DataFrame, response: str, by: Sequence[str], log: bool = 
     log: for a logarithmic axis, the geometric mean and Student's interval of the logarithms. Where
     an interval would leave the limits of what is possible, or runs are wild, there is none (nan):
     show each run and the median. Wild, on such an axis: the largest is beyond WILD times the least.
+    Where most runs failed, the others stand for nobody: there is nothing (nan).
     """
     rows = []
     for point, runs in table.groupby(list(by), sort=False, dropna=False):
         values, ends = with_response(runs, response)[response].to_numpy(float), (np.nan,) * 3
-        if len(values):
+        most = 2 * len(values) >= len(runs)
+        if most:
             ends = interval(values, log)
             wild = log and values.max() > WILD * values.min()
             if len(values) < LEAST_SEEDS or wild or ends[1] < limits[0] or ends[2] > limits[1]:
                 ends = ends[0], np.nan, np.nan
         rows.append((*point, len(runs), len(runs) - len(values), *ends,
-                     np.median(values) if len(values) else np.nan))
+                     np.median(values) if most else np.nan))
     return pd.DataFrame(rows, columns=[*by, "runs", "failed", "mean", "low", "high", "median"])
 
 

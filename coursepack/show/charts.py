@@ -232,7 +232,8 @@ def plot_differences(found: pd.DataFrame, margin: float | None = None, xlabel: s
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=xlabel or f"{pairs[0] if one else 'difference'}"
            " (percentage points)")
     ax.grid(visible=False, axis="y")
-    figure.set_label("bars: 95 % interval of the difference; a hollow point is undecided")
+    figure.set_label("bars: 95 % interval of the difference; a hollow point is undecided, "
+                     f"all {len(rows)} tested together")
     return figure
 
 
@@ -257,8 +258,8 @@ def draw_power(figure: plt.Figure, power: float, start: tuple[float, float], end
     x = np.geomspace(start[0], end, 50)
     y = start[1] * (x / start[0]) ** power
     ax.plot(x, y, color="#444444", linewidth=1)
-    ax.annotate(text, (x[25], y[25]), fontsize=11, color="#444444", xytext=(6, 6),
-                textcoords="offset points")
+    ax.annotate(text, (x[25], y[25]), fontsize=11, color="#444444", xytext=(-6, -14),
+                textcoords="offset points", ha="right")
 
 
 def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str) -> plt.Figure:
@@ -268,10 +269,14 @@ def plot_path(table: pd.DataFrame, x: str, y: str, along: str, line: str) -> plt
     """
     figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
     looks, ends = looks_of(table, line), []
-    for level, runs in table[table["status"] == "finished"].groupby(line, sort=False):
+    finished = table[table["status"] == "finished"]
+    for k, (level, runs) in enumerate(finished.groupby(line, sort=False)):
+        runs = runs.assign(**{name: response_of(name).times * runs[name] for name in (x, y)})
         means = runs.groupby(along)[[x, y]].mean().sort_index()
-        ends += draw_line(ax, looks[level], *(
-            [response_of(name).times * rows[name] for name in (x, y)] for rows in (means, runs)))
+        for name, place in means.iterrows() if len(means) > 1 else ():
+            ax.annotate(f"{name:g}", place, (0, -17 if k % 2 else 7), ha="center",
+                        textcoords="offset points", fontsize=11)
+        ends += draw_line(ax, looks[level], *([rows[x], rows[y]] for rows in (means, runs)))
     ax.set(xlabel=response_of(x).label, ylabel=response_of(y).label)
     label_ends(ax, ends)
     figure.set_label(f"a dot each; points: their mean, one for each {along.replace('_', ' ')}")
