@@ -17,7 +17,7 @@ from torch import nn
 
 import exercises
 import model
-from coursepack.exercises import by_hand, changes, fair, grading, groups, scale
+from coursepack.exercises import batch, by_hand, changes, fair, grading, groups, scale
 from coursepack.exercises.grading import OPEN, RIGHT, WRONG, grade
 from exercises import EXERCISES
 
@@ -179,14 +179,27 @@ LOOKED_UP = dict(zip((str(case[0]) for case in scale.shapes_cases()[:-1]),  # bu
     ("dropout_variance", lambda mean, variance, p: 77.7, ["is 1 before dropout and 2 after it"]),
     ("errors_by_batch", lambda *case: dict.fromkeys((2, 8, 22), 0.25), ["5.5 of 22"]),
     ("mcnemar", lambda *case: 0.9, ["too large", "either way round"]),
+    ("number_of_means", by_hand.with_means(group=lambda n, c, h, w, g: c * g),
+     ["should be multiplied by N and should not depend on C."]),
+    ("group_counts", groups.with_counts(mean=lambda n, c, h, w, g: c * h * w * g),
+     ["It should be divided by groups."]),
+    ("layer_norm_parameters", lambda shapes: 7 * scale.layer_norm_parameters(shapes),
+     ["would be 14 parameters for each"]),
+    ("seeds_for", lambda *case: 8, ["With 8 runs", "is 2.174 standard errors"]),
+    ("first_step", lambda *case: 0 * case[0], ["Nothing decays here", "so the step is wrong"]),
+    ("first_step", scale.wrong_step(pull=lambda w, lr: w**3), ["Without decay it is right", "a "
+     "weight of 2 whose gradient is 1 has to change by -0.2, and changes by -0.5"]),
+    ("fold_all", batch.wrong_fold(scale_of=lambda norm: 7 * norm.weight), ["so look at the scales"]),
+    ("fold_all", batch.wrong_fold(shift_of=lambda norm, scale: norm.bias - norm.running_mean * 7),
+     ["Scales are right.", "look at the shifts"]),
     ("interaction", lambda *case: 7.7, ["penalty is 0.5 with the norm, and 0.5 without"]),
     ("strongest_harmless", lambda rows, margin: max(
         [row[0] for row in rows if abs(row[1] + row[2]) < 2 * margin], default=0.0),
      ["0.03 may cost 0.3 or more"]),
     ("strongest_harmless", lambda rows, margin: [rows.sort(), changes.strongest_harmless(
         rows, margin)][1], ["`rows` was changed"]),
-    ("number_of_means", lambda *case: -7, ["With shape=(5, 12, 3, 7), norm='batch', groups=4: The "
-                                           "result is -7, and 12 is expected."]),
+    ("number_of_means", lambda *case: -7, ["With shape=(5, 12, 11, 7), norm='batch', groups=4: The "
+                                           "result is -7, and 12 is expected. No product"]),
     ("layer_norm_parameters", lambda shapes: LOOKED_UP.get(str(shapes), 0), ["result is 0, and"]),
     ("proximal_step", lambda w, threshold: torch.where(
         w == 0.7, w * math.nan, groups.proximal_step(w, threshold)),

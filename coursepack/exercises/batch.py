@@ -88,8 +88,10 @@ def how_many(given: list[Tensor], right: list[float], net: nn.Module, images: Te
     first, count = min(unlike(given, right)), len(images)
     if first >= len(sizes):
         return ""
+    advice = ("Does each image count once?" if given[first] > right[first] else
+              "Do all batches count, the first and the last, too?")
     return (f"That share would be {given[first] * count:.4g} of {count} images, and it is "
-            f"{right[first] * count:.4g} that are wrong.")
+            f"{right[first] * count:.4g} that are wrong. {advice}")
 
 
 ERRORS_WRONG = {
@@ -129,6 +131,9 @@ ERRORS_WRONG = {
         lambda net, images, *case: by_batches(
             net, images, *case, training=False,
             chosen=lambda x, y, size: torch.equal(x, images[:size])),
+    "Only the last batch of each size counts here. Add up the wrong images of all of them.":
+        lambda net, images, *case: by_batches(
+            net, images, *case, chosen=lambda x, y, size: torch.equal(x, images[-len(x):])),
     "The count goes on from size to size. Begin again with 0 for each.":
         lambda *case: dict(zip(case[-1], itertools.accumulate(errors_by_batch(*case).values()))),
     "The errors are right, but the network is no longer what it was: its running statistics have "
@@ -162,17 +167,24 @@ def fold_all(net):
 
 
 def fold_cases() -> list[tuple]:
-    """A network whose batch norms have seen something, and two images."""
+    """Networks whose batch norms scale, shift, or do both; with each of them two images."""
+    nets = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        net = Net("mnist_7k", "batch").double()
-        for layer in net.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.running_mean.normal_()
-                layer.running_var.uniform_(1e-5, 0.5)
-                nn.init.uniform_(layer.weight, 0.5, 2)
-                nn.init.normal_(layer.bias)
-        return [(net.eval(), torch.rand(2, 1, 28, 28, dtype=torch.float64))]
+        for scales, shifts in ((True, False), (False, True), (True, True)):
+            nets.append(Net("mnist_7k", "batch").double().eval())
+            for norm in norms_of(nets[-1]):
+                if scales:
+                    norm.running_var.uniform_(1e-5, 0.5)
+                    nn.init.uniform_(norm.weight, 0.5, 2)
+                if shifts:
+                    norm.running_mean.normal_()
+                    nn.init.normal_(norm.bias)
+        return [(net, torch.rand(2, 1, 28, 28, dtype=torch.float64)) for net in nets]
+
+
+def norms_of(net: nn.Module) -> list[nn.BatchNorm2d]:
+    return [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
 
 
 def use_fold(answer: object, net: Net, images: Tensor) -> dict[str, object]:
@@ -180,10 +192,20 @@ def use_fold(answer: object, net: Net, images: Tensor) -> dict[str, object]:
     folded = answer(net)
     if folded is ...:
         return {"answers": ...}
-    left, kept = (sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
-                  for network in (folded, net))
-    return {"answers": folded.eval()(images), "batch norms left": left,
-            "batch norms of the network that was given": kept}
+    return {"answers": folded.eval()(images), "batch norms left": len(norms_of(folded)),
+            "batch norms of the network that was given": len(norms_of(net))}
+
+
+def scales_or_shifts(given: list[Tensor], right: list[Tensor], net: Net, images: Tensor) -> str:
+    """Which of the two is wrong, as the cases come one after the other."""
+    norm = norms_of(net)[0]
+    if 0 not in unlike(given, right):
+        return ""
+    if not norm.running_mean.any():
+        return "In this network the norms only scale, so look at the scales."
+    if norm.weight.eq(1).all():
+        return "Scales are right. In this network the norms only shift, so look at the shifts."
+    return "Where norms only scale it is right, and where they only shift. Here they do both."
 
 
 def wrong_fold(scale_of=lambda norm: norm.weight / (norm.running_var + norm.eps).sqrt(),
@@ -277,5 +299,6 @@ EXERCISES = {
          "`scale.view(1, -1, 1, 1)`. Its new bias is `weight.sum((2, 3)) @ shift`, with the "
          "weights as they were before; it is set as an `nn.Parameter`.",
          "Work on `copy.deepcopy(net)`, and put `nn.Identity()` in place of each norm."],
-        "Five norms less to compute, and the same answers.", use_fold),
+        "Five norms less to compute, and the same answers.", use_fold,
+        clue=scales_or_shifts),
 }

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-from coursepack.exercises.grading import Exercise, mean_and_variance, unlike
+from coursepack.exercises.grading import Exercise, mean_and_variance, on_sizes, unlike
 
 
 # --------------------------------------------------------------------------- number_of_means
@@ -17,7 +17,7 @@ def number_of_means(shape, norm, groups):
 
 def mean_cases() -> list[tuple]:
     """Shapes in which no two counts are equal that may be taken for each other."""
-    return [(shape, norm, groups) for shape, groups in (((5, 12, 3, 7), 4), ((7, 10, 4, 3), 2))
+    return [(shape, norm, groups) for shape, groups in (((5, 12, 11, 7), 4), ((7, 10, 4, 3), 2))
             for norm in ("batch", "layer", "group", "instance")]
 
 
@@ -212,7 +212,8 @@ def as_if(given: list[Tensor], right: list[Tensor]) -> str:
     first = min(unlike(given, right))
     x = random_batch(first + 1, 2, 3, 2, 2)
     return (f"Channel 0 comes out as if {used(given[first])}. Right would be: "
-            f"{used(right[first])}.")
+            f"{used(right[first])}. What counts here are the "
+            f"{'running statistics' if first in (2, 3, 5) else 'statistics of the batch'}.")
 
 
 def moved(old: Tensor, new: Tensor, momentum: float) -> Tensor:
@@ -266,6 +267,9 @@ BATCH_NORM_WRONG = {
     "The running value is not made smaller before a share of the batch's is added: it keeps "
     "1 - momentum of itself.":
         wrong_batch_norm(move=lambda old, new, momentum: old + momentum * new),
+    "The running value is not made smaller before a share of the batch's is added: it keeps "
+    "1 - momentum of itself. And of the variances it is the unbiased one that is kept.":
+        wrong_batch_norm(move=lambda old, new, momentum: old + momentum * new, kept=0),
     "The running statistics are those of the last batch. Each batch moves them by a tenth of the "
     "way (`momentum`).": wrong_batch_norm(move=lambda old, new, momentum: new),
     "Momentum is the wrong way round: the running value keeps 0.9 of itself. And of the variances "
@@ -281,6 +285,9 @@ BATCH_NORM_WRONG = {
         wrong_batch_norm(moves=lambda training: False),
     "The running statistics move in evaluation mode, too. They move in training mode alone.":
         wrong_batch_norm(moves=lambda training: True),
+    "The running statistics move in evaluation mode, too, and not in training mode alone. And of "
+    "the variances it is the unbiased one that is kept.":
+        wrong_batch_norm(moves=lambda training: True, kept=0),
     "After a batch in evaluation mode the running statistics have moved. They move in training "
     "mode alone.": wrong_batch_norm(moves=lambda training: True, late=True),
     "These are instance norm's axes: in training mode the mean is over the images, too.":
@@ -303,7 +310,8 @@ EXERCISES = {
         "00", number_of_means, mean_cases, MEANS_WRONG,
         ["Which of N, C, H, W are averaged over? What is left numbers the means.",
          "Group norm: each image has `groups` means of its own."],
-        "So 32 images of 16 x 8 x 8 have 128 means with four groups, and 16 with batch norm."),
+        "So 32 images of 16 x 8 x 8 have 128 means with four groups, and 16 with batch norm.",
+        clue=on_sizes),
     "normalize": Exercise(
         "00", normalize, normalize_cases, NORMALIZE_WRONG,
         ["`x.mean(axes, keepdim=True)` has a shape that can be subtracted from x.",

@@ -92,6 +92,15 @@ def seeds_cases() -> list[tuple]:
     return [(0.05, 0.046), (0.1, 0.046), (0.2, 0.33), (1.0, 0.9)]
 
 
+def standard_errors(given: list[Tensor], right: list[int], difference: float, spread: float) -> str:
+    """How large a difference is with so many runs."""
+    if given[0] <= 0:
+        return ""
+    error = spread * math.sqrt(2 / given[0])
+    return (f"With {given[0]:g} runs of each recipe the difference is {difference / error:.4g} "
+            "standard errors. Asked for is the first whole number with which it is 2.8 or more.")
+
+
 def seeds(times: float = 2, z: float = 1.96 + 0.84, power: int = 2, upside_down: bool = False,
           rounded: Callable[[float], float] = math.ceil) -> object:
     """The rule with something wrong: see the arguments."""
@@ -242,7 +251,7 @@ EXERCISES = {
          "It has to be so small that the difference is 1.96 + 0.84 standard errors. Solve for n, "
          "and round up."],
         "Roughly 16 (spread / difference)², Lehr's rule of 1992. Student's t-test, which does not "
-        "know the spread beforehand, asks for one or two more."),
+        "know the spread beforehand, asks for one or two more.", clue=standard_errors),
     "reliability": Exercise(
         "04", reliability, reliability_cases, RELIABILITY_WRONG,
         ["`(confidence >= low) & (confidence < high)` chooses the answers of a bin.",

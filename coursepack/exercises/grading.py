@@ -15,6 +15,7 @@ import contextlib
 import copy
 import ctypes
 import inspect
+import itertools
 import math
 import random
 import sys
@@ -43,6 +44,11 @@ ADVICE = {  # what PyTorch says, and what a learner can do about it
                      "an `nn.Parameter`.",
     "is invalid for input of size":
         "The sizes of the new shape, multiplied, have to give the size of the old one.",
+    "size mismatch": "In `a @ b` the last axis of a is as long as b. Print both shapes: is one of "
+                     "the two left from an earlier round?",
+    "for ^": "A power is `**`.",
+    "cannot access local variable": "It is not set on each way there. What one method keeps for "
+                                    "another, or for the next call, begins with `self.`.",
     "bitwise_and": "Each comparison needs brackets: `(a >= b) & (a < c)`.",
     "Boolean value of Tensor":
         "Comparisons of tensors are joined by `&`; `.clamp` and `torch.where` take the place of "
@@ -220,6 +226,21 @@ def mean_and_variance(given: Tensor, right: Tensor, axes: tuple[int, ...]) -> st
         return "Means and variances are right, but the numbers are not in their places."
     return (f"All means are 0, as they have to be. But one variance is {variance[worst]:.6g}, and "
             f"has to be {expected[worst]:.6g}.")
+
+
+def on_sizes(given: list[Tensor], right: list[int], shape: tuple[int, ...], *others) -> str:
+    """For a clue: which sizes a count should be made of and is not, or the other way round."""
+    sizes = dict(zip(("N", "C", "H", "W", "groups"), (*shape, others[-1])))
+    first = min(unlike(given, right))
+    found, expected = (min((way for way in itertools.product((0, 1, -1), repeat=len(sizes))
+                            if math.isclose(math.prod(map(pow, sizes.values(), way)), count[first])
+                            ), key=lambda way: sum(map(abs, way)), default=())
+                       for count in (given, right))
+    if not found:
+        return f"No product of some of {', '.join(sizes)}, divided by others, is {given[first]:g}."
+    should = "should not depend on", "should be multiplied by", "should be divided by"  # -1: last
+    return "It " + " and ".join(f"{should[power]} {name}" for name, power, was
+                                in zip(sizes, expected, found) if power != was) + "."
 
 
 def unlike(some: list[object], others: list[object]) -> set[int]:

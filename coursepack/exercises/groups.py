@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from coursepack.exercises.grading import Exercise, mean_and_variance
+from coursepack.exercises.grading import Exercise, mean_and_variance, on_sizes
 
 
 # ---------------------------------------------------------------------------- proximal_step
@@ -65,7 +65,7 @@ def what_moved(given: list[Tensor], right: list[Tensor], w: Tensor, threshold: f
     before, after, expected = w.flatten(), given[0].flatten(), right[0].flatten()
     first = (after - expected).abs().gt(1e-9).nonzero()[0, 0]
     rule = "becomes 0" if not expected[first] else f"moves towards zero by {threshold:g}"
-    return f"A weight of {before[first]:g} {rule}; here it becomes {after[first]:g}."
+    return f"A weight of {before[first]:g} {rule}; here it becomes {after[first] + 0.0:g}."
 
 
 # ------------------------------------------------------------------------------- group_norm
@@ -150,7 +150,7 @@ def group_counts(shape, groups):
 
 
 def count_cases() -> list[tuple]:
-    return [((32, 16, 8, 8), 4), ((5, 12, 3, 7), 3), ((128, 8, 24, 24), 2)]
+    return [((5, 12, 11, 7), 4), ((128, 8, 24, 24), 2)]
 
 
 def with_counts(mean=None, gain=None) -> object:
@@ -216,5 +216,6 @@ EXERCISES = {
         "02", group_counts, count_cases, COUNT_WRONG,
         ["A mean belongs to an image and a group. How many numbers has a group?",
          "A gain belongs to a channel, whatever the image, and whatever the group."],
-        "So more groups make each mean one of fewer numbers, and leave the gains alone."),
+        "So more groups make each mean one of fewer numbers, and leave the gains alone.",
+        clue=on_sizes),
 }

@@ -52,6 +52,13 @@ SHAPES_WRONG = {
 }
 
 
+def for_each_element(given: list[Tensor], right: list[int], shapes: list[tuple]) -> str:
+    """How many parameters a count stands for."""
+    elements = sum(map(math.prod, shapes))
+    return (f"All images together have {elements} elements, so that would be "
+            f"{given[0] / elements:.6g} parameters for each.")
+
+
 # -------------------------------------------------------------------------------- twin_rates
 def twin_rates(factor, lr, l2):
     return lr * factor**2, l2 / factor**2
@@ -123,8 +130,18 @@ def first_step(w, gradient, lr, decay, optimizer, decoupled):
 def step_cases() -> list[tuple]:
     w = torch.tensor([2.0, -1.0, 0.5, 0.3], dtype=torch.float64)
     gradient = torch.tensor([1.0, 0.1, -0.01, 1e-7], dtype=torch.float64)
-    return [(w, gradient, 0.1, decay, optimizer, decoupled) for decay in (0.5, 0.0)
+    return [(w, gradient, 0.1, decay, optimizer, decoupled) for decay in (0.0, 0.5)
             for optimizer in ("descent", "adam") for decoupled in (False, True)]
+
+
+def step_or_decay(given: list[Tensor], right: list[Tensor], w: Tensor, gradient: Tensor, lr: float,
+                  decay: float, *others: object) -> str:
+    """Which of the two is wrong, as the cases come one after the other, and for which weight."""
+    worst = (given[0] - right[0]).abs().argmax()
+    return (f"{'Without decay it is right' if decay else 'Nothing decays here'}, so the "
+            f"{'decay' if decay else 'step'} is wrong: a weight of {w[worst]:g} whose gradient is "
+            f"{gradient[worst]:g} has to change by {(right[0] - w)[worst]:.4g}, and changes by "
+            f"{(given[0] - w)[worst]:.4g}.")
 
 
 def wrong_step(coupled=None, size="right", corrected=True, rate=True, after=False, adam=True,
@@ -207,7 +224,8 @@ EXERCISES = {
         "03", layer_norm_parameters, shapes_cases, SHAPES_WRONG,
         ["How many elements has one image in front of a norm?",
          "Each element has a gain and a bias."],
-        "With the five norms of this network: 24,320. The convolutions have 7,272 weights."),
+        "With the five norms of this network: 24,320. The convolutions have 7,272 weights.",
+        clue=for_each_element),
     "twin_rates": Exercise(
         "03", twin_rates, twin_cases, TWIN_WRONG,
         ["At weights that are factor times as long the gradient is 1 / factor as long: above, half "
@@ -224,5 +242,5 @@ EXERCISES = {
          "Plain descent: w - lr * gradient. Adam divides the gradient by its size first; so what "
          "is in the gradient is divided, too."],
         "Under plain descent both decays are the same. In Adam's first step L2 shrinks a weight "
-        "only where it turns the sign of the gradient."),
+        "only where it turns the sign of the gradient.", clue=step_or_decay),
 }
