@@ -1,6 +1,7 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,18 @@ def pytest_collection_modifyitems(items):
     """Long files first, or a core waits for the other: with slow tests, then golden notebooks."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.suffix != ".ipynb", item.path))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium; make browser sets SITE, and where there is none its tests are skipped."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not (os.environ.get("SITE") and chromium):
+        pytest.skip("make browser tests the built site, where Chromium is")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=[
+            "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"])
 
 
 @pytest.fixture(scope="session")

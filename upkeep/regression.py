@@ -21,6 +21,7 @@ from readme import markdown_table, write_page
 from coursepack.files import ROOT
 
 LOOP, UPDATES, MODEL = "coursepack/train/loop.py", "coursepack/train/updates.py", "model.py"
+TRAINER = "site/playground/trainer.c"  # the same mathematics on the website
 MUTANTS = {  # what is broken: file, what stands there once, what is put there
     "L1 dropped": (UPDATES, "_foreach_sign(parameters), pull)", "_foreach_sign(parameters), 0.0)"),
     "L1 a mean, not a sum": (UPDATES, "w.abs().sum()", "w.abs().mean()"),
@@ -49,6 +50,9 @@ MUTANTS = {  # what is broken: file, what stands there once, what is put there
     "columns of training and test swapped": (
         LOOP, 'row["test_accuracy"] = evaluate(model, data)', 'row["test_accuracy"], row["loss"], '
         'row["accuracy"] = row["loss"], row["accuracy"], *evaluate(model, data)'),
+    "website: sign of a gradient": (TRAINER, "- (k == label)) / n", "+ (k == label)) / n"),
+    "website: running variance biased": (TRAINER, "scale[c] * n * P / (n * P - 1)", "scale[c]"),
+    "website: running mean 10 % faster": (TRAINER, "+= 0.1f * (mean[c]", "+= 0.11f * (mean[c]"),
 }
 MACHINES = {  # what is different: environment variables, or an edit as above
     "1 thread": {"OMP_NUM_THREADS": "1"},
@@ -58,6 +62,7 @@ MACHINES = {  # what is different: environment variables, or an edit as above
 }
 TESTS = (  # arguments of pytest: five steps of each recipe in float64, then what notebooks print
     ("tests/test_loop.py", "-k", "five_steps"), ("tests/golden", "--nbval", "-k", "Cell"))
+IN_BROWSER = ("tests/test_playground.py", "-k", "equals"),  # in place of these, for TRAINER
 LEFT_OUT = (".venv", ".git", "runs", "data", "build")  # of the course, in a copy
 
 
@@ -70,10 +75,10 @@ def try_out(change: dict | tuple) -> tuple[str, str]:
             file, old, new = change
             text = (copy / file).read_text(encoding="utf-8")
             (copy / file).write_text(text.replace(old, new), encoding="utf-8")
-        for tests in TESTS:
+        for tests in IN_BROWSER if TRAINER in change else TESTS:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-x", *tests], cwd=copy,
-                env=os.environ | variables, capture_output=True, encoding="utf-8")
+                env=os.environ | variables | {"SITE": "1"}, capture_output=True, encoding="utf-8")
             failed = re.search(r"(?m)^FAILED tests/(.*?)( - .*)?$", done.stdout)
             if done.returncode and not failed:
                 raise RuntimeError(f"the tests themselves broke:\n{done.stdout}\n{done.stderr}")
