@@ -18,7 +18,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["README.md"]  # the front page includes it
 html_theme = "sphinx_book_theme"
 html_extra_path = ["slides.html"]
-html_static_path = ["site.css", "explorer.js"]
+html_static_path = ["site.css", "explorer.js", "playground.js", "playground-data.js"]
 html_css_files = ["site.css"]
 html_js_files = [("explorer.js", {"defer": "defer"})]
 html_show_sphinx = html_show_copyright = html_copy_source = False

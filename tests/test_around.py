@@ -44,9 +44,10 @@ def packages(*places):
 def test_requirements_name_what_is_imported_constraints_a_version_of_each_and_binder():
     needed, more = requirements("requirements.txt"), requirements("requirements-dev.txt")
     assert packages(*COURSE, "tools/*.py") <= {*needed}
-    assert packages("upkeep/*.py", "tests/**/*.py") <= {*needed, *more}
+    site = requirements("site/requirements.txt")
+    assert packages("upkeep/*.py", "tests/**/*.py") <= {*needed, *more, *site}
     exact = requirements("constraints.txt")
-    for name, required in (needed | more | requirements("site/requirements.txt")).items():
+    for name, required in (needed | more | site).items():
         (pin,) = exact[name].specifier
         assert pin.operator == "=="
         assert pin.version in required.specifier, name

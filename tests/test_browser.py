@@ -1,6 +1,7 @@
 """The built website in a real browser: the explorer, by mouse and keyboard, and how pages look."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 import website
 
+import model
 from model import mean_index
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -16,8 +18,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 SITE = website.BUILD / "site"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.glob("**/*.html")
                if "_static" not in path.parts)
-SOME = ["index.html", "teachers.html", "notebooks/02_group_norm_l1.html",  # one of each kind
-        "reference/coursepack.train.updates.html", "slides.html"]
+SOME = ["index.html", "teachers.html", "playground.html", "notebooks/02_group_norm_l1.html",
+        "reference/coursepack.train.updates.html", "slides.html"]  # one of each kind
 
 
 @pytest.fixture
@@ -302,6 +304,104 @@ def test_numbers_are_reached_and_changed_by_keyboard(open_page):
         page.keyboard.type(typed)
         page.keyboard.press("Tab")
         assert current.get_attribute("aria-label").endswith(": 2.5")
+
+
+# --------------------------------------------------------------- the page on which networks train
+PLAYGROUND = "document.querySelector('.playground').playground"
+# Act at random on whatever there is; after each action, nothing that is shown may be nonsense.
+TRAIN_AT_RANDOM = """async ([seed, count]) => {
+  const root = document.querySelector(".playground"), wrong = [];
+  const pick = (list) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return list[Math.floor(seed / 2 ** 32 * list.length)];
+  };
+  globalThis.save = () => {};
+  const links = [...document.querySelectorAll("a.try")].map((link) => link.hash);
+  for (let i = 0; i < count && !wrong.length; i++) {
+    const what = pick([...root.querySelectorAll("select, button:not(:disabled)"), "link"]);
+    if (what === "link") location.hash = pick([...links, "#lr=none&batch_size=256&train_size=100"]);
+    else if (what.tagName === "SELECT") {
+      what.value = pick([...what.options]).value;
+      what.dispatchEvent(new Event("change"));
+    } else if (!what.textContent.includes("CSV")) what.click();
+    await new Promise((done) => setTimeout(done, i % 20 ? 0 : 100));
+    const shown = root.textContent.match(/.{20}(NaN|undefined|Infinity|null|\\[object).{10}/);
+    if (shown) wrong.push(shown[0]);
+    if (root.querySelector("path[d*='NaN']")) wrong.push("a path");
+    for (const { settings } of root.playground.networks)
+      if (settings.batch_size > settings.train_size) wrong.push(JSON.stringify(settings));
+  }
+  return [seed, wrong];
+}"""
+
+
+def wait(page, condition, seconds=60):
+    page.wait_for_function(condition.replace("OWN", PLAYGROUND), timeout=1000 * seconds)
+
+
+def open_training(open_page, link="", **options):
+    page = open_page(f"playground.html{link}", **options)
+    wait(page, "OWN", 20)
+    return page
+
+
+def test_training_survives_random_actions(open_page):
+    page, seed = open_training(open_page), 1
+    for width in (1440, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        seed, wrong = page.evaluate(TRAIN_AT_RANDOM, [seed, int(os.environ.get("ACTIONS", 200))])
+        assert wrong == []
+    page.evaluate(f"{PLAYGROUND}.open('#norm=batch&epochs=1')")
+    page.evaluate(f"{PLAYGROUND}.go(true)")  # and then it still trains
+    wait(page, "OWN.ended(OWN.networks[0])")
+    assert page.evaluate(f"{PLAYGROUND}.networks[0].points.at(-1).test_accuracy") > 0.5
+
+
+def test_each_experiment_can_be_set_and_a_broken_link_says_what_it_could_not(open_page):
+    page = open_training(open_page)
+    links = [link.get_attribute("href") for link in page.locator("a.try").all()]
+    assert len(links) == 10
+    for link in links:
+        page.evaluate("(link) => { location.hash = link; }", link)
+        wait(page, f"location.hash === '{link}'")  # as it is written again from what was set
+        assert says(page, ".playground div.no") == ""
+    page = open_training(open_page, "#norm=batch,colour&batch_size=256&train_size=100&speed=1")
+    said = says(page, ".playground div.no")
+    assert all(part in said for part in ("norm=colour", "A batch of 256", "speed is no setting"))
+    assert page.evaluate(f"{PLAYGROUND}.networks.map((n) => n.settings.batch_size)") == [64, 64]
+
+
+def test_networks_train_by_keyboard_pause_when_hidden_and_go_on_with_another_rate(open_page):
+    page = open_training(open_page, "#norm=batch,none&train_size=500")
+    page.get_by_role("button", name="train", exact=True).focus()
+    page.keyboard.press("Enter")
+    wait(page, "OWN.networks.every((n) => n.points.length)")
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+                  "document.dispatchEvent(new Event('visibilitychange'))")
+    assert not page.evaluate(f"{PLAYGROUND}.going")
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    choose(page, "learning rate *", "0.3")
+    assert page.evaluate(f"{PLAYGROUND}.networks.every((n) => n.points.length)")
+    choose(page, "batch", "256")
+    choose(page, "training images", "100")
+    assert "larger than the 100" in says(page, "#playground-train_size-no")
+    choose(page, "norm", "group")
+    wait(page, "OWN.networks.every((n) => OWN.ended(n))")
+    page.get_by_role("button", name="take a test image").click()
+    wait(page, "/^A: \\d .*B: \\d/.test(OWN.verdict.textContent)")
+
+
+def test_the_cell_of_python_trains_the_network_of_the_page(open_page):
+    link = "#norm=group&arch=mnist_deep&lr=0.03&epochs=1&train_size=200&l1=0.001&l1_step=proximal"
+    page = open_training(open_page, link)
+    cell = page.evaluate(f"{PLAYGROUND}.code.textContent").split("# No notebook")[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(model.ARCHITECTURES, "mnist_deep", None)  # and away again
+        scope = {}
+        exec(cell, scope)
+    assert len(scope["history"]) == 1
+    assert scope["recipe"].l1_step == "proximal"
+    assert sum(hasattr(block, "norm") for block in scope["network"].layers) == 10
 
 
 # ------------------------------------------------------------------------------ pages, as they look

@@ -20,6 +20,10 @@ def test_notebooks_come_as_they_are_saved_and_every_part_of_a_page_is_filled_in(
         assert code_cells(path) == code_cells(tmp_path / "notebooks" / path.name)
         title = nbformat.read(path, as_version=4).cells[0].source.split("\n")[0].lstrip("# ")
         assert f"**[{title}](notebooks/{path.name})**" in teachers
+    for anchor, links in website.experiments().items():  # a question links to what links to it
+        cells = [cell.source for path in tmp_path.glob("notebooks/0[56]*.ipynb")
+                 for cell in nbformat.read(path, 4).cells if links in cell.source]
+        assert anchor in [website.slug(cell.split("\n")[0].lstrip("# ")) for cell in cells]
     for page in [*tmp_path.glob("*.md"), *tmp_path.glob("notebooks/*")]:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"<!-- (explorer|notebooks|modules) -->|\[!\[Open in", text)

@@ -1,5 +1,7 @@
 """What the page on which networks train is made of: compiled, drawn and exported from the course.
 
+    playground.py     how fast it is beside PyTorch, after make site: results/playground.md
+
 One script, playground-data.js, holds all of it, so that the page works from a disk, too:
 trainer.c as WebAssembly, the thread's script, the packaged digits as one picture, and the networks.
 """
@@ -9,18 +11,28 @@ import io
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image
-from readme import write
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from readme import markdown_table, write, write_page
 
 import model
 from coursepack.data.datasets import SAMPLE, Dataset, load_dataset
 from coursepack.files import ROOT
-from coursepack.show.looks import LOOKS
+from coursepack.show.looks import LOOKS, set_up
+from coursepack.train import batches, loop, updates
+from coursepack.train.recipe import Recipe
 
 SOURCES = ROOT / "site" / "playground"
 COMPILER = os.environ.get("ZIG", f"{shlex.quote(sys.executable)} -m ziglang")
@@ -70,8 +82,8 @@ def picture(data: Dataset) -> bytes:
 
 def dashes(line: str | tuple) -> list[int]:
     """A line style of matplotlib as lengths of dashes and gaps."""
-    named = {"-": (), "--": (6, 3), "-.": (7, 3, 2, 3), ":": (2, 2)}
-    return list(named[line] if isinstance(line, str) else line[1])
+    named = {"-": (), "--": (7, 3), "-.": (7, 3, 2, 3), ":": (2, 3)}
+    return list(named[line]) if isinstance(line, str) else [2 * length for length in line[1]]
 
 
 def write_data(folder: Path) -> None:
@@ -87,3 +99,114 @@ def write_data(folder: Path) -> None:
         "looks": {norm: {"short": look.short, "colour": look.colour, "dashes": dashes(look.line)}
                   for norm, look in LOOKS.items()}}
     write(folder / "playground-data.js", f"globalThis.PLAYGROUND = {json.dumps(parts)};\n")
+
+
+# --------------------------------------------------------------------------- how fast it is
+TURNS, SECONDS, BATCH = 7, 0.7, 64
+PAGE = ROOT / "build" / "site" / "playground.html"
+READY = "document.querySelector('.playground').playground"
+PREPARE = f"""([norm, batch]) => {{
+  const own = {READY}, table = own.data.networks[own.data.base];
+  const settings = {{ norm, groups: 4, order: "", batch_size: batch, init: "he", seed: 1 }};
+  const module = new WebAssembly.Module(own.wasm);
+  const network = globalThis.measured = new Network(module, table, 1000, settings, own.data);
+  network.bytes(network.desk.images, 784000).set(own.pixels.subarray(0, 784000));
+  network.bytes(network.desk.labels, 1000).set(own.labels.subarray(0, 1000));
+  new Int32Array(network.trainer.memory.buffer, network.desk.order, 1000).set(
+    [...Array(1000).keys()]);
+}}"""
+RUN = """([batch, seconds]) => {
+  const { trainer } = globalThis.measured, begin = performance.now();
+  let steps = 0;
+  while (performance.now() - begin < 1000 * seconds)
+    trainer.train(steps++ % 15 * batch, batch, 0.01, 0.9, 0, 0, 0, 0);
+  return steps * batch / (performance.now() - begin) * 1000;
+}"""
+
+
+def torch_speed(norm: str, data: Dataset) -> float:
+    """Images a second of PyTorch on one thread, the same steps: batch, forward, backward, step."""
+    recipe = Recipe(dataset=SAMPLE, arch=BASE, norm=norm, groups=4, layer_affine="channel",
+                    init="he", batch_size=BATCH, lr=0.01, augment="none", device="cpu")
+    net = loop.build_model(recipe, data).to(memory_format=torch.channels_last)
+    optimizer = loop.make_optimizer(net, recipe)
+    parameters = updates.penalized_parameters(net)
+    torch.set_num_threads(1)
+
+    def steps(seconds: float) -> float:
+        done, began = 0, time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            used = slice(done % 15 * BATCH, (done % 15 + 1) * BATCH)
+            loss = F.nll_loss(net(batches.to_input(data.train_images[used], data)),
+                              data.train_labels[used])
+            optimizer.zero_grad()
+            loss.backward()
+            loop.take_step(optimizer, parameters, recipe.lr, recipe)
+            done += 1
+        return done * BATCH / (time.perf_counter() - began)
+
+    steps(SECONDS / 4)  # warm
+    return steps(SECONDS)
+
+
+def middle(values: list[float], form: str = "{:,.0f}") -> str:
+    low, median, high = (form.format(f(values)) for f in (min, np.median, max))
+    return f"{median} ({low} to {high})"
+
+
+def measure_speed() -> None:
+    """Write results/playground.md: images a second there and in PyTorch, bytes, seconds."""
+    from playwright.sync_api import sync_playwright  # which no build needs
+    set_up()
+    data = load_dataset(SAMPLE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
+                                             args=["--no-sandbox", "--disable-gpu"])
+        opened, first = [], []
+        for _ in range(5):
+            page = browser.new_page()
+            page.goto(f"{PAGE.as_uri()}#norm=batch,group,layer,none&batch_size=64")
+            page.wait_for_function(READY)
+            opened.append(page.evaluate("performance.getEntriesByName('playground')[0].startTime"))
+            page.get_by_role("button", name="one step").click()
+            page.wait_for_function(f"{READY}.networks.every((n) => n.points.length)")
+            first.append(page.evaluate("performance.now()"))
+        page.add_script_tag(path=SOURCES / "worker.js")
+        rows = []
+        for norm in model.NORMS:
+            page.evaluate(PREPARE, [norm, BATCH])
+            page.evaluate(RUN, [BATCH, SECONDS])  # compiled well by then
+            pairs = [(page.evaluate(RUN, [BATCH, SECONDS]), torch_speed(norm, data))
+                     for _ in range(TURNS)]
+            here, torchs = map(list, zip(*pairs))
+            ratios = [a / b for a, b in pairs]
+            rows.append([norm, middle(here), middle(torchs), middle(ratios, "{:.2f}")])
+            print(*rows[-1], flush=True)
+    table = markdown_table(["norm", "page", "PyTorch, one thread", "page / PyTorch"], rows)
+    sizes = [(name, len((PAGE.parent / "_static" / name).read_bytes()))
+             for name in ("playground-data.js", "playground.js")]
+    bytes_ = markdown_table(["part", "kB"], [
+        *([f"`{name}`", f"{size / 1e3:,.0f}"] for name, size in sizes),
+        ["of it the digits", f"{len(picture(data)) / 1e3:,.0f} as WebP"],
+        ["of it `trainer.c`, compiled", f"{len(compile_trainer()) / 1e3:,.0f}"],
+        ["all", f"{sum(size for _, size in sizes) / 1e3:,.0f}"]])
+    write_page("playground", f"""# How fast the page trains
+
+[Train on the page](../site/playground.md) against PyTorch {torch.__version__} on one thread of the
+same machine, in one process and by turns: `{BASE}`, batches of {BATCH}, the step as in the toolbox.
+Images a second, the median of {TURNS} turns, and the range in brackets.
+
+{table}
+
+From the opening of the page, with four networks: {middle(opened, "{:,.0f}")} milliseconds until it
+answers; {middle(first, "{:,.0f}")} until each has trained on its first batch and was tested on
+1,000 images ({len(first)} times, the first of them with an empty cache).
+
+{bytes_}
+
+Written by `upkeep/playground.py` after `make site`.
+""")
+
+
+if __name__ == "__main__":
+    measure_speed()

@@ -19,6 +19,7 @@ import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import playground
 import slides
 from readme import without_badges, write
 
@@ -87,6 +88,23 @@ def notebook_list(pages: dict[str, Path]) -> str:
     return "\n".join(parts)
 
 
+def experiments() -> dict[str, str]:
+    """Of a question's anchor in notebook 05 or 06 the experiments of playground.md about it."""
+    found: dict[str, list[str]] = {}
+    text = (ROOT / "site" / "playground.md").read_text(encoding="utf-8")
+    for part in re.split(r"(?m)^### ", text)[1:]:
+        title = part.split("\n")[0]
+        for anchor in sorted({*re.findall(r"notebooks/0[56]_\w+\.ipynb#([\w-]+)", part)}):
+            found.setdefault(anchor, []).append(
+                f"[{title}](../playground.md#{slug(title)})")
+    return {anchor: f"**Train on the page:** {'; '.join(links)}" for anchor, links in found.items()}
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def still() -> tuple[bytes, str]:
     """The picture that stands in for the explorer where there is no JavaScript, and its text."""
     [output] = [output for cell in read(FIRST).cells for output in cell.get("outputs", [])
@@ -102,7 +120,7 @@ def stage(folder: Path) -> None:
     pages |= {path.name: path for path in sorted(ROOT.glob("site/*.md"))}  # these come to the top
     pages.pop(SLIDES)
     write(folder / "slides.html", slides.page())
-    (repo, ref), (picture, alt) = address(), still()
+    (repo, ref), (picture, alt), trained = address(), still(), experiments()
     explorer = f"```{{container}} norm-explorer\n![{alt}](/explorer.png)\n```"
     parts = {"explorer": explorer, "notebooks": notebook_list(pages),
              "modules": "\n".join(f"reference/{name}" for name in modules())}
@@ -115,7 +133,9 @@ def stage(folder: Path) -> None:
             notebook = read(place)
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
-                    cell.source = mended(cell.source, place)
+                    heading = re.match(r"#+ (.*)", cell.source)
+                    tried = heading and trained.pop(slug(heading[1]), "")
+                    cell.source = mended(cell.source, place) + (f"\n\n{tried}" if tried else "")
             if place == FIRST:
                 after = next(i for i, cell in enumerate(notebook.cells) if STILL in cell.source)
                 text = f"Or choose shape and norm yourself, and point at a number:\n\n{explorer}"
@@ -132,12 +152,13 @@ def stage(folder: Path) -> None:
     write(folder / "address.json", json.dumps([repo, ref]))
     shutil.copytree(ROOT / "images", folder / "images")
     (folder / "explorer.png").write_bytes(picture)
-    for name in ("conf.py", "explorer.js", "site.css", *HANDOUTS):
+    for name in ("conf.py", "explorer.js", "site.css", "playground/playground.js", *HANDOUTS):
         shutil.copy(ROOT / "site" / name, folder)
 
 
 def main() -> None:
     stage(BUILD / "source")
+    playground.write_data(BUILD / "source")
     shutil.rmtree(BUILD / "site", ignore_errors=True)
     done = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "auto",
                            "-d", BUILD / "doctrees", BUILD / "source", BUILD / "site"])

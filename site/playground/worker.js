@@ -1,17 +1,18 @@
 /* A network of the page, in a thread of its own: settings in, what it has learned out.
  *
- * The mathematics is trainer.c. Here the rows of a table become its layers (as in model.py's Net), the
- * data become those that a recipe trains on (as in take_part()), and steps become epochs and points
- * of a curve (as in loop.py). Settings have the names of the toolbox's Recipe.
+ * The mathematics is trainer.c. Here the rows of a table become its layers (as in model.py's Net),
+ * the data become those that a recipe trains on (as in take_part()), and steps become epochs and
+ * points of a curve (as in loop.py). Settings have the names of the toolbox's Recipe.
  */
 "use strict";
 
 const KINDS = { conv: 0, act: 1, norm: 2, maxpool: 3, avgpool: 4 }; // trainer.c's, in its order
 const NORMS = ["batch", "layer", "group", "instance", "rms", "none"];
-const PARAMETER = ["value", "gradient", "velocity", "size", "penalized", "free"]; // words of its structs
-const LAYER = ["kind", "channels_in", "channels", "size_in", "size", "kernel", "padding", "used", "in",
-  "out", "weight", "gain", "bias", "mean", "scale", "mean_g", "mean_gy", "running_mean", "running_variance", "size_out",
-  "size_gradient"];
+// The words of its structs.
+const PARAMETER = ["value", "gradient", "velocity", "size", "penalized", "free"];
+const LAYER = ["kind", "channels_in", "channels", "size_in", "size", "kernel", "padding", "used",
+  "in", "out", "weight", "gain", "bias", "mean", "scale", "mean_g", "mean_gy", "running_mean",
+  "running_variance", "size_out", "size_gradient"];
 const NET = ["images", "labels", "said", "sure", "order", "parameters", "layers", "parameter_count",
   "layer_count", "hits", "watched", "penalty"];
 
@@ -51,9 +52,10 @@ class Network {
     });
   }
   get penalty() { return this.numbers(this.net + 4 * NET.indexOf("penalty"), 1)[0]; }
-  watch(on) { this.bytes(this.net + 4 * NET.indexOf("watched"), 1)[0] = on; } // sizes by layer, or not
+  watch(on) { this.bytes(this.net + 4 * NET.indexOf("watched"), 1)[0] = on; } // the sizes
   sizes() { // of each row but the last: root mean square of what it puts out, and of its gradient
-    return this.layers.filter((layer, i, all) => i + 1 < all.length && ![1, 2].includes(all[i + 1].kind))
+    const ends = ({ kind }) => kind !== KINDS.act && kind !== KINDS.norm;
+    return this.layers.filter((layer, i, all) => i + 1 < all.length && ends(all[i + 1]))
       .map((layer) => [layer.size_out, layer.size_gradient]);
   }
   parameters() { // in the order of torch's: arrays that change with the network
@@ -73,7 +75,8 @@ const BINS = 41, WIDEST = 0.8; // of the histogram of weights, from -WIDEST to W
 /* A network, its data and how far it is. data: {pixels, labels, train, mean, std}. */
 class Training {
   constructor(module, data, table, settings) {
-    Object.assign(this, { data, settings: { ...settings }, step: 0, seen: 0, grown: 1, diverged: false });
+    Object.assign(this, { data, settings: { ...settings }, step: 0, seen: 0, grown: 1,
+      diverged: false });
     const count = data.labels.length;
     const { train_size, label_noise } = settings;
     this.network = new Network(module, table, count + 1, settings, data); // and one that is drawn
@@ -204,10 +207,15 @@ function listen() {
   }
   onmessage = ({ data: { setup, start, change, go, steps, draw, run } }) => {
     if (setup) { module = new WebAssembly.Module(setup[0]); data = setup[1]; }
-    if (start) { training = new Training(module, data, ...start); training.run = run; left = 0; judge(); }
+    if (start) {
+      training = Object.assign(new Training(module, data, ...start), { run });
+      left = 0;
+      judge();
+    }
     if (change) Object.assign(training.settings, change);
     if (go !== undefined) going = go;
-    if (steps) left = steps === "epoch" ? training.perEpoch - training.step % training.perEpoch : steps;
+    if (steps === "epoch") left = training.perEpoch - training.step % training.perEpoch;
+    else if (steps) left = steps;
     if (draw) { drawn = draw; judge(); }
     if (training && !working) work();
   };
