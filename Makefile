@@ -76,7 +76,8 @@ site: $(BIN)/site  ## the course as a website, in build/site
 	@$(BIN)/python upkeep/website.py
 
 browser: $(BIN)/dev site  ## the website, and its tests in a browser
-	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/test_website.py tests/test_browser.py
+	SITE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs tests/test_website.py tests/test_browser.py \
+		tests/test_playground.py
 
 slides: $(BIN)/ready  ## for teachers: a question and a figure for each section, in build/slides.pdf
 	@$(BIN)/python upkeep/slides.py
