@@ -153,6 +153,8 @@
     return element;
   }
   const share = (x) => Number.isFinite(x) ? `${(100 * x).toFixed(1)} %` : "no number";
+  const mix = (colour, other, part) => `rgb(${[1, 3, 5].map((i) =>
+    Math.round((1 - part) * parseInt(colour.slice(i, i + 2), 16) + part * other))})`;
   const long = (x) => Number.isFinite(x) ? x.toFixed(3) : "no number";
   function save(name, type, text) {
     const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
@@ -184,8 +186,12 @@
       parts.push(make("path", { d: `M${path}`, class: line.thin ? "thin" : "thick", stroke: line.colour,
         "stroke-dasharray": line.dashes.join(" ") || "none" }));
       const [lastX, lastY] = points[points.length - 1];
-      if (line.letter) parts.push(make("text", { x: Number(lastX) + 3, y: Number(lastY) + 4,
-        class: "letter" }, line.letter));
+      if (!line.letter) continue;
+      const middle = points[Math.floor(points.length * (0.3 + 0.15 * line.place))];
+      parts.push(make("text", { x: Number(lastX) + 3, y: Number(lastY) + 4, class: "letter" },
+        line.letter));
+      if (points.length > 3)
+        parts.push(make("text", { x: middle[0], y: Number(middle[1]) - 4, class: "letter" }, line.letter));
     }
     return make("div", { class: "graph" }, make("p", { class: "title" }, title),
       make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title}. ${describe}` },
@@ -536,7 +542,13 @@
 
     draw() {
       const last = (n) => n.points.at(-1);
-      const look = (n) => this.data.looks[n.settings.norm];
+      const look = (n) => { // of two with one norm, the second is darker, then lighter, darker still
+        const before = this.networks.slice(0, this.networks.indexOf(n))
+          .filter((other) => other.settings.norm === n.settings.norm).length;
+        const { colour, dashes } = this.data.looks[n.settings.norm];
+        return { dashes, colour: mix(colour, ...[[0, 0], [0, 0.6], [255, 0.5], [0, 0.85]][before]),
+          place: this.networks.indexOf(n) };
+      };
       this.cards.replaceChildren(...this.networks.map((n) => {
         const { colour, dashes } = look(n), point = last(n);
         const line = make("svg", { viewBox: "0 0 40 10", class: "line", "aria-hidden": "true" },
@@ -606,7 +618,9 @@
       const training = this.networks.some((n) => n.settings.norm === "batch") ? [graph(
         "batch norm's test images right: in evaluation mode, and (thin) in training mode",
         all.filter(({ n }) => n.settings.norm === "batch").flatMap((one) => [
-          curve(one, "test_accuracy"), curve(one, "batch_accuracy", true)]), x, percentAxis, summary)] : [];
+          { ...curve(one, "test_accuracy"), letter: "" },
+          { ...curve(one, "batch_accuracy", true), letter: one.past ? "" : one.n.letter }]),
+        x, percentAxis, summary)] : [];
       this.graphs.replaceChildren(
         graph("test images right (thin: of training batches)", all.flatMap((one) =>
           [curve(one, "accuracy", true), curve(one, "test_accuracy")]), x, percentAxis, summary),
