@@ -189,8 +189,7 @@ LOOKED_UP = dict(zip((str(case[0]) for case in scale.shapes_cases()[:-1]),  # bu
     ("first_step", lambda *case: 0 * case[0], ["Nothing decays here", "so the step is wrong"]),
     ("first_step", scale.wrong_step(pull=lambda w, lr: w**3), ["Without decay it is right", "a "
      "weight of 2 whose gradient is 1 has to change by -0.2, and changes by -0.5"]),
-    ("fold_all", batch.wrong_fold(scale_of=lambda norm: 7 * norm.weight),
-     ["so look at the scales"]),
+    ("fold_all", batch.wrong_fold(scale_of=lambda norm: 7 * norm.weight), ["look at the scales"]),
     ("fold_all", batch.wrong_fold(shift_of=lambda norm, scale: norm.bias - norm.running_mean * 7),
      ["Scales are right.", "look at the shifts"]),
     ("interaction", lambda *case: 7.7, ["penalty is 0.5 with the norm, and 0.5 without"]),

@@ -211,9 +211,10 @@ def as_if(given: list[Tensor], right: list[Tensor]) -> str:
         return f"{mean:.4g} is subtracted and the rest divided by {root:.4g}"
     first = min(unlike(given, right))
     x = random_batch(first + 1, 2, 3, 2, 2)
+    running = (" Running statistics begin with 0 and 1, and each batch in training mode moves them "
+               "by its share, `momentum`.") if first in (2, 3, 5) else ""
     return (f"Channel 0 comes out as if {used(given[first])}. Right would be: "
-            f"{used(right[first])}. What counts here are the "
-            f"{'running statistics' if first in (2, 3, 5) else 'statistics of the batch'}.")
+            f"{used(right[first])}.{running}")
 
 
 def moved(old: Tensor, new: Tensor, momentum: float) -> Tensor:
@@ -292,6 +293,8 @@ BATCH_NORM_WRONG = {
     "mode alone.": wrong_batch_norm(moves=lambda training: True, late=True),
     "These are instance norm's axes: in training mode the mean is over the images, too.":
         wrong_batch_norm(axes=(2, 3)),
+    "That is one mean for all. Each channel has a mean of its own, over (0, 2, 3).":
+        wrong_batch_norm(axes=(0, 1, 2, 3)),
     "These are layer norm's axes. Each channel has a mean of its own, over (0, 2, 3).":
         wrong_batch_norm(axes=(1, 2, 3)),
     "Epsilon stands outside of the root. It is added to the variance, inside.":

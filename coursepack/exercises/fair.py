@@ -112,7 +112,8 @@ def seeds(times: float = 2, z: float = 1.96 + 0.84, power: int = 2, upside_down:
 
 SEEDS_WRONG = {
     "Both recipes vary: the variance of a difference is twice that of one.": seeds(times=1),
-    "That is for both recipes together. Asked for are the seeds of each.": seeds(times=4),
+    "That is twice as many: those of both recipes together, or 2 in place of the root of 2.":
+        seeds(times=4),
     "The square is missing: half the difference needs four times the seeds.": seeds(power=1),
     "Spread and difference are upside down: a smaller difference needs more seeds.":
         seeds(upside_down=True),

@@ -46,6 +46,7 @@ ADVICE = {  # what PyTorch says, and what a learner can do about it
         "The sizes of the new shape, multiplied, have to give the size of the old one.",
     "size mismatch": "In `a @ b` the last axis of a is as long as b. Print both shapes: is one of "
                      "the two left from an earlier round?",
+    "is not defined": "Is it a module? Import it inside of the function.",
     "for ^": "A power is `**`.",
     "cannot access local variable": "It is not set on each way there. What one method keeps for "
                                     "another, or for the next call, begins with `self.`.",
@@ -207,7 +208,7 @@ def mistake(exercise: Exercise, results: Sequence[Result], right: Sequence[objec
 def clue(exercise: Exercise, result: Result, right: object, case: tuple) -> str:
     """What else can be said of a wrong result, where it has the form of the right one."""
     given, expected = flat(result), flat(right)
-    if not exercise.clue or len(given) != len(expected) or not all(
+    if not exercise.clue or len(given) != len(expected) or not unlike(given, expected) or not all(
             isinstance(one, Tensor) and one.isfinite().all() for one in given) or any(
             one.shape != as_tensor(other).shape for one, other in zip(given, expected)):
         return ""

@@ -16,7 +16,7 @@ def layer_norm_parameters(shapes):
 def shapes_cases() -> list[tuple]:
     draw = torch.Generator().manual_seed(3)  # shapes that are nowhere: no constant fits
     drawn = [tuple((2 + torch.randperm(28, generator=draw)[:3]).tolist()) for _ in range(3)]
-    return [([(16, 24, 24), (8, 10, 10), (16, 4, 4)],), ([(24, 32, 32)],),
+    return [([(24, 32, 32)],), ([(16, 24, 24), (8, 10, 10), (16, 4, 4)],),
             ([(5, 3, 7), (6, 2, 2)],), (drawn,)]
 
 
@@ -53,10 +53,12 @@ SHAPES_WRONG = {
 
 
 def for_each_element(given: list[Tensor], right: list[int], shapes: list[tuple]) -> str:
-    """How many parameters a count stands for."""
-    elements = sum(map(math.prod, shapes))
-    return (f"All images together have {elements} elements, so that would be "
-            f"{given[0] / elements:.6g} parameters for each.")
+    """How many parameters a count stands for; or, as a single norm comes first, what is wrong."""
+    if len(shapes) > 1:
+        return "With a single norm it is right: look at how those of several come together."
+    elements = math.prod(shapes[0])
+    return (f"An image has {elements} elements, so that would be {given[0] / elements:.6g} "
+            "parameters for each.")
 
 
 # -------------------------------------------------------------------------------- twin_rates
