@@ -82,7 +82,7 @@ def free_threads() -> int:
     """
     if "OMP_NUM_THREADS" in os.environ:
         return THREADS
-    idle = 1 - psutil.cpu_percent(0.5) / 100  # all, where times stand still: in some containers
+    idle = 1 - psutil.cpu_percent(0.3) / 100  # all, where times stand still: in some containers
     free = max(1, min(THREADS, round(psutil.cpu_count() * idle)))
     if free < THREADS:
         print(f"Other processes leave about {free} of {THREADS} cores free, so this process trains "
