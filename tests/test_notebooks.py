@@ -60,6 +60,8 @@ def test_form(path, notebook):
     text = nbformat.writes(notebook)
     assert not re.search(r'(?<![:\w/])/(home|root|tmp|work|Users|content|usr)/|[A-Z]:\\\\', text)
     assert not re.search(r"!\[\s*\]\(", text)  # a picture without a text
+    for paragraph in "\n\n".join(cell.source for cell in notebook.cells).split("\n\n"):
+        assert not re.match(r"(?![-+*] )(.+\n)+[-+*] ", paragraph)  # no list by accident
     _, parameters, setup, *_ = notebook.cells
     assert tagged(notebook, "parameters") == [parameters]
     assert setup.metadata == BY_HAND.cells[2].metadata
