@@ -1,7 +1,6 @@
 """Fixtures that several test files share. The process is set up as a notebook sets up its own."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -31,12 +30,12 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def browser():
     """Chromium; make browser sets SITE, and where there is none its tests are skipped."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if not (os.environ.get("SITE") and chromium):
+    import slides  # and what it reads notebooks with, which no other test needs from here
+    if not (os.environ.get("SITE") and slides.chromium()):
         pytest.skip("make browser tests the built site, where Chromium is")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=[
+        yield playwright.chromium.launch(executable_path=slides.chromium(), args=[
             "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"])
 
 

@@ -140,7 +140,7 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
             rows = student_loop.run(data, recipe, nesterov=job == "student")
             return {"epochs": rows, "seconds": seconds_to(rows)[-1] / len(rows)}
         set_up_torch()
-        torch.set_num_threads(THREADS)  # as loop.train() does
+        torch.set_num_threads(THREADS)  # as a run does beside nothing else
         run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
                "profile": run_profile}[job]
         run(data.head(3 * recipe.batch_size), replace(recipe, epochs=1, run_name="warm-up"))

@@ -29,12 +29,16 @@ def read_questions() -> dict[str, list[str]]:
         for cell in nbformat.read(path, as_version=4).cells:
             if heading := re.match(r"## (\d.*)", cell.source):
                 pieces = questions.setdefault(heading[1], [f"## {heading[1]}"])
-                slug = re.sub(r"[^\w\- ]", "", heading[1].lower()).replace(" ", "-")
-                pieces.append(f"[Its section](../notebooks/{path.name}#{slug})")
+                pieces.append(f"[Its section](../notebooks/{path.name}#{slug(heading[1])})")
             pieces += pieces_of(cell)
     for pieces in questions.values():  # the sentence comes first, the place last
         pieces[1:] = sorted(pieces[2:], key=lambda text: not text.startswith(FOUND)) + pieces[1:2]
     return questions
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def pieces_of(cell: nbformat.NotebookNode) -> Iterator[str]:

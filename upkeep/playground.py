@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from readme import markdown_table, write, write_page
+from slides import chromium
 
 import model
 from coursepack.data.datasets import SAMPLE, Dataset, load_dataset
@@ -160,7 +160,7 @@ def measure_speed() -> None:
     set_up()
     data = load_dataset(SAMPLE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"),
+        browser = playwright.chromium.launch(executable_path=chromium(),
                                              args=["--no-sandbox", "--disable-gpu"])
         opened, first = [], []
         for _ in range(5):

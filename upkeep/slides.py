@@ -98,12 +98,16 @@ def page() -> str:
         for slide in slides) + "</main></html>"
 
 
+def chromium() -> str | None:
+    """The browser that prints, measures and tests the website, where there is one."""
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
 def main() -> None:
     place = ROOT / "build" / "slides.html"
     place.parent.mkdir(exist_ok=True)
     place.write_text(page(), encoding="utf-8")
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
+    if not (browser := chromium()):
         sys.exit("build/slides.html is written. For a PDF it takes Chromium, which is not here: "
                  "open the page in any browser, and print it.")
     subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu",

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import playground
 import slides
+from findings import slug
 from readme import without_badges, write
 
 from coursepack.files import ROOT
@@ -98,11 +99,6 @@ def experiments() -> dict[str, str]:
             found.setdefault(anchor, []).append(
                 f"[{title}](../playground.md#{slug(title)})")
     return {anchor: f"**Train on the page:** {'; '.join(links)}" for anchor, links in found.items()}
-
-
-def slug(heading: str) -> str:
-    """The anchor of a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def still() -> tuple[bytes, str]:

@@ -104,12 +104,12 @@ def visit(recipe: Recipe, data: Dataset, model: torch.nn.Module,
 
 def resume(file: Path, run: dict[str, object], model: torch.nn.Module,
            optimizer: torch.optim.Optimizer) -> tuple[History, int]:
-    """Load a checkpoint, if there is one, into model and optimizer: its history and threads."""
+    """Load a checkpoint into model and optimizer: its history and threads; without one [] and 0."""
     if not os.path.lexists(file):
         if others := sorted(path.name for path in file.parent.glob("unfinished-*.pt")):
             print(f"{file.parent} holds {', '.join(others)}, of other parameters, images, code or "
                   "PyTorch: that stays as it is, and this run begins anew.", file=sys.stderr)
-        return [], threads.free_threads()
+        return [], 0
     instead = "Remove it, and the run begins anew; or choose another run_name."
     state = torch.load(io.BytesIO(files.read_kept(file, instead)), "cpu", weights_only=True)
     history, used = state["history"], state["threads"]

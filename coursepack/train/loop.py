@@ -126,10 +126,14 @@ def diverged(row: dict[str, float]) -> bool:
     return not (losses <= DIVERGED and math.isfinite(row["penalty"]))  # NaN is not <= anything
 
 
-def place(model: Net, data: Dataset) -> Dataset:
-    """The data on the network's device, once for all epochs, and there the network prepared."""
+def place(model: Net, data: Dataset, used: int = 0) -> Dataset:
+    """The data on the network's device, once for all epochs, and there the network prepared.
+
+    used: threads of the run that goes on; 0, of a new one, are the free ones.
+    """
     device = next(model.parameters()).device
     if device.type == "cpu":
+        torch.set_num_threads(used or threads.free_threads())
         model.to(memory_format=torch.channels_last)  # the same mathematics, and faster
     return data.to(device)
 
@@ -143,9 +147,7 @@ def train(model: Net, data: Dataset, recipe: Recipe) -> list[dict[str, float]]:
     """
     optimizer = make_optimizer(model, recipe)
     with checkpoints.visit(recipe, data, model, optimizer) as (history, used, keep):
-        data = place(model, data)
-        if data.train_labels.device.type == "cpu":
-            torch.set_num_threads(used)
+        data = place(model, data, used)
         per_epoch = math.ceil(len(data.train_labels) / recipe.batch_size)
         bar = tqdm(total=recipe.epochs * per_epoch, initial=len(history) * per_epoch,
                    unit="batch", mininterval=1)
@@ -183,7 +185,6 @@ def train_beside(data: Dataset, recipe: Recipe, watch: Callable[[Net], dict] = l
     What watch() says of the network after an epoch joins its row. A run that diverges ends there.
     """
     model, history = build_model(recipe, data), []
-    torch.set_num_threads(threads.free_threads())
     train_epochs(model, place(model, data), recipe, make_optimizer(model, recipe), history,
                  after=lambda row, seconds: history.append(row | watch(model)))
     return model, history
