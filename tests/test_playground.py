@@ -77,7 +77,7 @@ def both(page, wasm, digits, steps=STEPS, **changes):
     table = playground.networks()[changes.pop("arch", playground.BASE)]
     recipe = Recipe(dataset="mnist_sample", arch=playground.BASE, groups=4, layer_affine="channel",
                     batch_size=BATCH,
-                    **{"lr": 5e-4, "init": "he", "schedule": "constant"} | changes)
+                    **{"lr": 3e-4, "init": "he", "schedule": "constant"} | changes)
     used = slice(steps * BATCH)
     images, labels = digits.train_images[used], digits.train_labels[used]
     # speckle on black, as in loop.probe(): of equal values, rounding picks a maximum
@@ -115,6 +115,9 @@ def train_here(there, recipe, table, images, labels, digits, steps):
         here["penalties"].append(loop.take_step(optimizer, parameters, rate, recipe).item())
         if not step:
             here["gradients"] = [w.grad.clone() for w in net.parameters()]
+            for block, out in zip(net.layers, outputs[1:]):
+                if isinstance(block[-1], torch.nn.ReLU):
+                    out.grad *= out > 0  # there it takes out's place, and nothing else keeps that
             here["sizes"] = [[z.square().mean().sqrt().item() for z in (out, out.grad)]
                              for out in outputs[1:-1]]  # the last is filled up there
     net.eval()

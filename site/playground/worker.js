@@ -11,8 +11,8 @@ const NORMS = ["batch", "layer", "group", "instance", "rms", "none"];
 // The words of its structs.
 const PARAMETER = ["value", "gradient", "velocity", "size", "penalized", "free"];
 const LAYER = ["kind", "channels_in", "channels", "size_in", "size", "kernel", "padding", "used",
-  "in", "out", "weight", "gain", "bias", "mean", "scale", "mean_g", "mean_gy", "running_mean",
-  "running_variance", "size_out", "size_gradient"];
+  "in", "out", "weight", "gain", "bias", "mean", "scale", "running_mean", "running_variance",
+  "size_out", "size_gradient"];
 const NET = ["images", "labels", "said", "sure", "order", "parameters", "layers", "parameter_count",
   "layer_count", "hits", "watched", "penalty"];
 
@@ -77,26 +77,30 @@ class Training {
   constructor(module, data, table, settings) {
     Object.assign(this, { data, settings: { ...settings }, step: 0, seen: 0, grown: 1,
       diverged: false });
-    const count = data.labels.length;
-    const { train_size, label_noise } = settings;
-    this.network = new Network(module, table, count + 1, settings, data); // and one that is drawn
+    const { train_size, label_noise } = settings, size = table.size ** 2;
+    this.tests = train_size; // where the test images begin; the last image is one that is drawn
+    this.count = train_size + data.labels.length - data.train;
+    this.network = new Network(module, table, this.count + 1, settings, data);
     const { trainer, desk } = this.network;
-    this.network.bytes(desk.images, data.pixels.length).set(data.pixels);
-    const labels = this.network.bytes(desk.labels, count);
-    labels.set(data.labels);
+    const images = this.network.bytes(desk.images, this.count * size);
+    const labels = this.labels = this.network.bytes(desk.labels, this.count);
+    this.order = new Int32Array(trainer.memory.buffer, desk.order, this.count + 1);
+    this.order.forEach((_, i, order) => { order[i] = i; });
     const drawn = Array.from({ length: data.train }, (_, i) => i);
     this.shuffle(drawn);
-    const order = this.order = new Int32Array(trainer.memory.buffer, desk.order, count + 1);
-    order.set(drawn.slice(0, train_size));
-    this.tests = train_size; // where in the order the test images begin; the drawn one is the last
-    for (let i = data.train; i <= count; i++) order[train_size + i - data.train] = i;
+    for (let i = 0; i < this.count; i++) {
+      const from = i < train_size ? drawn[i] : this.inData(i);
+      images.set(data.pixels.subarray(from * size, (from + 1) * size), i * size);
+      labels[i] = data.labels[from];
+    }
     for (let i = 0; i < Math.round(label_noise * train_size); i++)
-      labels[order[i]] = (labels[order[i]] + 1 + trainer.below(9)) % 10;
+      labels[i] = (labels[i] + 1 + trainer.below(9)) % 10;
     this.perEpoch = Math.ceil(train_size / settings.batch_size);
     this.steps = this.perEpoch * settings.epochs;
     this.newPoint();
   }
 
+  inData(i) { return i - this.tests + this.data.train; } // of test image i, its number in the data
   shuffle(list) {
     for (let i = list.length - 1; i > 0; i--) {
       const j = this.network.trainer.below(i + 1);
@@ -134,25 +138,23 @@ class Training {
 
   test(training, batch) { // mean loss and share of right answers, of all test images
     let loss = 0, hits = 0;
-    const count = this.data.labels.length - this.data.train;
-    for (let at = 0; at < count; at += batch) {
-      loss += this.network.trainer.test(this.tests + at, Math.min(batch, count - at), training);
+    for (let at = this.tests; at < this.count; at += batch) {
+      loss += this.network.trainer.test(at, Math.min(batch, this.count - at), training);
       hits += this.network.desk.hits;
     }
-    return [loss / count, hits / count];
+    return [loss / (this.count - this.tests), hits / (this.count - this.tests)];
   }
 
   /* What the page shows of a network, after so many steps. */
   point() {
     const { norm, test_batch } = this.settings;
-    const { network, data, images } = this;
+    const { network, images, labels, count } = this;
     const batch_accuracy = norm === "batch" ? this.test(2, test_batch)[1] : null;
     const [test_loss, test_accuracy] = this.test(0, 50);
-    const { said, sure, labels } = network.desk;
-    const says = network.bytes(said, data.labels.length), wrong = [];
-    const is = network.bytes(labels, data.labels.length), how = network.numbers(sure, says.length);
-    for (let i = data.train; i < says.length && wrong.length < 8; i++)
-      if (says[i] !== is[i]) wrong.push([i, is[i], says[i], how[i]]);
+    const { said, sure } = network.desk, wrong = [];
+    const says = network.bytes(said, count), how = network.numbers(sure, count);
+    for (let i = this.tests; i < count && wrong.length < 8; i++)
+      if (says[i] !== labels[i]) wrong.push([this.inData(i), labels[i], says[i], how[i]]);
     const histogram = Array(BINS).fill(0);
     let zeros = 0, weights = 0;
     const lengths = network.layers.filter((layer) => layer.weight).map((layer) => {
@@ -180,9 +182,9 @@ class Training {
   }
 
   judge(pixels) { // what the network says of an image: the class and its probability
-    const { data, network } = this, last = data.labels.length, size = pixels.length;
+    const { network, count: last } = this, size = pixels.length;
     network.bytes(network.desk.images + last * size, size).set(pixels);
-    network.trainer.test(this.tests + last - data.train, 1, 0);
+    network.trainer.test(last, 1, 0);
     return [network.bytes(network.desk.said, last + 1)[last],
       network.numbers(network.desk.sure, last + 1)[last]];
   }
