@@ -47,6 +47,7 @@ def test_links_lead_somewhere_figures_have_a_text_and_no_page_or_figure_is_forgo
                 headings = re.findall(r"(?m)^#+ (.*)$", TEXT.get(other, ""))
                 named = [re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings]
                 assert not anchor or anchor in named, f"{path}: {target}"  # as GitHub names them
+        assert not re.search(r"(?m)^%(?!%)", text), path  # Sphinx leaves out such a line
         assert all(len(alt) > 10 for alt in re.findall(r"(?<!\[)!\[(.*?)\]\(", text)), path
     assert {*PAGES, *ROOT.glob("images/*.png")} <= linked
 
