@@ -1,10 +1,12 @@
 """What a step of training does to the weights: penalties, learning rate, optimizer."""
 
+import inspect
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from coursepack.files import check_choice
 from model import Net
@@ -111,15 +113,25 @@ def scale_free_weights(model: Net) -> list[Tensor]:
             if hasattr(block, "norm") and block.conv.bias is None]
 
 
+def light(kind: type[Optimizer]) -> type[Optimizer]:
+    """An optimizer of PyTorch without what prepares it for torch.compile, a second of importing."""
+    ours = {name: inspect.unwrap(getattr(kind, name)) for name in
+            ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")}
+    return type(kind.__name__, (kind,), ours | {"step": torch.no_grad()(ours["step"])})
+
+
+SGD, Adam = light(torch.optim.SGD), light(torch.optim.Adam)
+
+
 # An optimizer of groups of parameters. To add one, add its row.
-def sgd(groups: list[dict], lr: float, momentum: float) -> torch.optim.Optimizer:
+def sgd(groups: list[dict], lr: float, momentum: float) -> Optimizer:
     """Gradient descent with Nesterov momentum (Sutskever et al. 2013)."""
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
-def adamw(groups: list[dict], lr: float, momentum: float) -> torch.optim.Optimizer:
+def adamw(groups: list[dict], lr: float, momentum: float) -> Optimizer:
     """Adam (Kingma and Ba 2014, https://arxiv.org/abs/1412.6980); its decay is decay()."""
-    return torch.optim.Adam(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+    return Adam(groups, lr=lr, betas=(momentum, 0.999), fused=True)
 
 
 OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
