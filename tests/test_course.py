@@ -5,6 +5,7 @@ What it refuses: refused_studies.py. A notebook as papermill's own command runs 
 
 import json
 import sys
+import time
 
 import course
 import nbformat
@@ -20,7 +21,8 @@ ALL = list(course.NOTEBOOKS.values())
 def commands(monkeypatch):
     """The commands that course.py would run, without running them."""
     listed = []
-    monkeypatch.setattr(course, "call", lambda *arguments: listed.append(list(map(str, arguments))))
+    monkeypatch.setattr(course, "call", lambda *arguments, **more: listed.append(
+        list(map(str, arguments))))
     return listed
 
 
@@ -59,7 +61,8 @@ def write_record(folder, run_name, **changes):
 
 def passed(commands):
     """What papermill is given after the names of a notebook and its copy."""
-    return [command[command.index("-") + 3:] for command in commands if command[0] == "papermill"]
+    ran = [command[command.index("-") + 1:] for command in commands if command[0] == "papermill"]
+    return [parameters for _, _, *parameters in sorted(ran)]  # two at a time: in any order
 
 
 def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(
@@ -79,9 +82,48 @@ def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(
     commands.clear()
     course.run_all(ALL, "runs", {})
     assert passed(commands) == [[]] * 7  # defaults are not passed on
+    commands.clear()
     monkeypatch.setattr(sys, "argv", ["course.py", "--notebook", "02", "-p", "run_name", "001"])
     course.main()
-    assert passed(commands)[7][-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
+    assert passed(commands)[0][-3:] == ["-r", "run_name", "001"]  # -p would make it a 1
+
+
+@pytest.mark.parametrize(("cores", "chosen", "failing", "most", "threads"), [
+    (1, None, None, 1, None), (2, None, None, 2, "1"), (9, None, None, 2, "4"),
+    (2, 2, None, 1, None), (4, 2, None, 2, None), (2, 4, None, 1, None), (2, None, "02", 2, "1"),
+])
+def test_two_notebooks_share_the_cores_and_the_summary_waits_for_all(
+        place, monkeypatch, cores, chosen, failing, most, threads):
+    running, counts, given, ended = set(), [], set(), []
+
+    def call(module, *arguments, before, **variables):
+        running.add(number := before.strip())
+        counts.append(len(running))
+        if number == "04":
+            assert len(ended) == 6
+        else:
+            given.add(variables.get("OMP_NUM_THREADS"))
+        time.sleep(0.01)
+        running.remove(number)
+        if number == failing:
+            raise SystemExit(3)
+        ended.append(number)
+
+    monkeypatch.setattr(course, "call", call)
+    monkeypatch.setattr(course.joblib, "cpu_count", lambda: cores)
+    monkeypatch.setattr(course, "THREADS", chosen or cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen:
+        monkeypatch.setenv("OMP_NUM_THREADS", str(chosen))
+    if failing:
+        with pytest.raises(SystemExit, match="3"):
+            course.run_all(ALL, "runs", {})
+        assert len(ended) < 5
+    else:
+        course.run_all(ALL, "runs", {})
+        assert sorted(ended) == list(course.NOTEBOOKS)
+    assert max(counts) == most
+    assert given == {threads}
 
 
 def test_sample_is_not_kept_as_published(commands, place):

@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 try:
+    import joblib
     from kernels import own_kernel
 
     from coursepack.files import check_writable
@@ -46,15 +48,34 @@ STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution met
          "metadata.language_info.version metadata.language_info.codemirror_mode")
 
 
-def call(module: str, *arguments: object) -> None:
+def call(module: str, *arguments: object, before: str = "", **variables: str) -> None:
     """Run a module as a command; its failure ends this one with the same exit status.
 
-    A notebook's printed lines go to the terminal at once; its progress bars would fill the pages.
+    A notebook's printed lines go to the terminal at once, each with a word before it that tells two
+    notebooks apart; its progress bars would fill the pages. variables: of the environment.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1"} | own_kernel()
-    if status := subprocess.run(command, cwd=ROOT, env=environment).returncode:
-        sys.exit(status)
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "TQDM_DISABLE": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | ours | own_kernel() | variables,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          encoding="utf-8", errors="replace") as process:
+        for line in process.stdout:
+            print(before + line, end="", flush=True)
+    if process.returncode:
+        print(f"{before}{module} ended with status {process.returncode}", file=sys.stderr)
+        sys.exit(process.returncode)
+
+
+def share_cores(notebooks: int) -> tuple[int, dict[str, str]]:
+    """How many of so many notebooks run at a time, and the variable with the threads of each.
+
+    Two with half of the cores each end sooner than one after the other with all of them; a third
+    would take another gigabyte. Threads that OMP_NUM_THREADS says are those of each.
+    """
+    cores, chosen = joblib.cpu_count(), "OMP_NUM_THREADS" in os.environ
+    at_once = max(1, min(2, notebooks, cores // THREADS if chosen else cores))
+    shared = at_once > 1 and not chosen
+    return at_once, {"OMP_NUM_THREADS": str(cores // at_once)} if shared else {}
 
 
 def run_all(names: list[str], folder: str, parameters: dict[str, object], images: str = "",
@@ -72,15 +93,26 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
     own = {"00": {}, "04": summary | drawn, "05": live, "06": live}
     outputs = [ROOT / folder / f"{name}.ipynb" for name in names]
     (ROOT / folder).mkdir(parents=True, exist_ok=True)
-    for name, output in zip(names, outputs):
-        print(f"== {name}", flush=True)
+
+    def run(name: str, output: Path, threads: dict[str, str]) -> None:
+        print(f"== {name}\n", end="", flush=True)  # at once: another may print its own
         # -r passes a value as it is written, where -p would make a number of the run_name 001.
         pairs = [part for key, value in own.get(name[:2], recipe).items()
                  for part in ("-r" if key in TEXTS else "-p", key, value)]
         call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
-             ROOT / "notebooks" / output.name, output, *pairs)
+             ROOT / "notebooks" / output.name, output, *pairs, before=f"{name[:2]}  ", **threads)
         if kept:
             keep_records(folder, kept, [name])
+
+    for last in (False, True):  # the summary is of what the others leave
+        group = [pair for pair in zip(names, outputs) if (pair[0][:2] == "04") == last]
+        at_once, threads = share_cores(len(group))
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            for job in [pool.submit(run, *pair, threads) for pair in group]:
+                job.result()
+        finally:  # what runs beside one that failed ends, and no other begins
+            pool.shutdown(cancel_futures=True)
     return outputs
 
 
