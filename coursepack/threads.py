@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 
 import joblib
@@ -24,6 +25,8 @@ def default_threads() -> int:
 
 
 THREADS = default_threads()  # before anything in this process changes PyTorch's number
+BEGAN, OWN = time.monotonic(), psutil.Process()
+OWN.cpu_percent(), psutil.cpu_percent()  # each says from now on how busy it was since it was asked
 
 
 def set_up_torch() -> None:
@@ -82,8 +85,12 @@ def free_threads() -> int:
     """
     if "OMP_NUM_THREADS" in os.environ:
         return THREADS
-    idle = 1 - psutil.cpu_percent(0.3) / 100  # all, where times stand still: in some containers
-    free = max(1, min(THREADS, round(psutil.cpu_count() * idle)))
+    if time.monotonic() - BEGAN > 10:  # what was so then need not be so now
+        OWN.cpu_percent(), psutil.cpu_percent()
+        time.sleep(0.3)
+    cores = psutil.cpu_count()  # all are idle where times stand still: in some containers
+    others = cores * psutil.cpu_percent() - OWN.cpu_percent()  # percent of a core
+    free = max(1, min(THREADS, round(cores - others / 100)))
     if free < THREADS:
         print(f"Other processes leave about {free} of {THREADS} cores free, so this process trains "
               f"with {free} thread{'s'[:free > 1]}; the last digits depend on that. To decide it, "

@@ -133,7 +133,7 @@ def recipes(draw, **fixed):
 
 def fit(data, recipe):
     model = loop.build_model(recipe, data)
-    with mock.patch("psutil.cpu_percent", return_value=0):  # which looks for 0.1 s
+    with mock.patch("psutil.cpu_percent", return_value=0):  # all cores are free
         return model, loop.train(model, data, recipe)
 
 

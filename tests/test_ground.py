@@ -49,12 +49,13 @@ def test_container_with_two_cores_of_64_takes_two(monkeypatch):
     assert threads.default_threads() == 64
 
 
-@pytest.mark.parametrize(("busy", "chosen", "expected"), [
-    (0.0, None, 4), (10.0, None, 4), (40.0, None, 2), (100.0, None, 1), (100.0, "4", 4)])
+@pytest.mark.parametrize(("busy", "own", "chosen", "expected"), [
+    (0.0, 0.0, None, 4), (10.0, 0.0, None, 4), (40.0, 0.0, None, 2), (40.0, 160.0, None, 4),
+    (100.0, 100.0, None, 1), (100.0, 0.0, None, 1), (100.0, 0.0, "4", 4)])
 def test_a_run_takes_the_cores_that_are_free_says_so_where_fewer_and_keeps_to_it(
-        busy, chosen, expected, monkeypatch, capsys):
-    for name, value in [("psutil.cpu_percent", lambda seconds: busy), ("THREADS", 4),
-                        ("psutil.cpu_count", lambda: 4)]:
+        busy, own, chosen, expected, monkeypatch, capsys):
+    for name, value in [("psutil.cpu_percent", lambda: busy), ("THREADS", 4),
+                        ("OWN.cpu_percent", lambda: own), ("psutil.cpu_count", lambda: 4)]:
         monkeypatch.setattr(f"coursepack.threads.{name}", value)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if chosen:
