@@ -90,8 +90,7 @@ def test_parameters_go_to_those_that_have_them_and_pages_are_made_of_all(
 
 @pytest.mark.parametrize(("cores", "chosen", "failing", "most", "threads"), [
     (1, None, None, 1, None), (2, None, None, 2, "1"), (9, None, None, 2, "4"),
-    (2, 2, None, 1, None), (4, 2, None, 2, None), (2, 4, None, 1, None), (2, None, "02", 2, "1"),
-])
+    (9, "1", None, 1, None), (9, "1", "02", 1, None)])
 def test_two_notebooks_share_the_cores_and_the_summary_waits_for_all(
         place, monkeypatch, cores, chosen, failing, most, threads):
     running, counts, given, ended = set(), [], set(), []
@@ -111,14 +110,13 @@ def test_two_notebooks_share_the_cores_and_the_summary_waits_for_all(
 
     monkeypatch.setattr(course, "call", call)
     monkeypatch.setattr(course.joblib, "cpu_count", lambda: cores)
-    monkeypatch.setattr(course, "THREADS", chosen or cores)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if chosen:
-        monkeypatch.setenv("OMP_NUM_THREADS", str(chosen))
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
     if failing:
         with pytest.raises(SystemExit, match="3"):
             course.run_all(ALL, "runs", {})
-        assert len(ended) < 5
+        assert ended == ["00", "01"]
     else:
         course.run_all(ALL, "runs", {})
         assert sorted(ended) == list(course.NOTEBOOKS)

@@ -70,12 +70,12 @@ def share_cores(notebooks: int) -> tuple[int, dict[str, str]]:
     """How many of so many notebooks run at a time, and the variable with the threads of each.
 
     Two with half of the cores each end sooner than one after the other with all of them; a third
-    would take another gigabyte. Threads that OMP_NUM_THREADS says are those of each.
+    would take another gigabyte. Where OMP_NUM_THREADS is set, they run one after the other.
     """
-    cores, chosen = joblib.cpu_count(), "OMP_NUM_THREADS" in os.environ
-    at_once = max(1, min(2, notebooks, cores // THREADS if chosen else cores))
-    shared = at_once > 1 and not chosen
-    return at_once, {"OMP_NUM_THREADS": str(cores // at_once)} if shared else {}
+    cores = joblib.cpu_count()
+    if "OMP_NUM_THREADS" in os.environ or min(notebooks, cores) < 2:
+        return 1, {}
+    return 2, {"OMP_NUM_THREADS": str(cores // 2)}
 
 
 def run_all(names: list[str], folder: str, parameters: dict[str, object], images: str = "",
@@ -94,13 +94,18 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
     outputs = [ROOT / folder / f"{name}.ipynb" for name in names]
     (ROOT / folder).mkdir(parents=True, exist_ok=True)
 
-    def run(name: str, output: Path, threads: dict[str, str]) -> None:
+    def run(name: str, output: Path, threads: dict[str, str], pool: ThreadPoolExecutor) -> None:
         print(f"== {name}\n", end="", flush=True)  # at once: another may print its own
         # -r passes a value as it is written, where -p would make a number of the run_name 001.
         pairs = [part for key, value in own.get(name[:2], recipe).items()
                  for part in ("-r" if key in TEXTS else "-p", key, value)]
-        call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
-             ROOT / "notebooks" / output.name, output, *pairs, before=f"{name[:2]}  ", **threads)
+        try:
+            call("papermill", "--no-progress-bar", "--log-level", "WARNING", "--stdout-file", "-",
+                 ROOT / "notebooks" / output.name, output, *pairs, before=f"{name[:2]}  ",
+                 **threads)
+        except SystemExit:  # what runs beside it ends, and no other begins
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         if kept:
             keep_records(folder, kept, [name])
 
@@ -109,9 +114,9 @@ def run_all(names: list[str], folder: str, parameters: dict[str, object], images
         at_once, threads = share_cores(len(group))
         pool = ThreadPoolExecutor(at_once)
         try:
-            for job in [pool.submit(run, *pair, threads) for pair in group]:
+            for job in [pool.submit(run, *pair, threads, pool) for pair in group]:
                 job.result()
-        finally:  # what runs beside one that failed ends, and no other begins
+        finally:  # interrupted as well
             pool.shutdown(cancel_futures=True)
     return outputs
 
