@@ -365,9 +365,11 @@ def test_each_experiment_can_be_set_and_a_broken_link_says_what_it_could_not(ope
         page.evaluate("(link) => { location.hash = link; }", link)
         wait(page, f"location.hash === '{link}'")  # as it is written again from what was set
         assert says(page, ".playground div.no") == ""
-    page = open_training(open_page, "#norm=batch,colour&batch_size=256&train_size=100&speed=1")
+    link = "#norm=batch,colour&batch_size=256&train_size=100&speed=1&lr=1&lr=3"
+    page = open_training(open_page, link)
     said = says(page, ".playground div.no")
-    assert all(part in said for part in ("norm=colour", "A batch of 256", "speed is no setting"))
+    assert all(part in said for part in ("norm=colour", "A batch of 256", "speed is no setting",
+                                         "lr is there twice"))
     assert page.evaluate(f"{PLAYGROUND}.networks.map((n) => n.settings.batch_size)") == [64, 64]
 
 
@@ -389,6 +391,44 @@ def test_networks_train_by_keyboard_pause_when_hidden_and_go_on_with_another_rat
     wait(page, "OWN.networks.every((n) => OWN.ended(n))")
     page.get_by_role("button", name="take a test image").click()
     wait(page, "/^A: \\d .*B: \\d/.test(OWN.verdict.textContent)")
+
+
+def test_an_experiment_stays_in_sight_with_its_answer_and_seeds_add_up_in_a_row(open_page):
+    page = open_training(open_page)
+    link, shown = page.locator("a.try").first, page.locator(".playground .experiment")
+    link.evaluate("(link) => { link.hash = '#norm=batch,none&epochs=1&train_size=200'; }")  # quick
+
+    def train(name):
+        page.get_by_role("button", name=name, exact=True).click()
+        wait(page, "!OWN.going")
+        wait(page, "!OWN.waiting")
+        return [row.inner_text() for row in page.locator(".playground .ends tr").all()[1:]]
+
+    assert not shown.is_visible()
+    link.click()
+    assert page.evaluate("document.activeElement.textContent") == "train"
+    said = shown.inner_text()
+    assert "1. No norm in a deep network" in said and "How large is" in said
+    assert not shown.locator("details").is_visible()
+    rows = train("train")
+    assert len(rows) == 2 and not any(" to " in row for row in rows)
+    assert page.get_by_role("button", name="one step").is_disabled()
+    assert shown.locator("details").text_content() == page.locator(
+        "section > details").first.text_content()
+    choose(page, "seed", "2")
+    rows = train("train")
+    assert len(rows) == 2 and all(re.search(r"\b1: .* %; 2: .* to ", row) for row in rows)
+    assert shown.is_visible()
+    choose(page, "learning rate *", "0.3")
+    assert not shown.is_visible()
+    rows = train("5 seeds")
+    assert len(rows) == 4 and sum("5: " in row for row in rows) == 2
+    assert page.get_by_label("seed", exact=True).input_value() == "2"
+    terms = page.evaluate("""[...document.querySelectorAll(".playground label")].flatMap((one) => {
+      one.parentNode.dispatchEvent(new Event("pointerenter"));
+      return document.querySelector(".help a")?.hash.slice(1) ?? []; })""")
+    glossary = (SITE / "glossary.html").read_text(encoding="utf-8")
+    assert len(terms) > 10 and all(f'id="{term}"' in glossary for term in terms)
 
 
 def test_the_cell_of_python_trains_the_network_of_the_page(open_page):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import model
+from coursepack.show.looks import LOOKS
 from coursepack.train import batches, loop, updates
 from coursepack.train.recipe import Recipe
 
@@ -158,3 +159,13 @@ def test_a_network_there_equals_one_here(page, wasm, digits, norm, penalty, mome
 def test_so_do_other_depths_orders_starts_and_rates(page, wasm, digits, changes):
     found = apart(*both(page, wasm, digits, **changes))
     assert max(found.values()) < NEAR, found
+
+
+@pytest.mark.parametrize("ground, least", playground.GROUNDS.values(), ids=playground.GROUNDS)
+@pytest.mark.parametrize("norm", model.NORMS)
+def test_four_networks_with_one_norm_are_told_apart_on_both_grounds(norm, ground, least):
+    paper = playground.brightness(playground.linear(ground))
+    lights = sorted(playground.brightness(playground.linear(shade))
+                    for shade in playground.shades(LOOKS[norm].colour, ground, least))
+    assert min(max(light / paper, paper / light) for light in lights) > 3
+    assert min(b / a for a, b in zip(lights, lights[1:])) > 1.3

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -39,6 +40,9 @@ COMPILER = os.environ.get("ZIG", f"{shlex.quote(sys.executable)} -m ziglang")
 FLAGS = ("--target=wasm32-wasi", "-mexec-model=reactor", "-Wl,--no-entry", "-Wl,--strip-all",
          "-Wl,-z,stack-size=65536", "-O3", "-msimd128", "-Wall", "-Werror")
 ACROSS = 100  # digits in a row of the picture
+# The page's two grounds, and how much contrast a norm's own colour has with each at least.
+GROUNDS = {"light": ("#ffffff", 3.1), "dark": ("#121212", 5)}
+CONTRASTS = (10, 3.1, 5.2, 17)  # of the second to fourth network with one norm
 BASE = "mnist_8k"
 DEPTHS = {  # networks by their blocks, as rows of BASE: read here, and by whoever runs the cell
     "mnist_8k": (5, "rows"),
@@ -86,6 +90,38 @@ def dashes(line: str | tuple) -> list[int]:
     return list(named[line]) if isinstance(line, str) else [2 * length for length in line[1]]
 
 
+def linear(colour: str) -> np.ndarray:
+    """Red, green and blue as amounts of light, from 0 to 1."""
+    values = np.array(to_rgb(colour))
+    return np.where(values > 0.04045, ((values + 0.055) / 1.055) ** 2.4, values / 12.92)
+
+
+def brightness(colour: np.ndarray) -> float:
+    """Of linear red, green and blue; two such numbers are a contrast, as WCAG has it."""
+    return colour @ (0.2126, 0.7152, 0.0722) + 0.05
+
+
+def shades(colour: str, ground: str, least: float) -> list[str]:
+    """Four colours of one hue, apart in their contrast with a ground.
+
+    The first is the colour itself, if its contrast is at least `least`. The contrasts of the others
+    are CONTRASTS, without the one nearest to the first's.
+    """
+    own, back = linear(colour), brightness(linear(ground))
+    light = brightness(own)
+    first = max(least, light / back, back / light)
+    nearest = min(CONTRASTS, key=lambda other: abs(np.log(other / first)))
+    found = []
+    for contrast in [first, *(other for other in CONTRASTS if other != nearest)]:
+        wanted = back / contrast if back > 0.5 else back * contrast
+        end = float(wanted > light)  # mixed with black or white
+        part = (wanted - light) / (1.05 * end + 0.05 * (1 - end) - light)
+        new = own + part * (end - own)
+        found.append(to_hex(np.where(new > 0.0031308, 1.055 * new ** (1 / 2.4) - 0.055,
+                                     12.92 * new).clip(0, 1)))
+    return found
+
+
 def write_data(folder: Path) -> None:
     """Write playground-data.js into a folder."""
     data = load_dataset(SAMPLE)
@@ -96,8 +132,9 @@ def write_data(folder: Path) -> None:
         "digits": "data:image/webp;base64," + base64.b64encode(picture(data)).decode(),
         "across": ACROSS, "labels": "".join(map(str, labels)), "train": len(data.train_labels),
         "mean": data.mean.item(), "std": data.std.item(), "networks": networks(), "base": BASE,
-        "looks": {norm: {"short": look.short, "colour": look.colour, "dashes": dashes(look.line)}
-                  for norm, look in LOOKS.items()}}
+        "looks": {norm: {"dashes": dashes(look.line)} | {
+            theme: shades(look.colour, *GROUNDS[theme]) for theme in GROUNDS}
+            for norm, look in LOOKS.items()}}
     write(folder / "playground-data.js", f"globalThis.PLAYGROUND = {json.dumps(parts)};\n")
 
 

@@ -147,7 +147,7 @@ class Training {
 
   /* What the page shows of a network, after so many steps. */
   point() {
-    const { norm, test_batch } = this.settings;
+    const { norm, test_batch, lr, l1, l2 } = this.settings;
     const { network, images, labels, count } = this;
     const batch_accuracy = norm === "batch" ? this.test(2, test_batch)[1] : null;
     const [test_loss, test_accuracy] = this.test(0, 50);
@@ -162,11 +162,11 @@ class Training {
       let sum = 0;
       network.numbers(value, network.words(layer.weight, PARAMETER).size).forEach((w, i) => {
         if (i % channels >= used) return; // fills up a vector
+        weights++;
+        if (w === 0) { zeros++; return; } // apart from what is only near it
         const bin = Math.round((w / WIDEST + 1) / 2 * (BINS - 1));
         histogram[Math.max(0, Math.min(BINS - 1, bin)) || 0]++;
         sum += w * w;
-        zeros += w === 0;
-        weights++;
       });
       return Math.sqrt(sum);
     });
@@ -176,7 +176,7 @@ class Training {
       loss: this.loss / images, accuracy: this.hits / images, test_loss, test_accuracy,
       batch_accuracy, sizes: sizes.map((pair) => pair[0]), gradients: sizes.map((pair) => pair[1]),
       lengths, zeros: zeros / weights, histogram: histogram.map((n) => n / weights), wrong,
-      diverged: this.diverged, over: this.over };
+      diverged: this.diverged, over: this.over, norm, lr, l1, l2 };
     this.newPoint();
     return result;
   }
