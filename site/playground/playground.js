@@ -627,8 +627,9 @@
         : "is no number any more";
       if (last.diverged) return `diverged after ${last.step} steps: the loss ${size}`;
       const { norm, epochs, test_batch } = network.settings;
-      const second = norm !== "batch" ? "" : ` in evaluation mode (in training mode, in batches ` +
-        `of ${test_batch}: ${share(last.batch_accuracy)})`;
+      const usual = this.networks.every((n) => n.settings.test_batch === DEFAULTS.test_batch);
+      const second = usual || norm !== "batch" ? "" : " in evaluation mode (in training mode, " +
+        `in batches of ${test_batch}: ${share(last.batch_accuracy)})`;
       return `${share(last.test_accuracy)} of the test images right${second}, after ` +
         `${last.epoch.toFixed(1)} of ${epochs} epoch${epochs === 1 ? "" : "s"}`;
     }
@@ -653,7 +654,9 @@
             make("figcaption", { "aria-hidden": "true" }, `${label}→${said}`));
         }) : [];
         const more = point ? [
-          make("p", {}, `loss ${long(point.loss)}, test ${long(point.test_loss)}`),
+          make("p", {}, `loss ${long(point.loss)}, test ${long(point.test_loss)}` +
+            (point.batch_accuracy === null ? ""
+              : `; in training mode ${share(point.batch_accuracy)} right`)),
           make("p", {}, `exact zeros: ${share(point.zeros)} of the weights`),
           make("div", { class: "wrong" }, ...wrong)] : [];
         const twin = this.networks.slice(0, i).find((other) => keyOf(other) === keyOf(n) &&
