@@ -140,6 +140,7 @@ def write_data(folder: Path) -> None:
 
 # --------------------------------------------------------------------------- how fast it is
 TURNS, SECONDS, BATCH = 7, 0.7, 64
+BATCHES = 2, 64, 256  # of which the memory is asked
 PAGE = ROOT / "build" / "site" / "playground.html"
 READY = "document.querySelector('.playground').playground"
 PREPARE = f"""([norm, batch]) => {{
@@ -159,6 +160,15 @@ RUN = """([batch, seconds]) => {
     trainer.train(steps++ % 15 * batch, batch, 0.01, 0.9, 0, 0, 0, 0);
   return steps * batch / (performance.now() - begin) * 1000;
 }"""
+MEMORY = f"""([arch, batch]) => {{
+  const own = {READY}, settings = {{ norm: "batch", groups: 4, order: "", batch_size: batch,
+    init: "he", seed: 1, train_size: 4000, label_noise: 0, epochs: 1, lr: 0.1, schedule: "constant",
+    momentum: 0.9, l1: 0, l2: 0 }};
+  const training = new Training(new WebAssembly.Module(own.wasm),
+    {{ ...own.data, pixels: own.pixels, labels: own.labels }}, own.data.networks[arch], settings);
+  training.takeStep();
+  return training.network.trainer.memory.buffer.byteLength;
+}}"""
 
 
 def torch_speed(norm: str, data: Dataset) -> float:
@@ -219,6 +229,8 @@ def measure_speed() -> None:
             ratios = [a / b for a, b in pairs]
             rows.append([norm, middle(here), middle(torchs), middle(ratios, "{:.2f}")])
             print(*rows[-1], flush=True)
+        memory = [[f"`{arch}`", *(f"{page.evaluate(MEMORY, [arch, batch]) / 1e6:.1f}"
+                                  for batch in BATCHES)] for arch in DEPTHS]
     table = markdown_table(["norm", "page", "PyTorch, one thread", "page / PyTorch"], rows)
     sizes = [(name, len((PAGE.parent / "_static" / name).read_bytes()))
              for name in ("playground-data.js", "playground.js")]
@@ -240,6 +252,11 @@ answers; {middle(first, "{:,.0f}")} until each has trained on its first batch an
 1,000 images ({len(first)} times, the first of them with an empty cache).
 
 {bytes_}
+
+Memory of one network and its 5,000 images in MB, by the size of its batch; there are four networks
+at most:
+
+{markdown_table(["network", *(f"batch {batch}" for batch in BATCHES)], memory)}
 
 Written by `upkeep/playground.py` after `make site`.
 """)
