@@ -1,7 +1,7 @@
 """How fast is the training, measured against the loop that most write-ups use?
 
-    bench.py                          everything: about two hours on two cores with all of MNIST
-    bench.py --parts speed growth     some parts
+    bench.py                          everything: two to three hours on two cores with all of MNIST
+    bench.py --parts goal steps       some parts: these two make the page steps.md, in 45 minutes
     bench.py --trial                  with few images of the sample, some minutes
 
 Every measurement is a process of its own; the cases of a part (CASES) take turns, and a ratio is
@@ -24,6 +24,7 @@ import timeit
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -40,6 +41,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from kernels import own_kernel
 from readme import markdown_table, write
+from steps import INTRODUCTION, LOOP, STEPS
 
 from coursepack.data.datasets import SAMPLE, Dataset, load_dataset
 from coursepack.files import ROOT, check_writable, replace_file
@@ -60,16 +62,19 @@ QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_bytes
 GOAL = 0.993  # test accuracy to reach, and to keep
 CASES = {  # of a part: a job of work(), what it changes in a notebook's recipe, 1/images
     "speed": {"student": ("student", STUDENT | {"epochs": 1}, 1),
-              "same": ("pack", STUDENT | FEW, 1),
               "default": ("pack", FEW, 1), "limit": ("limit", FEW, 1)},
     "profile": {"limit": ("limit", FEW, 1), "profile": ("profile", FEW, 1)},
     "growth": {(part, batch): ("pack", FEW | {"batch_size": batch}, part)
                for part, batch in [(12, 128), (4, 128), (1, 128), (4, 32), (4, 512)]},
     "busy": {"alone": ("pack", FEW, 1), "beside": ("beside", FEW, 1)},
-    "goal": {"student": ("plain student", STUDENT, 1), "quick": ("pack", QUICK, 1)},
+    "goal": {"student": ("student", STUDENT, 1), "quick": ("pack", QUICK, 1)},
+    "steps": {name: (name, STUDENT | {"epochs": 1}, 1) for name in LOOP[1:]},  # between these two
 }
-CONTENDERS = {"student": "student loop", "same": "same recipe, here", "default": "default recipe",
-              "limit": "bare compute"}
+changed = STUDENT
+for name in [*STEPS][len(LOOP):-1]:
+    changed = changed | STEPS[name].changes
+    CASES["steps"][name] = ("pack" if name == "rate" else LOOP[-1], changed, 1)
+CONTENDERS = {"student": "student loop", "default": "default recipe", "limit": "bare compute"}
 RUNNERS = {"student": ("student loop, its recipe", "#555555", "-"),
            "quick": ("`quick.yaml`, here", *LOOKS["group"][1:])}  # to the goal: name, colour, line
 SECTIONS = {"training_batches": "images and their movements", "evaluate": "test",
@@ -129,28 +134,33 @@ def run_profile(data: Dataset, recipe: Recipe) -> dict:
 def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
     """A measurement, in a process that has just begun: of so many images, and a sixth to test.
 
-    The student's loop has PyTorch as it comes, the others as the notebooks have it.
+    The student's loop has PyTorch as it comes, until a step changes it; the others as the notebooks
+    have it.
     """
     data, tests = load_dataset(dataset).head(images), math.ceil(images / 6)
     data = data._replace(test_images=data.test_images[:tests], test_labels=data.test_labels[:tests])
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(**parameters, device="cpu", runs_dir=folder)
-        if job in ("student", "plain student"):
+        if job in LOOP:
             import student_loop  # and torchvision, which no other job and no report needs
-            rows = student_loop.run(data, recipe, nesterov=job == "student")
-            return {"epochs": rows, "seconds": seconds_to(rows)[-1] / len(rows)}
-        set_up_torch()
-        torch.set_num_threads(THREADS)  # as a run does beside nothing else
-        run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
-               "profile": run_profile}[job]
+            run = partial(student_loop.run, changed=LOOP[1 : LOOP.index(job) + 1])
+        else:
+            set_up_torch()
+            torch.set_num_threads(THREADS)  # as a run does beside nothing else
+            run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
+                   "profile": run_profile}[job]
         run(data.head(3 * recipe.batch_size), replace(recipe, epochs=1, run_name="warm-up"))
         return run(data, recipe)
 
 
 def measure(*asked: object) -> dict:
-    """What work(*asked) returns in a process of its own. Its threads wait as a notebook's do."""
+    """What work(*asked) returns in a process of its own. Its threads wait as a notebook's do.
+
+    Those of the student's loop wait as PyTorch's do, until the step that changes the process.
+    """
     code = "import bench, json, sys; print(json.dumps(bench.work(*json.loads(sys.argv[1]))))"
-    spin = {} if "student" in asked[0] else {"GOMP_SPINCOUNT": "5000"}
+    plain = asked[0] in LOOP[: LOOP.index("process")]
+    spin = {} if plain else {"GOMP_SPINCOUNT": "5000"}
     done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], capture_output=True,
                           env=os.environ | spin, encoding="utf-8", cwd=Path(__file__).parent)
     if done.returncode:
@@ -162,7 +172,7 @@ def measure(*asked: object) -> dict:
 
 def take_turns(part: str, scale: Namespace) -> dict[str, dict[object, list[dict]]]:
     """Of each norm and case of a part its measurements, one a turn. The seed is the turn."""
-    norms = ["group"] if part == "goal" else DEFAULTS
+    norms = ["group"] if part in ("goal", "steps") else DEFAULTS
     found = {norm: {case: [] for case in CASES[part]} for norm in norms}
     for turn in range(1, scale.turns + 1):
         for norm, own in found.items():
@@ -177,7 +187,7 @@ def find_out(part: str, scale: Namespace) -> dict | list:
     if part == "notebooks":
         return notebooks(scale)
     found = take_turns(part, scale)
-    if part == "goal":
+    if part in ("goal", "steps"):
         return found["group"]
     seconds = {norm: {case: [run["seconds"] for run in runs] for case, runs in own.items()}
                for norm, own in found.items()}
@@ -259,11 +269,10 @@ def mean_and_each(values: Sequence[float]) -> str:
 
 def speed_table(found: dict, images: int) -> Table:
     turns = by_turn(found)[[*CONTENDERS]]
-    student, same, default, limit = (turns[name] for name in CONTENDERS)
+    student, default, limit = (turns[name] for name in CONTENDERS)
     rates = (images / turns).map(spread, form=",.0f")
-    rates.columns = [f"({letter}) {name}" for letter, name in zip("abcd", CONTENDERS.values())]
-    ratios = {"b/a": student / same, "c/a": student / default, "b/d": limit / same,
-              "c/d": limit / default}
+    rates.columns = [f"({letter}) {name}" for letter, name in zip("abc", CONTENDERS.values())]
+    ratios = {"b/a": student / default, "b/c": limit / default}
     return ("Images a second, tests after each epoch included ({turns}):",
             rates.assign(**{head: ratio.map(spread) for head, ratio in ratios.items()}))
 
@@ -322,34 +331,60 @@ def seconds_to(epochs: list[dict]) -> np.ndarray:
     return np.cumsum([row["train_seconds"] + row["test_seconds"] for row in epochs])
 
 
-def time_to_goal(run: dict) -> tuple[float, bool]:
-    """Seconds to the end of the first epoch from which the accuracy stays at GOAL; whether it did.
+def time_to_goal(run: dict) -> tuple[int, float, bool]:
+    """Epochs and seconds until the accuracy stays at GOAL, and whether it does.
 
-    A run that does not stay there counts with all of its seconds: it takes longer than that.
+    A run that does not stay there counts with all of both: it takes longer than that.
     """
     below = [i for i, row in enumerate(run["epochs"]) if row["test_accuracy"] < GOAL]
     needed = below[-1] + 2 if below else 1
-    return seconds_to(run["epochs"])[:needed][-1], needed <= len(run["epochs"])
+    seconds = seconds_to(run["epochs"])[:needed]
+    return len(seconds), seconds[-1], needed == len(seconds)
+
+
+def final_accuracies(runs: list[dict]) -> list[float]:
+    return [run["epochs"][-1]["test_accuracy"] for run in runs]
 
 
 def goal_table(found: dict, images: int) -> Table:
     rows, means = [], {}
     for name, runs in found.items():
-        seconds, stays = zip(*map(time_to_goal, runs))
+        _, seconds, stays = zip(*map(time_to_goal, runs))
         means[name] = np.mean(seconds)
         times = ", ".join(f"{'' if stay else 'over '}{s:.0f}" for s, stay in zip(seconds, stays))
         rows.append({"": RUNNERS[name][0], "epochs": len(runs[0]["epochs"]),
                      "seconds: mean (each seed)": f"{means[name]:.0f} ({times})",
-                     "final: mean (each seed)": mean_and_each(
-                         [run["epochs"][-1]["test_accuracy"] for run in runs])})
+                     "final: mean (each seed)": mean_and_each(final_accuracies(runs))})
     return (f"GN + L1, seconds until the test accuracy stays at {GOAL:.2%} or more: "
             f"{means['student'] / means['quick']:.1f} times sooner with the preset; "
             "a run that does not stay there counts with all of its seconds.",
             pd.DataFrame(rows).set_index(""))
 
 
+def ladder(results: dict) -> list[dict]:
+    """Of each step that was measured its numbers, in order; its ends are the runs of the goal.
+
+    A change of the loop is not to change what is learned: it needs the epochs that the loop needs.
+    """
+    found, rows = results["goal"] | results.get("steps", {}), []
+    for name in [name for name in STEPS if name in found]:
+        runs = found[name]
+        epoch = float(np.mean([run["seconds"] for run in runs]))
+        if name in LOOP[1:]:
+            row = rows[-1] | {"seconds": np.mean(rows[0]["epochs"]) * epoch, "accuracies": []}
+        else:
+            epochs, seconds, stays = zip(*map(time_to_goal, runs))
+            row = {"epochs": epochs, "seconds": np.mean(seconds), "stays": all(stays),
+                   "accuracies": final_accuracies(runs)}
+        before = rows[-1]["seconds"] if rows else row["seconds"]
+        rows.append(row | {"step": STEPS[name], "factor": before / row["seconds"],
+                           "rate": results["run"]["images"] / epoch, "loop": name in LOOP})
+    return rows
+
+
 TABLES = {"speed": speed_table, "profile": profile_table, "growth": growth_table,
           "busy": busy_table, "notebooks": notebooks_table, "goal": goal_table}
+PARTS = [*TABLES, "steps"]  # of the last a page is made
 
 
 # -------------------------------------------------------------------------- report and figures
@@ -371,6 +406,26 @@ def report(results: dict) -> str:
     return "\n\n".join(texts) + "\n"
 
 
+def steps_page(results: dict, rows: list[dict]) -> str:
+    """The ladder, as Markdown: what each step is, and what it is worth."""
+    cells, each = [], []
+    for k, row in enumerate(rows):
+        step, over = row["step"], "" if row["stays"] else "over "
+        accuracy = f"{np.mean(row['accuracies']):.2%}" if row["accuracies"] else ""
+        code = step.code or ", ".join(f"{name}={value!r}" for name, value in step.changes.items())
+        cells.append([f"{k}. {step.name}", f"`{code}`", f"{row['rate']:,.0f}",
+                      ", ".join(map(str, row["epochs"])), f"{over}{row['seconds']:.0f}",
+                      f"{row['factor']:.2f}" if k else "", accuracy])
+        each.append(f"{k}. **{step.name[0].upper()}{step.name[1:]}.** {step.why}")
+    first, *_, last = [f"{row['seconds']:.0f}" for row in rows]
+    heads = ["", "its line", "images a second", "epochs, by seed", "seconds", "times sooner",
+             "final accuracy, mean"]
+    return f"# From {first} seconds to {last}\n\n" + INTRODUCTION.format(
+        goal=GOAL, alt=f"Seconds after each step, from {first} to {last}",
+        seeds=len(rows[0]["epochs"]), table=markdown_table(heads, cells), steps="\n".join(each),
+        images=results["run"]["images"], **results["machine"])
+
+
 def plot_speed(ax: plt.Axes, found: dict, images: int) -> str:
     """Images a second of the contenders, a point for the median and a line for the range."""
     for k, (norm, seconds) in enumerate(found.items()):
@@ -384,7 +439,7 @@ def plot_speed(ax: plt.Axes, found: dict, images: int) -> str:
             ax.annotate(f"{look.short} {middle:,.0f}", (rates.max(), y), xytext=(8, 0),
                         textcoords="offset points", va="center", color=look.colour, fontsize=11)
     ax.set_yticks(range(len(CONTENDERS)), CONTENDERS.values())
-    ax.set(xlabel="training images a second", title="Speed of training", ylim=(3.6, -0.6))
+    ax.set(xlabel="training images a second", title="Speed of training", ylim=(2.6, -0.6))
     ax.set_xlim(0, ax.get_xlim()[1] * 1.12)
     ax.grid(axis="y", visible=False)
     return "point: median; bar: range of the turns"
@@ -413,18 +468,46 @@ def plot_goal(ax: plt.Axes, found: dict, images: int) -> str:
     return f"a line for each of {len(runs)} seeds"
 
 
-PLOTS = {"speed": (plot_speed, 4.2), "goal": (plot_goal, 4.6)}  # with the height in inches
+def plot_steps(ax: plt.Axes, rows: list[dict], images: int) -> str:
+    """Seconds of each step, a line from those of the step before: equal factors, equal lengths."""
+    before = rows[0]["seconds"]
+    for y, row in enumerate(rows):
+        after, colour = row["seconds"], LOOKS["batch" if row["loop"] else "group"].colour
+        ax.plot([before, after], [y, y], color=colour, linewidth=4, alpha=0.5)
+        ax.plot(after, y, "o", color=colour, markerfacecolor=colour if row["stays"] else "white")
+        factor = f" ({row['factor']:.2f}x)" if y else ""
+        ax.annotate(f"{after:.0f} s{factor}", (min(before, after), y), xytext=(-9, 0),
+                    textcoords="offset points", ha="right", va="center", color=colour, fontsize=12,
+                    backgroundcolor="white")
+        before = after
+    ax.set_yticks(range(len(rows)), [f"{row['step'].name}  {y}" for y, row in enumerate(rows)])
+    ax.set(xscale="log", ylim=(len(rows) - 0.4, -0.6),
+           xlabel=f"seconds until the test accuracy stays at {GOAL:.1%}",
+           title="From {:.0f} seconds to {:.0f}".format(rows[0]["seconds"], before))
+    ax.set_xlim(min(row["seconds"] for row in rows) / 4)
+    ax.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.grid(axis="y", visible=False)
+    return "blue: the loop, orange: the recipe; white: with some seed, over that"
+
+
+PLOTS = {"speed": (plot_speed, 3.4), "goal": (plot_goal, 4.6),
+         "steps": (plot_steps, 6)}  # with the height in inches
 
 
 def save(results: dict, folder: Path, images: Path) -> None:
     """Numbers and report in one folder, the figures of what was measured in another."""
     write(folder / "bench.json", json.dumps(results, indent=1) + "\n")
     write(folder / "bench.md", report(results))
-    about, run = results["machine"], results["run"]
+    about, run, drawn = results["machine"], results["run"], results
+    if "goal" in results:
+        drawn = results | {"steps": ladder(results)}
+        write(folder / "steps.md", steps_page(results, drawn["steps"]))
     for part, (plot, height) in PLOTS.items():
-        if part in results:
+        if part in drawn:
             figure, ax = plt.subplots(figsize=(8, height), layout="constrained")
-            note = plot(ax, results[part], run["images"])
+            note = plot(ax, drawn[part], run["images"])
             figure.text(0.01, -0.01, f"{run['images']:,} images; {about['processor']}, "
                         f"{about['cores']} cores; {note}", fontsize=11, color="#444444", va="top")
             replace_file(images / f"{part}.png", figure.savefig)
@@ -440,7 +523,7 @@ def find(pattern: str, file: str) -> str:
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=TABLES, default=[*TABLES])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--trial", action="store_true", help="see above")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench")
     parser.add_argument("--publish", action="store_true", help="keep the results")
