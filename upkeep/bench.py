@@ -1,7 +1,7 @@
 """How fast is the training, measured against the loop that most write-ups use?
 
     bench.py                          everything: two to three hours on two cores with all of MNIST
-    bench.py --parts goal steps       some parts: these two make the page steps.md, in 45 minutes
+    bench.py --parts goal steps       some parts: these two make the page steps.md, in 50 minutes
     bench.py --trial                  with few images of the sample, some minutes
 
 Every measurement is a process of its own; the cases of a part (CASES) take turns, and a ratio is
@@ -41,7 +41,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from kernels import own_kernel
 from readme import markdown_table, write
-from steps import INTRODUCTION, LOOP, STEPS
+from steps import LOOP, STEPS
 
 from coursepack.data.datasets import SAMPLE, Dataset, load_dataset
 from coursepack.files import ROOT, check_writable, replace_file
@@ -75,8 +75,8 @@ for name in [*STEPS][len(LOOP):-1]:
     changed = changed | STEPS[name].changes
     CASES["steps"][name] = ("pack" if name == "rate" else LOOP[-1], changed, 1)
 CONTENDERS = {"student": "student loop", "default": "default recipe", "limit": "bare compute"}
-RUNNERS = {"student": ("student loop, its recipe", "#555555", "-"),
-           "quick": ("`quick.yaml`, here", *LOOKS["group"][1:])}  # to the goal: name, colour, line
+PARTS = [*CASES, "notebooks"]
+BY_HAND = "<!-- by hand -->"  # in steps.md, what is after it
 SECTIONS = {"training_batches": "images and their movements", "evaluate": "test",
             "replace_file": "checkpoint"}  # functions that an epoch calls
 OPERATIONS = {"convolutions": "conv", "normalization": "norm(_backward)?$",
@@ -342,49 +342,30 @@ def time_to_goal(run: dict) -> tuple[int, float, bool]:
     return len(seconds), seconds[-1], needed == len(seconds)
 
 
-def final_accuracies(runs: list[dict]) -> list[float]:
-    return [run["epochs"][-1]["test_accuracy"] for run in runs]
-
-
-def goal_table(found: dict, images: int) -> Table:
-    rows, means = [], {}
-    for name, runs in found.items():
-        _, seconds, stays = zip(*map(time_to_goal, runs))
-        means[name] = np.mean(seconds)
-        times = ", ".join(f"{'' if stay else 'over '}{s:.0f}" for s, stay in zip(seconds, stays))
-        rows.append({"": RUNNERS[name][0], "epochs": len(runs[0]["epochs"]),
-                     "seconds: mean (each seed)": f"{means[name]:.0f} ({times})",
-                     "final: mean (each seed)": mean_and_each(final_accuracies(runs))})
-    return (f"GN + L1, seconds until the test accuracy stays at {GOAL:.2%} or more: "
-            f"{means['student'] / means['quick']:.1f} times sooner with the preset; "
-            "a run that does not stay there counts with all of its seconds.",
-            pd.DataFrame(rows).set_index(""))
-
-
 def ladder(results: dict) -> list[dict]:
     """Of each step that was measured its numbers, in order; its ends are the runs of the goal.
 
     A change of the loop is not to change what is learned: it needs the epochs that the loop needs.
     """
     found, rows = results["goal"] | results.get("steps", {}), []
-    for name in [name for name in STEPS if name in found]:
-        runs = found[name]
-        epoch = float(np.mean([run["seconds"] for run in runs]))
-        if name in LOOP[1:]:
-            row = rows[-1] | {"seconds": np.mean(rows[0]["epochs"]) * epoch, "accuracies": []}
-        else:
-            epochs, seconds, stays = zip(*map(time_to_goal, runs))
-            row = {"epochs": epochs, "seconds": np.mean(seconds), "stays": all(stays),
-                   "accuracies": final_accuracies(runs)}
-        before = rows[-1]["seconds"] if rows else row["seconds"]
-        rows.append(row | {"step": STEPS[name], "factor": before / row["seconds"],
-                           "rate": results["run"]["images"] / epoch, "loop": name in LOOP})
+    for number, (name, step) in enumerate(STEPS.items()):
+        if runs := found.get(name):
+            epoch = np.mean([run["seconds"] for run in runs])
+            if name in LOOP[1:]:
+                row = rows[-1] | {"seconds": np.mean(rows[0]["epochs"]) * epoch, "accuracies": []}
+            else:
+                epochs, seconds, stays = zip(*map(time_to_goal, runs))
+                row = {"epochs": epochs, "seconds": np.mean(seconds), "stays": all(stays),
+                       "accuracies": [run["epochs"][-1]["test_accuracy"] for run in runs]}
+            rows.append(row | {
+                "number": number, "step": step, "loop": name in LOOP,
+                "rate": results["run"]["images"] / epoch,
+                "factor": (rows[-1] if rows else row)["seconds"] / row["seconds"]})
     return rows
 
 
 TABLES = {"speed": speed_table, "profile": profile_table, "growth": growth_table,
-          "busy": busy_table, "notebooks": notebooks_table, "goal": goal_table}
-PARTS = [*TABLES, "steps"]  # of the last a page is made
+          "busy": busy_table, "notebooks": notebooks_table}
 
 
 # -------------------------------------------------------------------------- report and figures
@@ -407,23 +388,28 @@ def report(results: dict) -> str:
 
 
 def steps_page(results: dict, rows: list[dict]) -> str:
-    """The ladder, as Markdown: what each step is, and what it is worth."""
-    cells, each = [], []
-    for k, row in enumerate(rows):
+    """What each step is, and what it is worth, as Markdown; the page's words are kept by hand."""
+    cells = []
+    for row in rows:
         step, over = row["step"], "" if row["stays"] else "over "
-        accuracy = f"{np.mean(row['accuracies']):.2%}" if row["accuracies"] else ""
         code = step.code or ", ".join(f"{name}={value!r}" for name, value in step.changes.items())
-        cells.append([f"{k}. {step.name}", f"`{code}`", f"{row['rate']:,.0f}",
+        cells.append([f"{row['number']}. {step.name}", f"`{code}`", f"{row['rate']:,.0f}",
                       ", ".join(map(str, row["epochs"])), f"{over}{row['seconds']:.0f}",
-                      f"{row['factor']:.2f}" if k else "", accuracy])
-        each.append(f"{k}. **{step.name[0].upper()}{step.name[1:]}.** {step.why}")
-    first, *_, last = [f"{row['seconds']:.0f}" for row in rows]
+                      f"{row['factor']:.2f}" if row["number"] else "",
+                      mean_and_each(row["accuracies"]) if row["accuracies"] else ""])
+    first, last = rows[0]["seconds"], rows[-1]["seconds"]
     heads = ["", "its line", "images a second", "epochs, by seed", "seconds", "times sooner",
-             "final accuracy, mean"]
-    return f"# From {first} seconds to {last}\n\n" + INTRODUCTION.format(
-        goal=GOAL, alt=f"Seconds after each step, from {first} to {last}",
-        seeds=len(rows[0]["epochs"]), table=markdown_table(heads, cells), steps="\n".join(each),
-        images=results["run"]["images"], **results["machine"])
+             "final accuracy: mean (each seed)"]
+    return "\n\n".join([
+        f"# From {first:.0f} seconds to {last:.0f}",
+        f"For how long does GN + L1 train until {GOAL:.1%} of MNIST's test images are classified "
+        "right, and stay so? Row 0 is the loop and the recipe of most write-ups, the last row this "
+        f"course's preset: {first / last:.1f} times sooner. Each row between them changes one "
+        "thing more. Blue: the loop; orange: the recipe.",
+        f"![Seconds after each step, from {first:.0f} to {last:.0f}](../images/steps.png)",
+        markdown_table(heads, cells),
+        f"({results['run']['images']:,} images; {results['machine']['processor']}, "
+        f"{results['machine']['cores']} cores.)", BY_HAND])
 
 
 def plot_speed(ax: plt.Axes, found: dict, images: int) -> str:
@@ -445,29 +431,6 @@ def plot_speed(ax: plt.Axes, found: dict, images: int) -> str:
     return "point: median; bar: range of the turns"
 
 
-def plot_goal(ax: plt.Axes, found: dict, images: int) -> str:
-    """Test errors against seconds, a line a seed."""
-    for name, runs in found.items():
-        title, colour, line = RUNNERS[name]
-        for run in runs:
-            x, errors = seconds_to(run["epochs"]), [1 - e["test_accuracy"] for e in run["epochs"]]
-            y = np.maximum(errors, 1e-4)
-            ax.plot(x, y, color=colour, linestyle=line, marker="o", markersize=3)
-        ax.annotate(title.replace("`", ""), (x[0], y[0]), xytext=(14, -6),
-                    textcoords="offset points", color=colour, weight="bold", va="center")
-    ax.axhline(1 - GOAL, color="black", linewidth=1)
-    ax.text(0.01, 1 - GOAL, f"{GOAL:.1%}", transform=ax.get_yaxis_transform(), va="bottom")
-    ax.set(xscale="log", yscale="log", xlabel="seconds of training and testing",
-           ylabel="test images classified right", title="GN + L1: time to accuracy")
-    levels, limits = [50, 80, 90, 95, 98, 99, 99.5, 99.8], ax.get_ylim()
-    ax.set_yticks([1 - level / 100 for level in levels], [f"{level} %" for level in levels])
-    ax.set_ylim(limits[1], limits[0] * 0.8)
-    ax.xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
-    return f"a line for each of {len(runs)} seeds"
-
-
 def plot_steps(ax: plt.Axes, rows: list[dict], images: int) -> str:
     """Seconds of each step, a line from those of the step before: equal factors, equal lengths."""
     before = rows[0]["seconds"]
@@ -480,7 +443,7 @@ def plot_steps(ax: plt.Axes, rows: list[dict], images: int) -> str:
                     textcoords="offset points", ha="right", va="center", color=colour, fontsize=12,
                     backgroundcolor="white")
         before = after
-    ax.set_yticks(range(len(rows)), [f"{row['step'].name}  {y}" for y, row in enumerate(rows)])
+    ax.set_yticks(range(len(rows)), [f"{row['step'].name}  {row['number']}" for row in rows])
     ax.set(xscale="log", ylim=(len(rows) - 0.4, -0.6),
            xlabel=f"seconds until the test accuracy stays at {GOAL:.1%}",
            title="From {:.0f} seconds to {:.0f}".format(rows[0]["seconds"], before))
@@ -492,20 +455,21 @@ def plot_steps(ax: plt.Axes, rows: list[dict], images: int) -> str:
     return "blue: the loop, orange: the recipe; white: with some seed, over that"
 
 
-PLOTS = {"speed": (plot_speed, 3.4), "goal": (plot_goal, 4.6),
-         "steps": (plot_steps, 6)}  # with the height in inches
+PLOTS = {"speed": (plot_speed, 3.4), "steps": (plot_steps, 6)}  # with the height in inches
 
 
 def save(results: dict, folder: Path, images: Path) -> None:
     """Numbers and report in one folder, the figures of what was measured in another."""
     write(folder / "bench.json", json.dumps(results, indent=1) + "\n")
     write(folder / "bench.md", report(results))
-    about, run, drawn = results["machine"], results["run"], results
-    if "goal" in results:
-        drawn = results | {"steps": ladder(results)}
-        write(folder / "steps.md", steps_page(results, drawn["steps"]))
+    about, run = results["machine"], results["run"]
+    rows = ladder(results) if "goal" in results else []
+    drawn = {"speed": results.get("speed"), "steps": rows}
+    if rows:
+        page = (ROOT / "results" / "steps.md").read_text(encoding="utf-8")
+        write(folder / "steps.md", steps_page(results, rows) + page.partition(BY_HAND)[2])
     for part, (plot, height) in PLOTS.items():
-        if part in drawn:
+        if drawn[part]:
             figure, ax = plt.subplots(figsize=(8, height), layout="constrained")
             note = plot(ax, drawn[part], run["images"])
             figure.text(0.01, -0.01, f"{run['images']:,} images; {about['processor']}, "
