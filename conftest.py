@@ -8,8 +8,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 # A thread that waits spins briefly: beside another busy process, seconds would become minutes.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-# nbformat's jsonschema would parse the grammar of addresses, which no notebook has: 3 s a process.
-sys.modules["rfc3987_syntax"] = None
 # This repository's model.py, utils.py, tools and tests, and no others of those names.
 ROOT = Path(__file__).resolve().parent
 sys.path[:0] = [str(ROOT / part) for part in ("", "tools", "upkeep", "tests", "tests/stand_in")]
