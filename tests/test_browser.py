@@ -408,27 +408,32 @@ def test_an_experiment_stays_in_sight_with_its_answer_and_seeds_add_up_in_a_row(
     link.click()
     assert page.evaluate("document.activeElement.textContent") == "train"
     said = shown.inner_text()
-    assert "1. No norm in a deep network" in said and "How large is" in said
+    assert "1. No norm in a deep network" in said
+    assert "How large is" in said
     assert not shown.locator("details").is_visible()
     rows = train("train")
-    assert len(rows) == 2 and not any(" to " in row for row in rows)
+    assert len(rows) == 2
+    assert not any(" to " in row for row in rows)
     assert page.get_by_role("button", name="one step").is_disabled()
     assert shown.locator("details").text_content() == page.locator(
         "section > details").first.text_content()
     choose(page, "seed", "2")
     rows = train("train")
-    assert len(rows) == 2 and all(re.search(r"\b1: .* %; 2: .* to ", row) for row in rows)
+    assert len(rows) == 2
+    assert all(re.search(r"\b1: .* %; 2: .* to ", row) for row in rows)
     assert shown.is_visible()
     choose(page, "learning rate *", "0.3")
     assert not shown.is_visible()
     rows = train("5 seeds")
-    assert len(rows) == 4 and sum("5: " in row for row in rows) == 2
+    assert len(rows) == 4
+    assert sum("5: " in row for row in rows) == 2
     assert page.get_by_label("seed", exact=True).input_value() == "2"
     terms = page.evaluate("""[...document.querySelectorAll(".playground label")].flatMap((one) => {
       one.parentNode.dispatchEvent(new Event("pointerenter"));
       return document.querySelector(".help a")?.hash.slice(1) ?? []; })""")
     glossary = (SITE / "glossary.html").read_text(encoding="utf-8")
-    assert len(terms) > 10 and all(f'id="{term}"' in glossary for term in terms)
+    assert len(terms) > 10
+    assert all(f'id="{term}"' in glossary for term in terms)
 
 
 def test_the_cell_of_python_trains_the_network_of_the_page(open_page):

@@ -161,7 +161,7 @@ def test_so_do_other_depths_orders_starts_and_rates(page, wasm, digits, changes)
     assert max(found.values()) < NEAR, found
 
 
-@pytest.mark.parametrize("ground, least", playground.GROUNDS.values(), ids=playground.GROUNDS)
+@pytest.mark.parametrize(("ground", "least"), playground.GROUNDS.values(), ids=playground.GROUNDS)
 @pytest.mark.parametrize("norm", model.NORMS)
 def test_four_networks_with_one_norm_are_told_apart_on_both_grounds(norm, ground, least):
     paper = playground.brightness(playground.linear(ground))
