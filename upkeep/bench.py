@@ -378,8 +378,8 @@ def report(results: dict) -> str:
         f"{about['memory_gb']} GB, {about['system']}, Python {about['python']}, torch "
         f"{about['torch']}, torchvision {about['torchvision']}; {run['images']:,} training images "
         f"an epoch from {run['data']} (source: {run['source']}). Medians, range in brackets. "
-        "What is compared, and why, stands in [speed.md](speed.md); how fast the website trains, in "
-        "[playground.md](playground.md)."]
+        "What is compared, and why, stands in [speed.md](speed.md); how fast the website trains "
+        "stands in [playground.md](playground.md)."]
     for part in [part for part in TABLES if part in results]:
         sentence, table = TABLES[part](results[part], run["images"])
         turns = f"{results['turns'][part]} turn{'s' * (results['turns'][part] > 1)}"
