@@ -47,7 +47,7 @@ BASE = "mnist_8k"
 DEPTHS = {  # networks by their blocks, as rows of BASE: read here, and by whoever runs the cell
     "mnist_8k": (5, "rows"),
     "mnist_shallow": (2, "rows[:3] + (rows[6]._replace(channels=16), rows[7])"),
-    "mnist_deep": (10, "rows[:5] + 5 * (rows[4]._replace(padding=1),) + rows[5:]"),
+    "mnist_deep": (10, "rows[:6] + 5 * (rows[5]._replace(padding=1),) + rows[6:]"),
 }
 
 
