@@ -6,6 +6,7 @@ What it refuses: refused_studies.py. A notebook as papermill's own command runs 
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import course
 import nbformat
@@ -122,6 +123,19 @@ def test_two_notebooks_share_the_cores_and_the_summary_waits_for_all(
         assert sorted(ended) == list(course.NOTEBOOKS)
     assert max(counts) == most
     assert given == {threads}
+
+
+def test_a_notebook_begins_when_the_kernel_of_the_other_has_said_something(tmp_path, monkeypatch):
+    """Two kernels that start at once may choose the same port, and one of them dies."""
+    (tmp_path / "stub.py").write_text(
+        "import time\nnow = time.time\nbegan = now()\ntime.sleep(0.2)\nprint(began, now())", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    said = []
+    monkeypatch.setattr(course, "print", lambda line, **_: said.append(line), raising=False)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(course.call, ["stub", "stub"]))
+    (_, first), (second, _) = sorted([*map(float, line.split())] for line in said)
+    assert first < second
 
 
 def test_sample_is_not_kept_as_published(commands, place):

@@ -11,11 +11,13 @@ Whatever starts this needs the packages of requirements.txt, and nothing else: n
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -48,6 +50,9 @@ STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution met
          "metadata.language_info.version metadata.language_info.codemirror_mode")
 
 
+STARTING = threading.Lock()  # of two kernels that start at once, one may die: of the same port
+
+
 def call(module: str, *arguments: object, before: str = "", **variables: str) -> None:
     """Run a module as a command; its failure ends this one with the same exit status.
 
@@ -56,10 +61,13 @@ def call(module: str, *arguments: object, before: str = "", **variables: str) ->
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
     ours = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "TQDM_DISABLE": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | ours | own_kernel() | variables,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          encoding="utf-8", errors="replace") as process:
-        for line in process.stdout:
+    with STARTING:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+                                   env=os.environ | ours | own_kernel() | variables)
+        first = process.stdout.readline()  # by then its kernel is there
+    with process:
+        for line in filter(None, itertools.chain([first], process.stdout)):
             print(before + line, end="", flush=True)
     if process.returncode:
         print(f"{before}{module} ended with status {process.returncode}", file=sys.stderr)
