@@ -128,7 +128,8 @@ def test_two_notebooks_share_the_cores_and_the_summary_waits_for_all(
 def test_a_notebook_begins_when_the_kernel_of_the_other_has_said_something(tmp_path, monkeypatch):
     """Two kernels that start at once may choose the same port, and one of them dies."""
     (tmp_path / "stub.py").write_text(
-        "import time\nnow = time.time\nbegan = now()\ntime.sleep(0.2)\nprint(began, now())", encoding="utf-8")
+        "import time\nnow = time.time\nbegan = now()\ntime.sleep(0.2)\nprint(began, now())",
+        encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     said = []
     monkeypatch.setattr(course, "print", lambda line, **_: said.append(line), raising=False)
