@@ -8,6 +8,8 @@
 
   const here = document.currentScript.src.replace(/[^/]*$/, "");
   const LETTERS = "ABCD", SEEDS = 5, MOST_RUNS = 60;
+  // What is shown of the last point alone, and kept of no other.
+  const DETAILS = ["wrong", "sizes", "gradients", "lengths", "histogram"];
 
   // --------------------------------------------------------------------------------- settings
   const same = (values) => values.map((value) => [value, String(value)]);
@@ -504,6 +506,8 @@
         this.tellVerdicts();
         return;
       }
+      const before = network.points.at(-1) ?? {};
+      for (const name of DETAILS) delete before[name];
       network.points.push(point);
       if (point.over) {
         const { letter, began, changed, points } = network, key = keyOf(network);
