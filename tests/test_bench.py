@@ -9,13 +9,36 @@ import bench
 import pytest
 import steps
 import student_loop
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from coursepack.data.datasets import load_dataset
 from coursepack.files import ROOT
-from coursepack.train import loop
+from coursepack.train import batches, loop
 from coursepack.train.recipe import Recipe
 
 KEPT = json.loads((ROOT / "results" / "bench.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("changed", [(), steps.LOOP[1:]], ids=["as it is", "changed"])
+@pytest.mark.parametrize("norm", bench.DEFAULTS)
+def test_student_loop_and_the_same_recipe_take_the_same_step(tmp_path, norm, changed):
+    """One batch of all images, so that their order does not count; neither moved nor dropped."""
+    data = load_dataset("mnist_sample").head(60)
+    recipe = Recipe(**bench.DEFAULTS[norm] | bench.STUDENT | {
+        "augment": "none", "dropout": 0.0, "l1": 1e-3, "l2": 1e-2, "batch_size": 60,
+        "device": "cpu", "runs_dir": str(tmp_path)})
+    ours, theirs = (loop.build_model(recipe, data).double() for _ in range(2))
+    row = loop.train_epoch(ours, data, recipe, loop.make_optimizer(ours, recipe), epoch=1)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=recipe.lr, momentum=recipe.momentum,
+                                weight_decay=0 if changed else recipe.l2, nesterov=True)
+    inputs = batches.to_input(data.train_images, data, torch.float64)
+    loader = DataLoader(TensorDataset(inputs, data.train_labels), batch_size=60)
+    assert student_loop.train(theirs, loader, optimizer, recipe, changed) == row["accuracy"]
+    for one, other in zip(ours.parameters(), theirs.parameters()):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    loss, accuracy = student_loop.test(theirs, loader)
+    assert 0 <= accuracy <= 1 < loss
 
 
 @pytest.mark.parametrize("step", steps.LOOP)
