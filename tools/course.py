@@ -48,8 +48,6 @@ TEXTS = [field.name for field in fields(Recipe) if field.type is str]
 # What papermill and widgets leave in a notebook, and what changes with every version of Python.
 STRIP = ("metadata.papermill cell.metadata.papermill cell.metadata.execution metadata.widgets "
          "metadata.language_info.version metadata.language_info.codemirror_mode")
-
-
 STARTING = threading.Lock()  # of two kernels that start at once, one may die: of the same port
 
 
