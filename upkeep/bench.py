@@ -9,6 +9,7 @@ taken within a turn. The results go to bench.json in --out, beside earlier ones 
 and numbers; report (a table of each part, TABLES) and figures are made of it alone.
 """
 
+import contextlib
 import cProfile
 import json
 import math
@@ -66,7 +67,7 @@ CASES = {  # of a part: a job of work(), what it changes in a notebook's recipe,
     "profile": {"limit": ("limit", FEW, 1), "profile": ("profile", FEW, 1)},
     "growth": {(part, batch): ("pack", FEW | {"batch_size": batch}, part)
                for part, batch in [(12, 128), (4, 128), (1, 128), (4, 32), (4, 512)]},
-    "busy": {"alone": ("pack", FEW, 1), "beside": ("beside", FEW, 1)},
+    "busy": {job: (job, FEW, 1) for job in ("pack", "beside", "both")},
     "goal": {"student": ("student", STUDENT, 1), "quick": ("pack", QUICK, 1)},
     "steps": {name: (name, STUDENT | {"epochs": 1}, 1) for name in LOOP[1:]},  # between these two
 }
@@ -107,15 +108,6 @@ def run_limit(data: Dataset, recipe: Recipe) -> dict:
     return {"seconds": time.perf_counter() - started}
 
 
-def run_beside(data: Dataset, recipe: Recipe) -> dict:
-    """Train as run_pack, beside a process that never rests."""
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
-        try:
-            return run_pack(data, recipe)
-        finally:
-            other.kill()
-
-
 def run_profile(data: Dataset, recipe: Recipe) -> dict:
     """Train as run_pack; seconds by section of the loop, and shares of PyTorch's operations."""
     profiler = cProfile.Profile()
@@ -146,9 +138,8 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
             run = partial(student_loop.run, changed=LOOP[1 : LOOP.index(job) + 1])
         else:
             set_up_torch()
-            torch.set_num_threads(THREADS)  # as a run does beside nothing else
-            run = {"pack": run_pack, "limit": run_limit, "beside": run_beside,
-                   "profile": run_profile}[job]
+            torch.set_num_threads(THREADS)  # a run of the course chooses them itself
+            run = {"limit": run_limit, "profile": run_profile}.get(job, run_pack)
         run(data.head(3 * recipe.batch_size), replace(recipe, epochs=1, run_name="warm-up"))
         return run(data, recipe)
 
@@ -156,13 +147,20 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
 def measure(*asked: object) -> dict:
     """What work(*asked) returns in a process of its own. Its threads wait as a notebook's do.
 
-    Those of the student's loop wait as PyTorch's do, until the step that changes the process.
+    Those of the student's loop wait as PyTorch's do, until the step that changes the process. Two
+    jobs train as "pack" does, beside a process that never rests: "beside" with as many threads as
+    it chooses, "both" with a thread for each core all the same.
     """
     code = "import bench, json, sys; print(json.dumps(bench.work(*json.loads(sys.argv[1]))))"
     plain = asked[0] in LOOP[: LOOP.index("process")]
-    spin = {} if plain else {"GOMP_SPINCOUNT": "5000"}
-    done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], capture_output=True,
-                          env=os.environ | spin, encoding="utf-8", cwd=Path(__file__).parent)
+    env = os.environ | ({} if plain else {"GOMP_SPINCOUNT": "5000"})
+    env |= {"OMP_NUM_THREADS": str(THREADS)} if asked[0] == "both" else {}
+    with contextlib.ExitStack() as stack:
+        if asked[0] in ("beside", "both"):
+            other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(stack.enter_context(other).kill)
+        done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], capture_output=True,
+                              env=env, encoding="utf-8", cwd=Path(__file__).parent)
     if done.returncode:
         raise RuntimeError(f"{asked} failed:\n{done.stderr}")
     result = json.loads(done.stdout.splitlines()[-1])
@@ -301,10 +299,14 @@ def growth_table(found: list[dict], images: int) -> Table:
 
 
 def busy_table(found: dict, images: int) -> Table:
-    turns = by_turn(found).rename(columns={"beside": "beside it"})
-    turns["times slower"] = turns["beside it"] / turns["alone"]
-    return ("Seconds an epoch of the default recipe, beside a process that never rests ({turns}):",
-            turns.map(spread))
+    turns = by_turn(found).rename(columns={"pack": "alone", "beside": "beside it",
+                                           "both": "beside it, a thread for each core"})
+    for way in turns.columns[1:]:
+        turns[way] = turns[way].map(spread) + " s, " + (
+            (turns[way] / turns["alone"]).map(partial(spread, form=".1f")) + " times")
+    return ("Seconds an epoch of the default recipe, beside a process that never rests, with the "
+            "threads that a run chooses, and with as many as the machine has cores ({turns}):",
+            turns.assign(alone=turns["alone"].map(spread)))
 
 
 def notebooks_table(found: dict, images: int) -> Table:
