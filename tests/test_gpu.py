@@ -65,7 +65,7 @@ RUNS = [{"norm": norm} for norm in NORMS] + [
     {"arch": "mnist_10k", "norm": "layer", "layer_affine": "channel", "penalize": "all"},
     {"arch": "mnist_10k", "norm": "group", "skip": True, "augment": "flip"},
     {"norm": "batch", "optimizer": "adamw", "weight_decay": 0.1, "norm_batch": 4},
-    {"norm": "batch", "l1_step": "proximal"},
+    {"norm": "batch", "l1_step": "proximal"}, {"norm": "group", "optimizer": "muon"},
     {"norm": "batch", "l2_step": "learning_rate", "momentum": 0.0, "l1": 0.0}]
 
 

@@ -14,6 +14,7 @@ NUMBERS = {  # parameters without a norm, with a gain and a bias per channel, an
     # element; receptive field at the end; parts of the rows by first letter
     "mnist_7k": (7_272, 7_416, 31_592, 28, "ca cadn c p cadn cadn cadn cadn p c"),
     "mnist_8k": (7_680, 7_816, 27_128, 28, "cadn p cadn cadn cadn cadn p c"),
+    "mnist_quick": (7_740, 7_880, 18_408, 28, "c padn cadn cadn cadn cadn p c"),
     "mnist_best": (7_740, 7_880, 26_520, 28, "cadn p cadn cadn cadn cadn p c"),
     "mnist_10k": (9_992, 10_224, 74_284, 44,
                   "cand cand p cand cand cand cand p cand cand cand c p"),

@@ -9,6 +9,7 @@ from unittest import mock
 
 import hypothesis
 import numpy as np
+import papermill
 import pytest
 import torch
 import yaml
@@ -217,11 +218,22 @@ def test_any_recipe_is_refused_by_name_or_runs(pictures, values):
         set_free(recipe)
 
 
-@pytest.mark.parametrize(("preset", "parameters"), [("cifar10", 34_872), ("quick", 7_816)])
+@pytest.mark.parametrize(("preset", "parameters"), [("cifar10", 34_872), ("quick", 7_880)])
 def test_presets_are_recipes(preset, parameters):
     file = files.ROOT / "notebooks" / "params" / f"{preset}.yaml"
     recipe = Recipe(**yaml.safe_load(file.read_text(encoding="utf-8")))
     assert count(Net(**recipe.network())).parameters == parameters
+
+
+@pytest.mark.slow
+def test_every_cell_of_notebook_2_takes_the_quick_preset(tmp_path):
+    """The cells vary its recipe, whose network and optimizer are others than in the text."""
+    quick = yaml.safe_load((files.ROOT / "notebooks/params/quick.yaml").read_bytes())
+    papermill.execute_notebook(
+        files.ROOT / "notebooks/02_group_norm_l1.ipynb", tmp_path / "out.ipynb", quick | {
+            "dataset": "mnist_sample", "train_size": 200, "epochs": 1, "runs_dir": str(tmp_path)})
+    record = load_record(tmp_path / "quick/record.json")
+    assert record["parameters"]["optimizer"] == quick["optimizer"]
 
 
 # ------------------------------------------------------- how sure, and how often right

@@ -1,6 +1,7 @@
 """What a step does to the weights, against PyTorch and against closed forms."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -49,40 +50,56 @@ def test_proximal_steps_end_at_the_exact_minimum_and_subgradients_beside_it(
     assert (w == 0).sum() == zeros
 
 
-OPTIMIZERS = [  # of a recipe, and torch's own of a class and its options
-    ({"optimizer": "adamw", "weight_decay": 0.1}, torch.optim.AdamW, {}),
-    ({"momentum": 0.0, "weight_decay": 0.1}, torch.optim.SGD, {}),  # there, decay is L2
-    ({"l2": 0.1, "penalize": "all"}, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+SGD = partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True)
+OPTIMIZERS = [  # of a recipe, and torch's own of four parameters
+    ({"optimizer": "adamw", "weight_decay": 0.1},
+     lambda *four: [torch.optim.AdamW(four, lr=0.01, weight_decay=0.1)]),
+    ({"momentum": 0.0, "weight_decay": 0.1},  # there, decay is L2
+     lambda *four: [torch.optim.SGD(four, lr=0.01, weight_decay=0.1)]),
+    ({"l2": 0.1, "penalize": "all"}, lambda *four: [SGD(four, weight_decay=0.1)]),
+    ({"optimizer": "muon"}, lambda first, *others: [
+        torch.optim.Muon([first], lr=0.01, momentum=0.9, weight_decay=0), SGD(others)]),
 ]
 
 
-@pytest.mark.parametrize(("choices", "torchs", "options"), OPTIMIZERS)
+@pytest.mark.parametrize(("choices", "torchs"), OPTIMIZERS)
 def test_an_optimizer_is_torchs_and_l2_what_torch_calls_weight_decay(
-        tmp_path, choices, torchs, options):
+        tmp_path, monkeypatch, choices, torchs):
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.double)  # torch's Muon rounds
     assert {row.get("optimizer", "sgd") for row, *_ in OPTIMIZERS} == {*updates.OPTIMIZERS}
     recipe = make_recipe(tmp_path, lr=0.01, **choices)
-    ours, theirs = nn.Linear(5, 3).double(), nn.Linear(5, 3).double()
+    ours, theirs = (nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)).double() for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
-    optimizer = loop.make_optimizer(ours, recipe)
-    expected = torchs(theirs.parameters(), lr=0.01, weight_decay=0.1, **options)
+    optimizer, expected = loop.make_optimizer(ours, recipe), torchs(*theirs.parameters())
     for _ in range(20):
         x = torch.randn(8, 5, dtype=torch.float64)
         for model in (ours, theirs):
             model.zero_grad()
             (model(x) ** 2).mean().backward()
         loop.take_step(optimizer, list(ours.parameters()), 0.01, recipe)
-        expected.step()
-    torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], rtol=1e-12, atol=1e-14)
+        for other in expected:
+            other.step()
+    torch.testing.assert_close([*ours.parameters()], [*theirs.parameters()], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize(("norm", "schedule"), [
-    ("batch", "constant"), ("group", "one_cycle"), ("layer", "one_cycle")])
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5)])
+def test_an_orthogonal_step_has_the_directions_of_the_gradient_all_of_about_one_length(shape):
+    u, lengths, v = torch.linalg.svd(torch.randn(shape).double(), full_matrices=False)
+    lengths[-1] = lengths[0] / 100  # which would hardly move
+    turned = u.T @ updates.orthogonal(u * lengths @ v) @ v.T
+    assert ((turned.diag() > 0.5) & (turned.diag() < 1.3)).all()
+    torch.testing.assert_close(turned, turned.diag().diag(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("norm", "schedule", "arch"), [
+    ("batch", "constant", "mnist_8k"), ("group", "one_cycle", "mnist_quick"),
+    ("layer", "one_cycle", "mnist_8k")])
 def test_a_growing_learning_rate_does_what_l2_does_to_weights_before_a_norm(
-        tmp_path, few, norm, schedule):
+        tmp_path, few, norm, schedule, arch):
     """In float64, and without the norm's epsilon: the same losses, with longer weights."""
     data, losses, weights = first(few, 16, 10), [], []
     for l2_step in ("gradient", "learning_rate"):
-        recipe = make_recipe(tmp_path, norm=norm, arch="mnist_8k", l2=0.05, l2_step=l2_step,
+        recipe = make_recipe(tmp_path, norm=norm, arch=arch, l2=0.05, l2_step=l2_step,
                              momentum=0.0, schedule=schedule, lr=0.1, epochs=8, batch_size=8)
         model = loop.build_model(recipe, data).double()
         for module in model.modules():
@@ -99,5 +116,6 @@ def test_a_growing_learning_rate_does_what_l2_does_to_weights_before_a_norm(
 
 
 def test_weights_before_a_norm_are_free_to_grow():
-    nets = Net("mnist_8k", "batch"), Net("mnist_8k", "none"), Net("mnist_10k")  # it has biases
-    assert [len(updates.scale_free_weights(net)) for net in nets] == [5, 0, 0]
+    nets = [Net("mnist_8k", "batch"), Net("mnist_quick"),  # whose first norm is behind a pooling
+            Net("mnist_8k", "none"), Net("mnist_10k")]  # it has biases
+    assert [len(updates.scale_free_weights(net)) for net in nets] == [5, 5, 0, 0]

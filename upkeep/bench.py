@@ -74,7 +74,7 @@ CASES = {  # of a part: a job of work(), what it changes in a notebook's recipe,
 changed = STUDENT
 for name in [*STEPS][len(LOOP):-1]:
     changed = changed | STEPS[name].changes
-    CASES["steps"][name] = ("pack" if name == "rate" else LOOP[-1], changed, 1)
+    CASES["steps"][name] = ("pack" if "one_cycle" in changed.values() else LOOP[-1], changed, 1)
 CONTENDERS = {"student": "student loop", "default": "default recipe", "limit": "bare compute"}
 PARTS = [*CASES, "notebooks"]
 BY_HAND = "<!-- by hand -->"  # in steps.md, what is after it

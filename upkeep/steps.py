@@ -24,11 +24,12 @@ STEPS = {
     "process": Step("memory kept", "ctypes.CDLL(None).mallopt(-3, 2**25)"),
     "layout": Step("channels last", "model.to(memory_format=torch.channels_last)"),
     "dropout": Step("cheap dropout", "draws = words.view(torch.int16)[: x.numel()]"),
-    "network": Step("early pooling", changes={"arch": "mnist_8k"}),
+    "network": Step("early pooling", changes={"arch": "mnist_quick"}),
     "layers": Step("no dropout layers", changes={"dropout": 0.0}),
-    "shift": Step("shifts as well", changes={"augment": "rotate+shift"}),
+    "shift": Step("small shifts as well", changes={"augment": "rotate+shift+half"}),
     "weights": Step("L1 on weights alone", changes={"penalize": "weights"}),
     "rate": Step("one cycle, Nesterov", changes={"lr": 0.1, "schedule": "one_cycle"}),
+    "muon": Step("Muon", changes={"optimizer": "muon"}),
     "quick": Step("fewer epochs", "papermill -f notebooks/params/quick.yaml", {}),
 }
 LOOP = [name for name, step in STEPS.items() if step.changes is None]  # all but the first change it

@@ -15,12 +15,14 @@ from coursepack.train.recipe import Recipe
 def random_affine(count: int, augment: str, ratio: float = 1.0) -> Tensor:
     """Random small movements, one an image: matrices (count, 2, 3) from output to input position.
 
-    rotate: up to 7 degrees; shift: up to a tenth of the image; flip: left to right, every second.
+    rotate: up to 7 degrees; shift: up to a tenth of the image; half: half as far, both of them;
+    flip: left to right, every second.
     ratio: height over width of the images, both of which a position sees as 2 long.
     """
     parts = augment.split("+")
-    angle = torch.empty(count).uniform_(-1, 1) * math.radians(7 if "rotate" in parts else 0)
-    shift = torch.empty(count, 2).uniform_(-1, 1) * (0.2 if "shift" in parts else 0)  # width is 2
+    far = 0.5 if "half" in parts else 1
+    angle = torch.empty(count).uniform_(-far, far) * math.radians(7 if "rotate" in parts else 0)
+    shift = torch.empty(count, 2).uniform_(-far, far) * (0.2 if "shift" in parts else 0)  # of 2
     sign = 1 - torch.randint(2, (count,)) * (2 if "flip" in parts else 0)
     rows = [angle.cos() * sign, -angle.sin() * ratio, shift[:, 0],
             angle.sin() * sign / ratio, angle.cos(), shift[:, 1]]

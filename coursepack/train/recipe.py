@@ -21,7 +21,7 @@ from coursepack.train import updates
 from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, SCHEDULES
 from model import ARCHITECTURES, INITS, Net, check_arch, check_groups
 
-AUGMENTS = ("rotate", "shift", "flip")
+AUGMENTS = ("rotate", "shift", "half", "flip")
 OF_DATA = ("image", "classes")  # arguments of Net that the data decide; the others are a recipe's
 NETWORK = tuple(name for name in inspect.signature(Net).parameters if name not in OF_DATA)
 GOES_WITH = (  # a value, and the only values of other parameters with which it does what it is for
@@ -128,9 +128,11 @@ class Recipe:
         if self.subset_seed and not self.train_size:
             raise ValueError(f"subset_seed={self.subset_seed} draws a part of the images, and "
                              "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
-        if self.augment != "none" and {*self.augment.split("+")} - {*AUGMENTS}:
+        parts = {*self.augment.split("+")}
+        halves_nothing = "half" in parts and not parts & {"rotate", "shift"}
+        if parts != {"none"} and parts - {*AUGMENTS} or halves_nothing:
             raise ValueError(f"augment={self.augment!r} is not known. Choose none, or any of "
-                             f"{', '.join(AUGMENTS)} joined by +.")
+                             f"{', '.join(AUGMENTS)} joined by +, half with rotate or shift.")
         if len(self.run_name) > 100 or not PLAIN.fullmatch(self.run_name):
             raise ValueError(f"run_name={self.run_name[:60]!r} is no plain name. "
                              "Choose up to 100 letters, digits, '_', '-' and '.'.")

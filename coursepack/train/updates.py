@@ -109,8 +109,12 @@ def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
 
 def scale_free_weights(model: Net) -> list[Tensor]:
     """Weights of convolutions before a norm, whose scale no output shows (but for its epsilon)."""
-    return [block.conv.weight for block in model.layers
-            if hasattr(block, "norm") and block.conv.bias is None]
+    free, conv = [], None
+    for block in model.layers:
+        conv = getattr(block, "conv", conv)  # of a pooling with a norm, the one before it
+        if hasattr(block, "norm") and conv.bias is None:
+            free.append(conv.weight)
+    return free
 
 
 def light(kind: type[Optimizer]) -> type[Optimizer]:
@@ -134,4 +138,44 @@ def adamw(groups: list[dict], lr: float, momentum: float) -> Optimizer:
     return Adam(groups, lr=lr, betas=(momentum, 0.999), fused=True)
 
 
-OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
+def orthogonal(matrix: Tensor) -> Tensor:
+    """About U V^T of a matrix U S V^T: all its singular values are made nearly 1 (0.7 to 1.2).
+
+    Five steps of Newton and Schulz, each an odd polynomial of the matrix, so U and V stay. Its
+    coefficients, for which small values grow fast, are of Jordan et al. 2024.
+    """
+    x = matrix / matrix.norm().clamp(min=1e-7)
+    x = x if len(x) <= x.shape[1] else x.T  # so that the squares are small
+    for _ in range(5):
+        square = x @ x.T
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=-4.775, alpha=2.0315), x,
+                        beta=3.4445)
+    return x if x.shape == matrix.shape else x.T
+
+
+class Muon(SGD):
+    """SGD with Nesterov momentum; the steps of all convolutions but the last are orthogonal().
+
+    So each direction of such a weight moves equally far, however small its gradient is. A tall
+    matrix moves farther, by the root of height over width. Linear layers count as convolutions.
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            weights, momentum = group["params"], group["momentum"]
+            for w in weights:
+                self.state[w].setdefault("momentum_buffer", torch.zeros_like(w))
+            speeds = [self.state[w]["momentum_buffer"] for w in weights]
+            torch._foreach_mul_(speeds, momentum)
+            torch._foreach_add_(speeds, [w.grad for w in weights])
+            moves = [*torch._foreach_add([w.grad for w in weights], speeds, alpha=momentum)]
+            for i in [i for i, w in enumerate(weights) if w.dim() > 1][:-1]:
+                matrix = moves[i].flatten(1)
+                tall = max(1, len(matrix) / matrix.shape[1]) ** 0.5
+                moves[i] = tall * orthogonal(matrix).reshape(moves[i].shape)
+            torch._foreach_add_(weights, moves, alpha=-group["lr"])
+
+
+OPTIMIZERS = {"sgd": sgd, "adamw": adamw, "muon": Muon}
