@@ -34,7 +34,7 @@ def start_beside(put, folder):
 VALUES = {  # of a recipe: bad ones by name; the message says name and value, and what to choose
     "dataset": ["mnst", "", None], "train_size": [-1, 0.5, "many", True, 10**9],
     "data_dir": ["no-such-folder", "a\0b", LONG, "~nobody_of_this/data"], "holdout": [-1, 400],
-    "augment": ["rotate,shift", "none+flip", "flip+half"], "arch": ["mnist7k"],
+    "augment": ["rotate,shift", "none+flip", "none+none", "flip+half"], "arch": ["mnist7k"],
     "norm": ["btach"], "groups": [0], "layer_affine": ["chanel"], "dropout": [-0.1, 1, NAN],
     "order": ["act", "norm-act-drop-norm"],
     "skip": ["yes", 1, True], "l1": [-1e-5, 1e12], "l2": [-1], "penalize": ["weight"],

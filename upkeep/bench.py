@@ -61,13 +61,14 @@ FEW = {"epochs": 4}  # what happens once a run shall not weigh much more than in
 STUDENT = {"dropout": 0.1, "augment": "rotate", "penalize": "all", "lr": 0.01, "schedule": "step"}
 QUICK = yaml.safe_load((ROOT / "notebooks" / "params" / "quick.yaml").read_bytes())
 GOAL = 0.993  # test accuracy to reach, and to keep
+BESIDE = "beside", "both"  # jobs that run beside a process that never rests: see measure
 CASES = {  # of a part: a job of work(), what it changes in a notebook's recipe, 1/images
     "speed": {"student": ("student", STUDENT | {"epochs": 1}, 1),
               "default": ("pack", FEW, 1), "limit": ("limit", FEW, 1)},
     "profile": {"limit": ("limit", FEW, 1), "profile": ("profile", FEW, 1)},
     "growth": {(part, batch): ("pack", FEW | {"batch_size": batch}, part)
                for part, batch in [(12, 128), (4, 128), (1, 128), (4, 32), (4, 512)]},
-    "busy": {job: (job, FEW, 1) for job in ("pack", "beside", "both")},
+    "busy": {job: (job, FEW, 1) for job in ("pack", *BESIDE)},
     "goal": {"student": ("student", STUDENT, 1), "quick": ("pack", QUICK, 1)},
     "steps": {name: (name, STUDENT | {"epochs": 1}, 1) for name in LOOP[1:]},  # between these two
 }
@@ -139,7 +140,8 @@ def work(job: str, parameters: dict, dataset: str, images: int) -> dict:
         else:
             set_up_torch()
             torch.set_num_threads(THREADS)  # a run of the course chooses them itself
-            run = {"limit": run_limit, "profile": run_profile}.get(job, run_pack)
+            run = {"limit": run_limit, "profile": run_profile,
+                   **dict.fromkeys(("pack", *BESIDE), run_pack)}[job]
         run(data.head(3 * recipe.batch_size), replace(recipe, epochs=1, run_name="warm-up"))
         return run(data, recipe)
 
@@ -156,7 +158,7 @@ def measure(*asked: object) -> dict:
     env = os.environ | ({} if plain else {"GOMP_SPINCOUNT": "5000"})
     env |= {"OMP_NUM_THREADS": str(THREADS)} if asked[0] == "both" else {}
     with contextlib.ExitStack() as stack:
-        if asked[0] in ("beside", "both"):
+        if asked[0] in BESIDE:
             other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
             stack.callback(stack.enter_context(other).kill)
         done = subprocess.run([sys.executable, "-c", code, json.dumps(asked)], capture_output=True,

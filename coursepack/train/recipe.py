@@ -130,7 +130,7 @@ class Recipe:
                              "train_size=0 takes all. Choose a train_size, or subset_seed=0.")
         parts = {*self.augment.split("+")}
         halves_nothing = "half" in parts and not parts & {"rotate", "shift"}
-        if parts != {"none"} and parts - {*AUGMENTS} or halves_nothing:
+        if self.augment != "none" and parts - {*AUGMENTS} or halves_nothing:
             raise ValueError(f"augment={self.augment!r} is not known. Choose none, or any of "
                              f"{', '.join(AUGMENTS)} joined by +, half with rotate or shift.")
         if len(self.run_name) > 100 or not PLAIN.fullmatch(self.run_name):

@@ -166,7 +166,8 @@ class Muon(SGD):
         for group in self.param_groups:
             weights, momentum = group["params"], group["momentum"]
             for w in weights:
-                self.state[w].setdefault("momentum_buffer", torch.zeros_like(w))
+                if not self.state[w]:
+                    self.state[w]["momentum_buffer"] = torch.zeros_like(w)
             speeds = [self.state[w]["momentum_buffer"] for w in weights]
             torch._foreach_mul_(speeds, momentum)
             torch._foreach_add_(speeds, [w.grad for w in weights])
