@@ -66,7 +66,7 @@ def test_trial_of_every_part(tmp_path, monkeypatch, capsys):
                         "DEFAULTS": {"group": bench.DEFAULTS["group"]}}.items():
         monkeypatch.setattr(bench, name, value)
     command = ["bench.py", "--trial", "--out", str(tmp_path)]
-    for parts in (["speed", "profile", "growth"], ["busy", "notebooks", "goal", "steps"]):
+    for parts in (["speed", "profile", "growth"], ["busy", "notebooks", "steps"]):
         monkeypatch.setattr(sys, "argv", [*command, "--parts", *parts])
         bench.main()  # the second time beside what was measured before
     results = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """How fast is the training, measured against the loop that most write-ups use?
 
     bench.py                          everything: two to three hours on two cores with all of MNIST
-    bench.py --parts goal steps       some parts: these two make the page steps.md, in 50 minutes
+    bench.py --parts steps            some parts: this makes the page steps.md, in an hour or more
     bench.py --trial                  with few images of the sample, some minutes
 
 Every measurement is a process of its own; the cases of a part (CASES) take turns, and a ratio is
@@ -69,13 +69,14 @@ CASES = {  # of a part: a job of work(), what it changes in a notebook's recipe,
     "growth": {(part, batch): ("pack", FEW | {"batch_size": batch}, part)
                for part, batch in [(12, 128), (4, 128), (1, 128), (4, 32), (4, 512)]},
     "busy": {job: (job, FEW, 1) for job in ("pack", *BESIDE)},
-    "goal": {"student": ("student", STUDENT, 1), "quick": ("pack", QUICK, 1)},
-    "steps": {name: (name, STUDENT | {"epochs": 1}, 1) for name in LOOP[1:]},  # between these two
+    "steps": {name: (name, STUDENT | ({"epochs": 1} if name in LOOP[1:] else {}), 1)
+              for name in LOOP},  # a change of the loop is timed; what follows learns to the end
 }
 changed = STUDENT
 for name in [*STEPS][len(LOOP):-1]:
     changed = changed | STEPS[name].changes
     CASES["steps"][name] = ("pack" if "one_cycle" in changed.values() else LOOP[-1], changed, 1)
+CASES["steps"]["quick"] = ("pack", QUICK, 1)
 CONTENDERS = {"student": "student loop", "default": "default recipe", "limit": "bare compute"}
 PARTS = [*CASES, "notebooks"]
 BY_HAND = "<!-- by hand -->"  # in steps.md, what is after it
@@ -172,7 +173,7 @@ def measure(*asked: object) -> dict:
 
 def take_turns(part: str, scale: Namespace) -> dict[str, dict[object, list[dict]]]:
     """Of each norm and case of a part its measurements, one a turn. The seed is the turn."""
-    norms = ["group"] if part in ("goal", "steps") else DEFAULTS
+    norms = ["group"] if part == "steps" else DEFAULTS
     found = {norm: {case: [] for case in CASES[part]} for norm in norms}
     for turn in range(1, scale.turns + 1):
         for norm, own in found.items():
@@ -187,7 +188,7 @@ def find_out(part: str, scale: Namespace) -> dict | list:
     if part == "notebooks":
         return notebooks(scale)
     found = take_turns(part, scale)
-    if part in ("goal", "steps"):
+    if part == "steps":
         return found["group"]
     seconds = {norm: {case: [run["seconds"] for run in runs] for case, runs in own.items()}
                for norm, own in found.items()}
@@ -347,24 +348,23 @@ def time_to_goal(run: dict) -> tuple[int, float, bool]:
 
 
 def ladder(results: dict) -> list[dict]:
-    """Of each step that was measured its numbers, in order; its ends are the runs of the goal.
+    """Of each step its numbers, in order.
 
     A change of the loop is not to change what is learned: it needs the epochs that the loop needs.
     """
-    found, rows = results["goal"] | results.get("steps", {}), []
+    rows = []
     for number, (name, step) in enumerate(STEPS.items()):
-        if runs := found.get(name):
-            epoch = np.mean([run["seconds"] for run in runs])
-            if name in LOOP[1:]:
-                row = rows[-1] | {"seconds": np.mean(rows[0]["epochs"]) * epoch, "accuracy": 0}
-            else:
-                epochs, seconds, stays = zip(*map(time_to_goal, runs))
-                row = {"epochs": epochs, "seconds": np.mean(seconds), "stays": all(stays),
-                       "accuracy": np.mean([run["epochs"][-1]["test_accuracy"] for run in runs])}
-            rows.append(row | {
-                "number": number, "step": step, "loop": name in LOOP,
-                "rate": results["run"]["images"] / epoch,
-                "factor": (rows[-1] if rows else row)["seconds"] / row["seconds"]})
+        runs = results["steps"][name]
+        epoch = np.mean([run["seconds"] for run in runs])
+        if name in LOOP[1:]:
+            row = rows[-1] | {"seconds": np.mean(rows[0]["epochs"]) * epoch, "accuracy": 0}
+        else:
+            epochs, seconds, stays = zip(*map(time_to_goal, runs))
+            row = {"epochs": epochs, "seconds": np.mean(seconds), "stays": all(stays),
+                   "accuracy": np.mean([run["epochs"][-1]["test_accuracy"] for run in runs])}
+        rows.append(row | {"number": number, "step": step, "loop": name in LOOP,
+                           "rate": results["run"]["images"] / epoch,
+                           "factor": (rows[-1] if rows else row)["seconds"] / row["seconds"]})
     return rows
 
 
@@ -403,7 +403,6 @@ def steps_page(results: dict, rows: list[dict]) -> str:
                       f"{row['factor']:.2f}" if row["number"] else "",
                       f"{row['accuracy']:.2%}" if row["accuracy"] else ""])
     first, last = rows[0]["seconds"], rows[-1]["seconds"]
-    missing = ["Not measured yet: the steps between them."] if len(rows) < len(STEPS) else []
     heads = ["", "its line", "images a second", "epochs", "seconds", "times sooner", "accuracy"]
     return "\n\n".join([
         f"# From {first:.0f} seconds to {last:.0f}",
@@ -412,7 +411,7 @@ def steps_page(results: dict, rows: list[dict]) -> str:
         f"course's preset: {first / last:.1f} times sooner. Each row between them changes one "
         "thing more. Blue: the loop; orange: the recipe.",
         f"![Seconds after each step, from {first:.0f} to {last:.0f}](../images/steps.png)",
-        *missing, markdown_table(heads, cells),
+        markdown_table(heads, cells),
         f"({results['run']['images']:,} images; {results['machine']['processor']}, "
         f"{results['machine']['cores']} cores.)", BY_HAND])
 
@@ -468,7 +467,7 @@ def save(results: dict, folder: Path, images: Path) -> None:
     write(folder / "bench.json", json.dumps(results, indent=1) + "\n")
     write(folder / "bench.md", report(results))
     about, run = results["machine"], results["run"]
-    rows = ladder(results) if "goal" in results else []
+    rows = ladder(results) if "steps" in results else []
     drawn = {"speed": results.get("speed"), "steps": rows}
     if rows:
         page = (ROOT / "results" / "steps.md").read_text(encoding="utf-8")

@@ -236,14 +236,12 @@ def measure_speed() -> None:
              for name in ("playground-data.js", "playground.js")]
     bytes_ = markdown_table(["part", "kB"], [
         *([f"`{name}`", f"{size / 1e3:,.0f}"] for name, size in sizes),
-        ["of it the digits", f"{len(picture(data)) / 1e3:,.0f} as WebP"],
-        ["of it `trainer.c`, compiled", f"{len(compile_trainer()) / 1e3:,.0f}"],
-        ["all", f"{sum(size for _, size in sizes) / 1e3:,.0f}"]])
+        ["both", f"{sum(size for _, size in sizes) / 1e3:,.0f}"]])
     write_page("playground", f"""# How fast the page trains
 
 [Train on the page](../site/playground.md) against PyTorch {torch.__version__} on one thread of the
-same machine, in one process and by turns: `{BASE}`, batches of {BATCH}, the step as in the toolbox.
-Images a second, the median of {TURNS} turns, and the range in brackets.
+same machine, in one process and by turns: `{BASE}`, batches of {BATCH}, SGD as on the page.
+Images a second, medians of {TURNS} turns, ranges in brackets; a ratio is taken within a turn.
 
 {table}
 
@@ -252,6 +250,9 @@ answers; {middle(first, "{:,.0f}")} until each has trained on its first batch an
 1,000 images ({len(first)} times, the first of them with an empty cache).
 
 {bytes_}
+
+The data hold, in base64, the digits as WebP ({len(picture(data)) / 1e3:,.0f} kB) and the compiled
+`trainer.c` ({len(compile_trainer()) / 1e3:,.0f} kB).
 
 Memory of one network and its 5,000 images in MB, by the size of its batch; there are four networks
 at most:
