@@ -75,7 +75,7 @@ def question_3():
     runs = table("order").query("dropout == 0 and layer_affine == 'element'")
     right = 100 * runs.groupby(["norm", "order"])["test_accuracy"].mean().unstack()
     lost = right["act-norm-drop"] - right["norm-act-drop"]
-    yield "the norm before the ReLU", [
+    yield "the norm before the ReLU, not after it", [
         *(f"{abs(lost[norm]):.1f}" for norm in ("batch", "layer")),
         *(f"{right.at['instance', order]:.0f}" for order in ("norm-act-drop", "act-norm-drop"))]
     right = 100 * records("best_cifar_order").groupby(["norm", "order"])["test_accuracy"].mean()
