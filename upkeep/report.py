@@ -165,7 +165,7 @@ def decided_pairs(kept: dict[str, list[dict]]) -> str:
     others = ", ".join(f"{study} {number}" for study, number in decided.items() if number)
     return (f"Of {total} pairs of recipes with at least three seeds each, "
             f"{total - sum(decided.values())} are undecided: the interval of their difference "
-            f"holds zero. The others: {others or 'none'}.")
+            f"holds zero. The others, by study: {others or 'none'}.")
 
 
 def summary(kept: dict[str, list[dict]]) -> str:
@@ -174,8 +174,9 @@ def summary(kept: dict[str, list[dict]]) -> str:
     reach, miss = ([row[-1] for row in rows if word in row[-1]] for word in ("reached", "missed"))
     within = [sum(said.endswith("undecided") for said in some) for some in (reach, miss)]
     return (f"Of {len(rows)} recipes with an accuracy to reach, {len(reach)} reach it as a mean "
-            f"over seeds and {len(miss)} miss it; of these, {within[0]} and {within[1]} are "
-            f"undecided, because the goal is within the interval of the mean. "
+            f"over seeds and {len(miss)} miss it. Of these, {within[0]} and {within[1]} are "
+            "undecided, because the goal is within the interval of the mean; so "
+            f"{len(reach) - within[0]} reach it and {len(miss) - within[1]} miss it beyond chance. "
             f"{decided_pairs(kept)}\n")
 
 
