@@ -398,13 +398,13 @@ def steps_page(results: dict, rows: list[dict]) -> str:
     for row in rows:
         step, over = row["step"], "" if row["stays"] else "over "
         code = step.code or ", ".join(f"{name}={value!r}" for name, value in step.changes.items())
-        cells.append([f"{row['number']}. {step.name}", f"`{code}`", f"{row['rate']:,.0f}",
+        cells.append([f"{row['number']}. {step.name}", f"{row['rate']:,.0f}",
                       ", ".join(map(str, row["epochs"])), f"{over}{row['seconds']:.0f}",
                       f"{row['factor']:.2f}" if row["number"] else "",
-                      f"{row['accuracy']:.2%}" if row["accuracy"] else ""])
+                      f"{row['accuracy']:.2%}" if row["accuracy"] else "", f"`{code}`"])
     first, last = rows[0]["seconds"], rows[-1]["seconds"]
     middle = [row["seconds"] for row in rows if row["loop"]][-1]
-    heads = ["", "its line", "images a second", "epochs", "seconds", "speed-up", "accuracy"]
+    heads = ["", "images a second", "epochs", "seconds", "speed-up", "accuracy", "its line"]
     return "\n\n".join([
         f"# From {first:.0f} seconds to {last:.0f}",
         f"For how long does GN + L1 train until {GOAL:.1%} of MNIST's test images are classified "
