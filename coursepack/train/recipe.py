@@ -73,6 +73,7 @@ class Recipe:
     penalize: str = one_of("weights", PENALIZE)
     epochs: int = number(20, 1)
     batch_size: int = number(128, 1)
+    optimizer: str = one_of("sgd", OPTIMIZERS)
     lr: float = number(0.1, 1e-9)
     momentum: float = number(0.9, 0, 1)
     schedule: str = one_of("one_cycle", SCHEDULES)
@@ -88,7 +89,6 @@ class Recipe:
     conv_bias: bool = False  # of the convolutions, where the network has none
     l1_step: str = one_of("subgradient", L1_STEPS)
     l2_step: str = one_of("gradient", L2_STEPS)  # learning_rate: a rate that does the same
-    optimizer: str = one_of("sgd", OPTIMIZERS)
     weight_decay: float = number(0.0)  # decoupled from the gradient
 
     @classmethod
