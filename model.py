@@ -206,17 +206,29 @@ POOLS = {"maxpool": nn.MaxPool2d, "avgpool": nn.AvgPool2d}
 
 
 class Row(NamedTuple):
-    """One layer of an architecture: a convolution (stride 1) or a pooling (stride = kernel).
+    """One layer of an architecture: a convolution (stride 1) or a pooling (stride = kernel)."""
 
-    In a depthwise convolution each channel sees itself alone; with a 1 x 1 convolution after it, it
-    takes few weights (Howard et al. 2017, https://arxiv.org/abs/1704.04861).
-    """
-
-    layer: str  # conv, depthwise, maxpool or avgpool
+    layer: str  # conv, depthwise (a channel by itself), separable, maxpool or avgpool
     channels: int  # channels that come out
     kernel: int = 0  # 0, of the average pooling: all positions that are left
     padding: int = 0
     after: str = ""  # what follows it: "block", "act" (ReLU only) or nothing
+
+
+class SeparableConv2d(nn.Sequential):
+    """A convolution in two: over the positions of each channel by itself, then across channels.
+
+    So K * K * C + C * D weights do for C channels in and D out, in place of K * K * C * D.
+    Nothing stands between the two (Chollet 2017, https://arxiv.org/abs/1610.02357).
+    """
+
+    def __init__(self, channels: int, out_channels: int, kernel: tuple[int, int], padding: int,
+                 bias: bool):
+        super().__init__(OrderedDict(
+            depthwise=nn.Conv2d(channels, channels, kernel, padding=padding, groups=channels,
+                                bias=False),
+            pointwise=nn.Conv2d(channels, out_channels, 1, bias=bias)))
+        self.out_channels, self.padding = out_channels, (padding, padding)  # as of a Conv2d
 
 
 class Block(nn.Sequential):
@@ -238,8 +250,11 @@ def make_block(row: Row, channels: int, kernel: tuple[int, int], bias: bool,
     """A row of an architecture: a pooling, or a convolution of channels, and what comes after."""
     if row.layer in POOLS:
         return Block({"pool": POOLS[row.layer](kernel)} | after, skip=False)
-    conv = nn.Conv2d(channels, row.channels, kernel, padding=row.padding, bias=bias,
-                     groups=channels if row.layer == "depthwise" else 1)
+    if row.layer == "separable":
+        conv = SeparableConv2d(channels, row.channels, kernel, row.padding, bias)
+    else:
+        conv = nn.Conv2d(channels, row.channels, kernel, padding=row.padding, bias=bias,
+                         groups=channels if row.layer == "depthwise" else 1)
     return Block({"conv": conv} | after, skip)
 
 
@@ -353,7 +368,7 @@ ARCHITECTURES = {
         Row("avgpool", 24),                 # 1, as the mean of 8 x 8
         Row("conv",    10, 1, 0),           # 1
     )),
-    "cifar_best": Architecture((3, 32, 32), False, "act-drop-norm", False, (  # best_cifar.yaml
+    "cifar_best": Architecture((3, 32, 32), False, "act-drop-norm", False, (  # best_cifar_order
         Row("conv",      16, 3, 1, "block"),  # 32
         Row("conv",      32, 3, 1, "block"),  # 32
         Row("maxpool",   32, 2),              # 16
@@ -370,6 +385,20 @@ ARCHITECTURES = {
         Row("conv",      96, 1, 0, "block"),  # 8
         Row("depthwise", 96, 3, 1, "block"),  # 8
         Row("conv",      96, 1, 0, "block"),  # 8
+        Row("avgpool",   96),                 # 1, as the mean of 8 x 8
+        Row("conv",      10, 1, 0),           # 1
+    )),
+    "cifar_50k": Architecture((3, 32, 32), False, "act-drop-norm", False, (  # best_cifar
+        Row("conv",      16, 3, 1, "block"),  # 32
+        Row("conv",      32, 3, 1),           # 32
+        Row("maxpool",   32, 2, 0, "block"),  # 16: a quarter of the positions to normalize
+        Row("separable", 64, 3, 1, "block"),  # 16
+        Row("separable", 64, 3, 1, "block"),  # 16
+        Row("separable", 64, 3, 1, "block"),  # 16
+        Row("maxpool",   64, 2),              # 8
+        Row("separable", 96, 5, 2, "block"),  # 8
+        Row("separable", 96, 5, 2, "block"),  # 8
+        Row("separable", 96, 5, 2, "block"),  # 8
         Row("avgpool",   96),                 # 1, as the mean of 8 x 8
         Row("conv",      10, 1, 0),           # 1
     )),
@@ -537,12 +566,14 @@ def count_means(layer: nn.Module, batch_size: int) -> int:
 def count_outputs(model: Net, arch: str, image: tuple[int, int, int]) -> int:
     """Numbers that all layers of a network of arch put out, for one image (C, H, W)."""
     along_axes = (receptive_field(arch, size) for size in image[1:])
-    return sum(len(block) * row.channels * high.size_out * wide.size_out for block, row, high, wide
-               in zip(model.layers, ARCHITECTURES[arch].rows, *along_axes))
+    return sum(getattr(part, "out_channels", row.channels) * high.size_out * wide.size_out
+               for block, row, high, wide
+               in zip(model.layers, ARCHITECTURES[arch].rows, *along_axes)
+               for part in block.modules() if not [*part.children()])
 
 
 def multiply_adds(model: nn.Module, arch: str) -> int:
     """Multiply-adds of the convolutions, for one image of the size that arch was built for."""
-    return sum(block.conv.weight.numel() * field.size_out**2  # weights times positions
+    return sum(part.weight.numel() * field.size_out**2  # weights times positions
                for block, field in zip(model.layers, receptive_field(arch))
-               if hasattr(block, "conv"))
+               for part in block.modules() if isinstance(part, nn.Conv2d))

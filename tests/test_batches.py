@@ -30,7 +30,7 @@ def test_movement_is_that_of_torchs_grid():
     ("rotate+shift+flip", 64, 48)])
 def test_parts_of_an_augmentation_are_as_large_as_they_say_and_add_up(augment, height, width):
     torch.manual_seed(0)
-    movement = batches.random_affine(1000, augment, height / width).double()
+    movement = batches.random_affine(1000, augment, height, width).double()
     pixels = torch.tensor([width, height]).double() / max(width, height)
     turn = movement[:, :, :2] * pixels.view(2, 1) / pixels  # of an image that is not square, too
     shift = movement[:, :, 2]
@@ -44,6 +44,18 @@ def test_parts_of_an_augmentation_are_as_large_as_they_say_and_add_up(augment, h
         most = most if part in augment else 0
         assert values.max().item() == pytest.approx(most, rel=0.01, abs=1e-6)
         assert values.min().item() == pytest.approx(-most, rel=0.01, abs=1e-6)
+
+
+def test_a_crop_moves_images_by_whole_pixels_of_their_own_two_at_most_of_32():
+    torch.manual_seed(0)
+    x = torch.rand(300, 3, 32, 48).double()
+    movement = batches.random_affine(len(x), "crop", 32, 48)
+    moved, seen = batches.apply_affine(x, movement.double()), set()
+    for image, after, (right, down) in zip(x, moved, movement[:, :, 2] * torch.tensor([24, 16])):
+        seen.add((across := round(right.item()), along := round(down.item())))
+        expected = F.pad(image, (3, 3, 3, 3))[:, 3 + along : 35 + along, 3 + across : 51 + across]
+        torch.testing.assert_close(after, expected, rtol=0, atol=1e-5)
+    assert seen == {(across, along) for across in range(-3, 4) for along in range(-2, 3)}
 
 
 @pytest.mark.parametrize("augment", ["none", "rotate+shift"])

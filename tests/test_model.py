@@ -22,6 +22,8 @@ NUMBERS = {  # parameters without a norm, with a gain and a bias per channel, an
                   "cnad cnad c p cnad cnad cnad c p cnad cnad cnad p c"),
     "cifar_best": (44_560, 46_448, 392_720, 72,
                    "cadn cadn p" + " cadn" * 6 + " p" + " cadn" * 6 + " p c"),
+    "cifar_50k": (48_656, 49_712, 232_976, 96,
+                  "cadn c padn cadn cadn cadn p cadn cadn cadn p c"),
 }
 
 
@@ -39,7 +41,7 @@ def same_as_torchs(ours, theirs, x):
     for layer in (ours, theirs):
         twin = x.clone(memory_format=torch.preserve_format).requires_grad_()
         outputs.append(layer(twin))
-        (outputs[-1] * draw(*x.shape, seed=1)).sum().backward()
+        (outputs[-1] * draw(*outputs[-1].shape, seed=1)).sum().backward()
         gradients.append(twin.grad)
     torch.testing.assert_close(*outputs, rtol=0, atol=1e-12)
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
@@ -184,6 +186,17 @@ def test_layer_and_rms_norm_equal_torchs_in_both_layouts_forward_and_gradient(ki
     assert same_as_torchs(ours, theirs, x).is_contiguous(memory_format=memory)
     torch.testing.assert_close([w.grad for w in ours.parameters()],
                                [w.grad for w in theirs.parameters()])
+
+
+def test_a_separable_convolution_is_torchs_with_products_of_its_weights():
+    ours = model.SeparableConv2d(3, 4, (5, 5), 2, bias=True).double()
+    torchs = nn.Conv2d(3, 4, 5, padding=2).double()
+    torchs.weight.data = ours.depthwise.weight[:, 0] * ours.pointwise.weight
+    torchs.bias.data = ours.pointwise.bias.data
+    same_as_torchs(ours, torchs, draw(2, 3, 9, 7))
+    torch.testing.assert_close(
+        ours.pointwise.weight.grad[:, :, 0, 0],
+        (torchs.weight.grad * ours.depthwise.weight[:, 0]).sum((2, 3)))
 
 
 @pytest.mark.parametrize(("number", "images"), [(12, 4), (10, 4), (6, 1), (6, 6), (4, 9)])

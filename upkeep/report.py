@@ -76,10 +76,11 @@ def load_saved() -> list[dict]:
 
 
 def goals(study: str, grouped: dict[str, list[dict]]) -> list[str]:
-    """For each recipe of a study the accuracy to reach; nothing if its file names none."""
+    """For each recipe of a study the accuracy to reach, or ""; nothing if its file names none."""
     to_reach = studies.read_file(study)["to_reach"]
     labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in grouped.values()]
-    return [f"{to_reach[label]:.2f}%" for label in labels] if to_reach else []
+    return [f"{to_reach[label]:.2f}%" if label in to_reach else "" for label in labels
+            ] if to_reach else []
 
 
 # ---------------------------------------------------------------------------------- the page
@@ -147,6 +148,8 @@ def goal_rows(kept: dict[str, list[dict]]) -> list[list[object]]:
     for study, records in kept.items():
         grouped, named = recipes.by_recipe(records), study
         for (name, runs), goal in zip(grouped.items(), goals(study, grouped)):
+            if not goal:
+                continue
             mean, half = effects.mean_interval(recipes.final_values(runs))
             interval = f" ± {half:.2%}" if len(runs) >= recipes.LEAST_SEEDS else ""
             above = round(100 * (mean - float(goal[:-1]) / 100), 2)

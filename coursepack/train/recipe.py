@@ -21,7 +21,7 @@ from coursepack.train import updates
 from coursepack.train.updates import L1_STEPS, L2_STEPS, OPTIMIZERS, PENALIZE, SCHEDULES
 from model import ARCHITECTURES, INITS, Net, check_arch, check_groups
 
-AUGMENTS = ("rotate", "shift", "half", "flip")
+AUGMENTS = ("rotate", "shift", "half", "flip", "crop")
 OF_DATA = ("image", "classes")  # arguments of Net that the data decide; the others are a recipe's
 NETWORK = tuple(name for name in inspect.signature(Net).parameters if name not in OF_DATA)
 GOES_WITH = (  # a value, and the only values of other parameters with which it does what it is for

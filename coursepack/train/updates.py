@@ -109,11 +109,11 @@ def rate_for_l2(rate: float, l2: float, grown: float) -> tuple[float, float]:
 
 def scale_free_weights(model: Net) -> list[Tensor]:
     """Weights of convolutions before a norm, whose scale no output shows (but for its epsilon)."""
-    free, conv = [], None
-    for block in model.layers:
-        conv = getattr(block, "conv", conv)  # of a pooling with a norm, the one before it
-        if hasattr(block, "norm") and conv.bias is None:
-            free.append(conv.weight)
+    free, convs = [], []
+    for block in model.layers:  # of a pooling with a norm, the convolutions before it
+        convs = [part for part in block.modules() if isinstance(part, nn.Conv2d)] or convs
+        if hasattr(block, "norm") and convs[-1].bias is None:
+            free += [conv.weight for conv in convs]
     return free
 
 
