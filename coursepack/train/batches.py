@@ -17,7 +17,7 @@ def random_affine(count: int, augment: str, height: int = 28, width: int = 28) -
 
     rotate: up to 7 degrees; shift: up to a tenth of the image; half: half as far, both of them;
     flip: left to right, every second; crop: shifted by whole pixels, which keeps an image sharp,
-    up to a sixteenth of it. height, width: of the images, each of which a position sees as 2 long.
+    one of each 32. height, width: of the images, each of which a position sees as 2 long.
     """
     parts, ratio = augment.split("+"), height / width
     far = 0.5 if "half" in parts else 1
@@ -25,7 +25,7 @@ def random_affine(count: int, augment: str, height: int = 28, width: int = 28) -
     shift = torch.empty(count, 2).uniform_(-far, far) * (0.2 if "shift" in parts else 0)  # of 2
     sign = 1 - torch.randint(2, (count,)) * (2 if "flip" in parts else 0)
     for axis, length in enumerate((width, height) if "crop" in parts else ()):
-        most = max(1, length // 16)  # pixels
+        most = max(1, length // 32)  # pixels
         shift[:, axis] += torch.randint(-most, most + 1, (count,)) * (2 / length)
     rows = [angle.cos() * sign, -angle.sin() * ratio, shift[:, 0],
             angle.sin() * sign / ratio, angle.cos(), shift[:, 1]]
