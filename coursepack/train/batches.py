@@ -17,7 +17,7 @@ def random_affine(count: int, augment: str, height: int = 28, width: int = 28) -
 
     rotate: up to 7 degrees; shift: up to a tenth of the image; half: half as far, both of them;
     flip: left to right, every second; crop: shifted by whole pixels, which keeps an image sharp,
-    one of each 32. height, width: of the images, each of which a position sees as 2 long.
+    at most one for each 32. height, width: of the images, each of which a position sees as 2 long.
     """
     parts, ratio = augment.split("+"), height / width
     far = 0.5 if "half" in parts else 1
