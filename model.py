@@ -245,6 +245,11 @@ class Block(nn.Sequential):
         return x + super().forward(x) if self.skip else super().forward(x)
 
 
+def convolutions(module: nn.Module) -> list[nn.Conv2d]:
+    """All of a network or a block, in order; of a separable one both."""
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+
+
 def make_block(row: Row, channels: int, kernel: tuple[int, int], bias: bool,
                after: dict[str, nn.Module], skip: bool) -> Block:
     """A row of an architecture: a pooling, or a convolution of channels, and what comes after."""
@@ -460,9 +465,8 @@ class Net(nn.Module):
             self.layers.append(make_block(row, channels, kernel, spec.bias or conv_bias, after,
                                           skip and keeps))
             channels = row.channels
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                INITS[init](module)
+        for conv in convolutions(self):
+            INITS[init](conv)
 
     def forward(self, images: Tensor) -> Tensor:
         scores = self.layers(images)  # (N, classes, 1, 1)
@@ -576,4 +580,4 @@ def multiply_adds(model: nn.Module, arch: str) -> int:
     """Multiply-adds of the convolutions, for one image of the size that arch was built for."""
     return sum(part.weight.numel() * field.size_out**2  # weights times positions
                for block, field in zip(model.layers, receptive_field(arch))
-               for part in block.modules() if isinstance(part, nn.Conv2d))
+               for part in convolutions(block))

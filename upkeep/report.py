@@ -76,11 +76,10 @@ def load_saved() -> list[dict]:
 
 
 def goals(study: str, grouped: dict[str, list[dict]]) -> list[str]:
-    """For each recipe of a study the accuracy to reach, or ""; nothing if its file names none."""
+    """For each recipe of a study the accuracy to reach; "" if the study's file names none."""
     to_reach = studies.read_file(study)["to_reach"]
     labels = [runs[0]["parameters"]["run_name"].split("-")[0] for runs in grouped.values()]
-    return [f"{to_reach[label]:.2f}%" if label in to_reach else "" for label in labels
-            ] if to_reach else []
+    return [f"{to_reach[label]:.2f}%" if label in to_reach else "" for label in labels]
 
 
 # ---------------------------------------------------------------------------------- the page
@@ -111,7 +110,7 @@ def section(study: str, records: list[dict]) -> str:
     made, threads = (sorted({str(record["environment"].get(key, 0)) for record in records})
                      for key in ("device", "threads"))  # on which a run's last digits depend
     notes = f"Made on {' and '.join(made)}, threads of a run: {' or '.join(threads)}."
-    if to_reach := goals(study, grouped):
+    if any(to_reach := goals(study, grouped)):
         table.insert(3, "to reach", to_reach)
         notes += f" *To reach* is {TO_REACH.get(study[:4], 'what the file of the study names')}."
     return "\n\n".join([

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from coursepack.files import check_choice
-from model import Net
+from model import Net, convolutions
 
 PENALIZE = ("weights", "all", "last", "hidden")
 L1_STEPS, L2_STEPS = ("subgradient", "proximal"), ("gradient", "learning_rate")
@@ -19,7 +19,7 @@ def penalized_parameters(model: nn.Module, penalize: str = "weights") -> list[Te
     """What L1 and L2 act on: "all", or "weights" of convolutions (the "last", the "hidden")."""
     if check_choice("penalize", penalize, PENALIZE) == "all":
         return list(model.parameters())
-    weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
+    weights = [conv.weight for conv in convolutions(model)]
     return {"last": weights[-1:], "hidden": weights[:-1]}.get(penalize, weights)
 
 
@@ -111,7 +111,7 @@ def scale_free_weights(model: Net) -> list[Tensor]:
     """Weights of convolutions before a norm, whose scale no output shows (but for its epsilon)."""
     free, convs = [], []
     for block in model.layers:  # of a pooling with a norm, the convolutions before it
-        convs = [part for part in block.modules() if isinstance(part, nn.Conv2d)] or convs
+        convs = convolutions(block) or convs
         if hasattr(block, "norm") and convs[-1].bias is None:
             free += [conv.weight for conv in convs]
     return free
